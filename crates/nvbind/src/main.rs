@@ -1,0 +1,2 @@
+//! What a person types: run, plan, info, setup.
+fn main() {}

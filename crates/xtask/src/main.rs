@@ -1,0 +1,2 @@
+//! Set-up, demo, test lanes and packages: `cargo xtask --help`.
+fn main() {}
