@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod exit;
 pub mod host;
 pub mod inventory;
+pub mod ldcache;
 pub mod oci;
 pub mod plan;
 pub mod render;
