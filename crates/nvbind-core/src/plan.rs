@@ -68,7 +68,7 @@ pub struct Bind {
 /// A symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Where it stands: below the view, or absolute in the container.
+    /// Where it stands.
     pub path: String,
     /// Where it leads.
     pub target: String,
@@ -83,15 +83,6 @@ pub struct Device {
     pub why: String,
 }
 
-/// A name that the dynamic loader shall know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CachedName {
-    /// What programs ask for.
-    pub soname: String,
-    /// Absolute path in the container.
-    pub path: String,
-}
-
 /// What a container gets.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,44 +91,50 @@ pub struct Plan {
     pub driver: Driver,
     /// The chosen GPUs.
     pub gpus: Vec<Gpu>,
-    /// Where the view stands.
+    /// Where the view stands; nothing else in the plan depends on it.
     pub view: String,
     /// Device nodes, by path.
     pub devices: Vec<Device>,
     /// Files in the view, by path.
     pub binds: Vec<Bind>,
-    /// Links in the view, by path, relative to it.
+    /// Links in the view: paths below it, targets beside them.
     pub view_links: Vec<Link>,
-    /// Links from well-known places into the view.
+    /// Links from well-known places: absolute paths, targets below the view.
     pub links: Vec<Link>,
-    /// The view's libraries for the loader's cache.
-    pub cached: Vec<CachedName>,
+    /// What programs ask the loader for: names in the view's `lib64`.
+    pub sonames: Vec<String>,
 }
 
 impl Plan {
     /// The drop-in's content: the view's library directory.
     #[must_use]
     pub fn drop_in(&self) -> String {
-        format!("{}/lib64\n", self.view)
+        format!("{}\n", self.inside("lib64"))
+    }
+
+    /// A path below the view as the container sees it.
+    #[must_use]
+    pub fn inside(&self, path: &str) -> String {
+        format!("{}/{path}", self.view)
     }
 }
 
-/// Decides what the container gets, with the view at `view`.
+/// Decides what the container gets, with the view where it stands in most images.
 ///
 /// # Errors
 /// When a GPU is not there or a kernel module is not loaded.
-pub fn plan(request: &Request, inventory: &Inventory, view: &str) -> Result<Plan, Error> {
+pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
     let gpus: Vec<Gpu> = select::select(&request.gpus, inventory)?.into_iter().cloned().collect();
     let devices = devices(request, inventory, &gpus)?;
     let mut plan = Plan {
         driver: inventory.driver.clone(),
         gpus,
-        view: view.to_owned(),
+        view: VIEW.to_owned(),
         devices,
         binds: Vec::new(),
         view_links: Vec::new(),
         links: Vec::new(),
-        cached: Vec::new(),
+        sonames: Vec::new(),
     };
     add_libraries(&mut plan, request.capabilities, inventory);
     add_programs(&mut plan, request.capabilities, inventory);
@@ -202,7 +199,7 @@ fn add_libraries(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
         if name != file {
             plan.view_links.push(Link { path: format!("lib64/{name}"), target: file.to_owned() });
         }
-        plan.cached.push(CachedName { soname: name.to_owned(), path: format!("{}/lib64/{name}", plan.view) });
+        plan.sonames.push(name.to_owned());
     }
 }
 
@@ -214,8 +211,7 @@ fn add_programs(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
         }
         let inside = format!("bin/{}", program.name);
         if program.in_usr_bin {
-            let target = format!("{}/{inside}", plan.view);
-            plan.links.push(Link { path: format!("/usr/bin/{}", program.name), target });
+            plan.links.push(Link { path: format!("/usr/bin/{}", program.name), target: inside.clone() });
         }
         let capabilities = program.capabilities.intersection(wanted);
         plan.binds.push(Bind { host: file.host.clone(), inside, capabilities });
@@ -230,7 +226,7 @@ mod tests {
 
     fn plan_of(gpus: &str, capabilities: &str) -> Result<Plan, Error> {
         let request = Request::parse(gpus, Some(capabilities), None).unwrap();
-        plan(&request, &machine::two_gpus(), VIEW)
+        plan(&request, &machine::two_gpus())
     }
 
     fn paths(plan: &Plan) -> Vec<&str> {
@@ -274,9 +270,7 @@ mod tests {
         );
         let link = |name: &str| Link { path: format!("lib64/{name}"), target: file.clone() };
         assert_eq!(plan.view_links, [link("libcuda.so"), link("libcuda.so.1")]);
-        let cached =
-            |name: &str| CachedName { soname: name.to_owned(), path: format!("{VIEW}/lib64/{name}") };
-        assert_eq!(plan.cached, [cached("libcuda.so"), cached("libcuda.so.1"), cached(&file)]);
+        assert_eq!(plan.sonames, ["libcuda.so", "libcuda.so.1", &file]);
         assert_eq!(plan.links, []);
     }
 
@@ -288,7 +282,7 @@ mod tests {
                 .iter()
                 .any(|bind| bind.inside == "bin/nvidia-smi" && bind.host == "/usr/bin/nvidia-smi")
         );
-        let target = "/usr/local/nvidia/bin/nvidia-smi".to_owned();
+        let target = "bin/nvidia-smi".to_owned();
         assert_eq!(plan.links, [Link { path: "/usr/bin/nvidia-smi".to_owned(), target }]);
     }
 
@@ -299,14 +293,14 @@ mod tests {
             *node = None;
         }
         let request = |list| Request::parse("all", Some(list), None).unwrap();
-        let error = plan(&request("compute,utility"), &inventory, VIEW).unwrap_err();
+        let error = plan(&request("compute,utility"), &inventory).unwrap_err();
         assert!(
             error
                 .to_string()
                 .starts_with("/dev/nvidia-uvm is needed for compute, but the kernel module nvidia-uvm")
         );
         assert_eq!(error.exit(), Exit::Driver);
-        assert_eq!(paths(&plan(&request("graphics"), &inventory, VIEW).unwrap()).len(), 7);
+        assert_eq!(paths(&plan(&request("graphics"), &inventory).unwrap()).len(), 7);
     }
 
     #[test]
@@ -316,7 +310,7 @@ mod tests {
         other.file_name = format!("libcuda-copy.so.{VERSION}");
         inventory.libraries.insert(0, other);
         let request = Request::parse("none", Some("compute"), None).unwrap();
-        let plan = plan(&request, &inventory, VIEW).unwrap();
+        let plan = plan(&request, &inventory).unwrap();
         assert_eq!(plan.view_links.iter().filter(|link| link.path == "lib64/libcuda.so.1").count(), 1);
     }
 }

@@ -42,7 +42,7 @@ impl<'a> From<&'a Gpu> for GpuEntry<'a> {
 enum Step<'a> {
     Device { path: &'a str, major: u32, minor: u32, why: &'a str },
     Bind { host: String, inside: String, capability: Capabilities },
-    Link { path: String, target: &'a str },
+    Link { path: String, target: String },
     File { path: String, content: String },
     Cache { path: &'static str, libraries: Vec<&'a str> },
 }
@@ -62,17 +62,17 @@ impl<'a> PlanDocument<'a> {
             });
         }
         for bind in &plan.binds {
-            let (host, inside) = (files.display(&bind.host), format!("{}/{}", plan.view, bind.inside));
+            let (host, inside) = (files.display(&bind.host), plan.inside(&bind.inside));
             steps.push(Step::Bind { host, inside, capability: bind.capabilities });
         }
         for link in &plan.view_links {
-            steps.push(Step::Link { path: format!("{}/{}", plan.view, link.path), target: &link.target });
+            steps.push(Step::Link { path: plan.inside(&link.path), target: link.target.clone() });
         }
         for link in &plan.links {
-            steps.push(Step::Link { path: link.path.clone(), target: &link.target });
+            steps.push(Step::Link { path: link.path.clone(), target: plan.inside(&link.target) });
         }
         steps.push(Step::File { path: format!("{LD_SO_CONF_D}/{DROP_IN}"), content: plan.drop_in() });
-        let libraries = plan.cached.iter().map(|name| name.soname.as_str()).collect();
+        let libraries = plan.sonames.iter().map(String::as_str).collect();
         steps.push(Step::Cache { path: LD_SO_CACHE, libraries });
         let gpus = plan.gpus.iter().map(GpuEntry::from).collect();
         PlanDocument { driver: &plan.driver, gpus, view: &plan.view, steps }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn the_json_of_a_plan_has_the_documented_keys() {
         let request = Request::parse("0", Some("utility"), None).unwrap();
-        let plan = plan(&request, &machine::two_gpus(), VIEW).unwrap();
+        let plan = plan(&request, &machine::two_gpus()).unwrap();
         let machine = Machine::new();
         let host = machine.host();
         let root = machine.path("").display().to_string();
