@@ -2,10 +2,7 @@
 //!
 //! No memory lock limit is raised: since Linux 5.11 programs are accounted to the memory cgroup, and older kernels
 //! are too old for the rest of the hook.
-#![expect(
-    unsafe_code,
-    reason = "bpf(2) has no safe wrapper; everything unsafe about it is in this file"
-)]
+#![expect(unsafe_code, reason = "bpf(2) has no safe wrapper; everything unsafe about it is in this file")]
 
 use std::ffi::CString;
 use std::io;
@@ -132,19 +129,11 @@ impl Attached {
         };
         bpf(Command::Query, &mut attribute)?;
         ids.truncate(usize::try_from(attribute.count).unwrap_or(usize::MAX));
-        Ok(Self {
-            ids,
-            flags: attribute.attach_flags,
-        })
+        Ok(Self { ids, flags: attribute.attach_flags })
     }
 
     /// Puts `new` in the place of `old` on `cgroup`, in one step: no moment is without a filter.
-    pub(super) fn replace(
-        &self,
-        cgroup: BorrowedFd<'_>,
-        old: &Program,
-        new: &Program,
-    ) -> io::Result<()> {
+    pub(super) fn replace(&self, cgroup: BorrowedFd<'_>, old: &Program, new: &Program) -> io::Result<()> {
         let mut attribute = AttachAttribute {
             target: cgroup.as_raw_fd(),
             program: new.0.as_raw_fd(),
@@ -164,13 +153,7 @@ impl Attached {
 impl Program {
     /// Opens a program by its id.
     pub(super) fn by_id(id: u32) -> io::Result<Self> {
-        descriptor(
-            Command::OpenById,
-            &mut IdAttribute {
-                id,
-                ..IdAttribute::default()
-            },
-        )
+        descriptor(Command::OpenById, &mut IdAttribute { id, ..IdAttribute::default() })
     }
 
     /// Opens a program that is pinned in the bpf file system.
@@ -178,10 +161,7 @@ impl Program {
         let path = CString::new(path.as_os_str().as_bytes())?;
         descriptor(
             Command::Open,
-            &mut PathAttribute {
-                path: address(path.as_ptr()),
-                ..PathAttribute::default()
-            },
+            &mut PathAttribute { path: address(path.as_ptr()), ..PathAttribute::default() },
         )
     }
 
@@ -200,11 +180,8 @@ impl Program {
     /// Pins the program in the bpf file system; the name must not be taken.
     pub(super) fn pin(&self, path: &Path) -> io::Result<()> {
         let path = CString::new(path.as_os_str().as_bytes())?;
-        let mut attribute = PathAttribute {
-            path: address(path.as_ptr()),
-            program: self.0.as_raw_fd(),
-            flags: 0,
-        };
+        let mut attribute =
+            PathAttribute { path: address(path.as_ptr()), program: self.0.as_raw_fd(), flags: 0 };
         bpf(Command::Pin, &mut attribute).map(|_| ())
     }
 
@@ -224,10 +201,7 @@ impl Program {
         if info.instructions == 0 {
             instructions.clear();
         }
-        Ok(Info {
-            id: size.id,
-            instructions,
-        })
+        Ok(Info { id: size.id, instructions })
     }
 
     fn fill(&self, info: &mut ProgramInfo) -> io::Result<()> {
@@ -251,14 +225,7 @@ fn bpf<T>(command: Command, attribute: &mut T) -> io::Result<RawFd> {
     let attribute = std::ptr::from_mut(attribute);
     // SAFETY: the attribute is a live structure of this file, laid out as the kernel's for this command, and its size goes
     // with it; the addresses in it are of buffers that the caller holds over the call, at least as long as the length beside them.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command as libc::c_int,
-            attribute,
-            attribute_size,
-        )
-    };
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, attribute, attribute_size) };
     if answer == -1 {
         Err(io::Error::last_os_error())
     } else {

@@ -48,11 +48,7 @@ impl Bus {
     /// Connects to the system bus.
     pub(super) fn system() -> Result<Self, Error> {
         let stream = UnixStream::connect(Path::new(SYSTEM_BUS)).map_err(Error::Connection)?;
-        let mut bus = Self {
-            stream,
-            serial: 0,
-            until: Instant::now() + PATIENCE,
-        };
+        let mut bus = Self { stream, serial: 0, until: Instant::now() + PATIENCE };
         bus.authenticate()?;
         let hello = Method {
             destination: "org.freedesktop.DBus",
@@ -66,11 +62,7 @@ impl Bus {
     }
 
     /// Calls a method and returns the body of its reply.
-    pub(super) fn call(
-        &mut self,
-        method: &Method<'_>,
-        arguments: &Writer,
-    ) -> Result<Vec<u8>, Error> {
+    pub(super) fn call(&mut self, method: &Method<'_>, arguments: &Writer) -> Result<Vec<u8>, Error> {
         self.serial += 1;
         self.send(&method.call(self.serial, arguments))?;
         loop {
@@ -83,10 +75,7 @@ impl Bus {
                 Kind::Error => Err(Error::Refused {
                     method: method.name.to_owned(),
                     name: message.error_name.unwrap_or_default(),
-                    message: Reader::new(&message.body)
-                        .string()
-                        .unwrap_or_default()
-                        .to_owned(),
+                    message: Reader::new(&message.body).string().unwrap_or_default().to_owned(),
                 }),
                 Kind::Other => Err(Error::Malformed),
             };
@@ -95,11 +84,8 @@ impl Bus {
 
     /// SASL EXTERNAL (D-Bus specification, "Authentication Protocol"): the kernel tells the bus who we are.
     fn authenticate(&mut self) -> Result<(), Error> {
-        let uid: String = nix::unistd::geteuid()
-            .to_string()
-            .bytes()
-            .map(|digit| format!("{digit:02x}"))
-            .collect();
+        let uid: String =
+            nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
         self.send(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes())?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n") {
@@ -119,9 +105,7 @@ impl Bus {
     fn receive(&mut self) -> Result<Message, Error> {
         let mut prefix = [0; PREFIX];
         self.fill(&mut prefix)?;
-        let rest = rest(&prefix)
-            .filter(|rest| *rest <= LARGEST_MESSAGE)
-            .ok_or(Error::Malformed)?;
+        let rest = rest(&prefix).filter(|rest| *rest <= LARGEST_MESSAGE).ok_or(Error::Malformed)?;
         let mut body = vec![0; rest];
         self.fill(&mut body)?;
         Message::parse(&[&prefix, body.as_slice()].concat()).ok_or(Error::Malformed)
@@ -129,29 +113,19 @@ impl Bus {
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let left = self.left()?;
-        let sent = self
-            .stream
-            .set_write_timeout(Some(left))
-            .and_then(|()| self.stream.write_all(bytes));
+        let sent = self.stream.set_write_timeout(Some(left)).and_then(|()| self.stream.write_all(bytes));
         sent.map_err(Error::Connection)
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         let left = self.left()?;
-        let read = self
-            .stream
-            .set_read_timeout(Some(left))
-            .and_then(|()| self.stream.read_exact(bytes));
+        let read = self.stream.set_read_timeout(Some(left)).and_then(|()| self.stream.read_exact(bytes));
         read.map_err(Error::Connection)
     }
 
     /// The time that is left for everything asked of this connection.
     fn left(&self) -> Result<Duration, Error> {
         let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            Err(Error::Connection(io::ErrorKind::TimedOut.into()))
-        } else {
-            Ok(left)
-        }
+        if left.is_zero() { Err(Error::Connection(io::ErrorKind::TimedOut.into())) } else { Ok(left) }
     }
 }

@@ -25,16 +25,10 @@ pub(super) struct Membership {
 pub(super) fn find(cgroups: &str, mounts: &str) -> Option<Membership> {
     [Version::V1, Version::V2].into_iter().find_map(|version| {
         let cgroup = cgroups.lines().find_map(|line| cgroup_of(line, version))?;
-        let mut directories: Vec<_> = mounts
-            .lines()
-            .filter_map(|line| directory_of(line, version, cgroup))
-            .collect();
+        let mut directories: Vec<_> =
+            mounts.lines().filter_map(|line| directory_of(line, version, cgroup)).collect();
         directories.reverse();
-        (!directories.is_empty()).then(|| Membership {
-            version,
-            cgroup: cgroup.to_owned(),
-            directories,
-        })
+        (!directories.is_empty()).then(|| Membership { version, cgroup: cgroup.to_owned(), directories })
     })
 }
 
@@ -48,20 +42,14 @@ impl Membership {
 
     /// The systemd unit whose cgroup is the container's topmost, if it looks like one.
     pub(super) fn scope(&self, id: &str) -> Option<&str> {
-        self.cgroup
-            .split('/')
-            .find(|name| is_of(name, id))
-            .filter(|name| name.ends_with(".scope"))
+        self.cgroup.split('/').find(|name| is_of(name, id)).filter(|name| name.ends_with(".scope"))
     }
 }
 
 /// Whether a cgroup of this name is the container's: `ID`, `libpod-ID`, `libpod-ID.scope`, `crio-ID.scope`.
 fn is_of(name: &str, id: &str) -> bool {
     let name = name.strip_suffix(".scope").unwrap_or(name);
-    !id.is_empty()
-        && name
-            .strip_suffix(id)
-            .is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('-'))
+    !id.is_empty() && name.strip_suffix(id).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('-'))
 }
 
 /// The path in a line of `/proc/PID/cgroup`, if it is the line of this hierarchy.
@@ -87,10 +75,7 @@ fn directory_of(line: &str, version: Version, cgroup: &str) -> Option<PathBuf> {
         Version::V2 => kind == "cgroup2",
     };
     // Names that start with ".." lie outside the reader's cgroup namespace.
-    let below = Path::new(cgroup)
-        .strip_prefix(root)
-        .ok()
-        .filter(|below| !below.starts_with(".."))?;
+    let below = Path::new(cgroup).strip_prefix(root).ok().filter(|below| !below.starts_with(".."))?;
     fits.then(|| Path::new(&point).join(below))
 }
 
@@ -99,9 +84,7 @@ fn unescape(field: &str) -> String {
     ["\\040", "\\011", "\\012", "\\134"]
         .into_iter()
         .zip([" ", "\t", "\n", "\\"])
-        .fold(field.to_owned(), |text, (escape, plain)| {
-            text.replace(escape, plain)
-        })
+        .fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
 }
 
 #[cfg(test)]
@@ -109,8 +92,7 @@ mod tests {
     use super::*;
 
     const ID: &str = "4f0c6c1d";
-    const PURE_V2: &str =
-        "24 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+    const PURE_V2: &str = "24 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
     const HYBRID: &str = "\
 30 24 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 31 24 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
@@ -121,32 +103,18 @@ mod tests {
 
     fn found(version: Version, cgroup: &str, directories: &[&str]) -> Option<Membership> {
         let directories = directories.iter().map(PathBuf::from).collect();
-        Some(Membership {
-            version,
-            cgroup: cgroup.to_owned(),
-            directories,
-        })
+        Some(Membership { version, cgroup: cgroup.to_owned(), directories })
     }
 
     #[test]
     fn v1_is_used_only_where_its_devices_controller_is_mounted() {
         let v1 = "/sys/fs/cgroup/devices/d/libpod-4f0c6c1d";
         let v2 = "/sys/fs/cgroup/u/libpod-4f0c6c1d";
-        assert_eq!(
-            find(CGROUPS, HYBRID),
-            found(Version::V1, "/d/libpod-4f0c6c1d", &[v1])
-        );
-        assert_eq!(
-            find(CGROUPS, PURE_V2),
-            found(Version::V2, "/u/libpod-4f0c6c1d", &[v2])
-        );
+        assert_eq!(find(CGROUPS, HYBRID), found(Version::V1, "/d/libpod-4f0c6c1d", &[v1]));
+        assert_eq!(find(CGROUPS, PURE_V2), found(Version::V2, "/u/libpod-4f0c6c1d", &[v2]));
         assert_eq!(
             find("0::/u/libpod-4f0c6c1d\n", HYBRID),
-            found(
-                Version::V2,
-                "/u/libpod-4f0c6c1d",
-                &["/sys/fs/cgroup/unified/u/libpod-4f0c6c1d"]
-            )
+            found(Version::V2, "/u/libpod-4f0c6c1d", &["/sys/fs/cgroup/unified/u/libpod-4f0c6c1d"])
         );
     }
 
@@ -163,14 +131,8 @@ mod tests {
 25 1 0:22 /other /elsewhere rw - cgroup2 cgroup2 rw
 26 1 0:22 /u /with\\040space rw - cgroup2 cgroup2 rw
 ";
-        let directories = [
-            "/with space/libpod-4f0c6c1d",
-            "/sys/fs/cgroup/u/libpod-4f0c6c1d",
-        ];
-        assert_eq!(
-            find(CGROUPS, mounts),
-            found(Version::V2, "/u/libpod-4f0c6c1d", &directories)
-        );
+        let directories = ["/with space/libpod-4f0c6c1d", "/sys/fs/cgroup/u/libpod-4f0c6c1d"];
+        assert_eq!(find(CGROUPS, mounts), found(Version::V2, "/u/libpod-4f0c6c1d", &directories));
     }
 
     #[test]
@@ -181,16 +143,8 @@ mod tests {
     #[test]
     fn a_cgroup_is_the_containers_by_its_name_and_everything_below_it_too() {
         let table = [
-            (
-                "/machine.slice/libpod-4f0c6c1d.scope/container",
-                2,
-                Some("libpod-4f0c6c1d.scope"),
-            ),
-            (
-                "/machine.slice/libpod-4f0c6c1d.scope",
-                1,
-                Some("libpod-4f0c6c1d.scope"),
-            ),
+            ("/machine.slice/libpod-4f0c6c1d.scope/container", 2, Some("libpod-4f0c6c1d.scope")),
+            ("/machine.slice/libpod-4f0c6c1d.scope", 1, Some("libpod-4f0c6c1d.scope")),
             ("/libpod_parent/libpod-4f0c6c1d", 1, None),
             ("/system.slice/web.service/libpod-payload-4f0c6c1d", 1, None),
             ("/4f0c6c1d/a/b", 3, None),
@@ -201,16 +155,8 @@ mod tests {
         ];
         for (cgroup, depth, scope) in table {
             let membership = found(Version::V2, cgroup, &[]).unwrap();
-            assert_eq!(
-                (membership.depth(ID), membership.scope(ID)),
-                (depth, scope),
-                "{cgroup}"
-            );
-            assert_eq!(
-                (membership.depth(""), membership.scope("")),
-                (0, None),
-                "{cgroup} and no id"
-            );
+            assert_eq!((membership.depth(ID), membership.scope(ID)), (depth, scope), "{cgroup}");
+            assert_eq!((membership.depth(""), membership.scope("")), (0, None), "{cgroup} and no id");
         }
     }
 }

@@ -60,9 +60,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The process's cgroup is in no mounted hierarchy that is seen from here.
-    #[error(
-        "no mounted cgroup file system shows the cgroup of process {0}: mount it at /sys/fs/cgroup"
-    )]
+    #[error("no mounted cgroup file system shows the cgroup of process {0}: mount it at /sys/fs/cgroup")]
     NotMounted(i32),
     /// A cgroup's directory cannot be opened.
     #[error("cannot open the cgroup {path}")]
@@ -124,11 +122,8 @@ pub fn allow(pid: i32, id: &str, devices: &[DeviceNumber]) -> Result<Outcome, Er
     if depth == 0 {
         return Ok(Outcome::Shared(membership.cgroup));
     }
-    let directory = membership
-        .directories
-        .iter()
-        .find(|directory| directory.is_dir())
-        .ok_or(Error::NotMounted(pid))?;
+    let directory =
+        membership.directories.iter().find(|directory| directory.is_dir()).ok_or(Error::NotMounted(pid))?;
     let cgroups = directory.ancestors().take(depth);
     match membership.version {
         Version::V1 => {
@@ -136,10 +131,7 @@ pub fn allow(pid: i32, id: &str, devices: &[DeviceNumber]) -> Result<Outcome, Er
             // From the outermost inwards: none can allow what the one around it does not.
             let outermost_first: Vec<_> = cgroups.collect();
             for path in outermost_first.into_iter().rev() {
-                v1::allow(path, devices).map_err(|source| Error::Rule {
-                    path: path.to_owned(),
-                    source,
-                })?;
+                v1::allow(path, devices).map_err(|source| Error::Rule { path: path.to_owned(), source })?;
             }
             Ok(told)
         }
@@ -160,10 +152,8 @@ pub fn allow(pid: i32, id: &str, devices: &[DeviceNumber]) -> Result<Outcome, Er
 
 fn membership(pid: i32) -> Result<Membership, Error> {
     let read = |path: &str| -> Result<String, Error> {
-        let bytes = fs::read(path).map_err(|source| Error::Read {
-            path: Path::new(path).to_owned(),
-            source,
-        })?;
+        let bytes =
+            fs::read(path).map_err(|source| Error::Read { path: Path::new(path).to_owned(), source })?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let cgroups = read(&format!("/proc/{pid}/cgroup"))?;
@@ -172,11 +162,7 @@ fn membership(pid: i32) -> Result<Membership, Error> {
 }
 
 fn tell_systemd(membership: &Membership, id: &str, devices: &[DeviceNumber]) -> Outcome {
-    match membership
-        .scope(id)
-        .filter(|_| systemd::runs())
-        .map(|unit| systemd::allow(unit, devices))
-    {
+    match membership.scope(id).filter(|_| systemd::runs()).map(|unit| systemd::allow(unit, devices)) {
         None | Some(Ok(())) => Outcome::Allowed,
         Some(Err(error)) => Outcome::AllowedUntilReload(error),
     }

@@ -30,8 +30,7 @@ const PER_DEVICE: usize = 4;
 /// The instructions that let every access to `devices` through and fall off their end for any other: to be put in
 /// front of a program. `None` if there are more devices than a jump can cross.
 pub(super) fn prologue(devices: &[DeviceNumber]) -> Option<Vec<Instruction>> {
-    let past_devices =
-        i16::try_from(devices.len().checked_mul(PER_DEVICE)?.checked_add(2)?).ok()?;
+    let past_devices = i16::try_from(devices.len().checked_mul(PER_DEVICE)?.checked_add(2)?).ok()?;
     let mut code = vec![
         instruction(LOAD_WORD, TYPE, CONTEXT, 0, 0),
         instruction(AND32, TYPE, 0, 0, TYPE_MASK),
@@ -41,20 +40,8 @@ pub(super) fn prologue(devices: &[DeviceNumber]) -> Option<Vec<Instruction>> {
     ];
     for device in devices {
         code.extend([
-            instruction(
-                JUMP_NOT_EQUAL,
-                MAJOR,
-                0,
-                3,
-                i32::try_from(device.major).ok()?,
-            ),
-            instruction(
-                JUMP_NOT_EQUAL,
-                MINOR,
-                0,
-                2,
-                i32::try_from(device.minor).ok()?,
-            ),
+            instruction(JUMP_NOT_EQUAL, MAJOR, 0, 3, i32::try_from(device.major).ok()?),
+            instruction(JUMP_NOT_EQUAL, MINOR, 0, 2, i32::try_from(device.minor).ok()?),
             instruction(MOVE, RESULT, 0, 0, 1),
             instruction(EXIT, 0, 0, 0, 0),
         ]);
@@ -66,11 +53,7 @@ fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instr
     let [low, high] = offset.to_ne_bytes();
     let [a, b, c, d] = immediate.to_ne_bytes();
     // The two registers are four-bit fields, the first in the low half on a little-endian machine.
-    let registers = if cfg!(target_endian = "little") {
-        from << 4 | to
-    } else {
-        to << 4 | from
-    };
+    let registers = if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from };
     [code, registers, low, high, a, b, c, d]
 }
 
@@ -90,15 +73,10 @@ mod tests {
 
     /// What the program answers, run as the kernel would.
     fn run(code: &[Instruction], access: u32, kind: u32, at: DeviceNumber) -> u64 {
-        let mut context: Vec<u8> = [access << 16 | kind, at.major, at.minor]
-            .iter()
-            .flat_map(|word| word.to_ne_bytes())
-            .collect();
+        let mut context: Vec<u8> =
+            [access << 16 | kind, at.major, at.minor].iter().flat_map(|word| word.to_ne_bytes()).collect();
         let bytes = code.concat();
-        rbpf::EbpfVmRaw::new(Some(&bytes))
-            .unwrap()
-            .execute_program(&mut context)
-            .unwrap()
+        rbpf::EbpfVmRaw::new(Some(&bytes)).unwrap().execute_program(&mut context).unwrap()
     }
 
     fn before(devices: &[DeviceNumber], old: &[Instruction]) -> Vec<Instruction> {
@@ -106,18 +84,12 @@ mod tests {
     }
 
     fn answer(value: i32) -> [Instruction; 2] {
-        [
-            instruction(MOVE, RESULT, 0, 0, value),
-            instruction(EXIT, 0, 0, 0, 0),
-        ]
+        [instruction(MOVE, RESULT, 0, 0, value), instruction(EXIT, 0, 0, 0, 0)]
     }
 
     #[test]
     fn exactly_the_devices_pass_and_the_old_program_decides_the_rest() {
-        let code = before(
-            &[device(195, 0), device(195, 255), device(507, 1)],
-            &answer(0),
-        );
+        let code = before(&[device(195, 0), device(195, 255), device(507, 1)], &answer(0));
         let table = [
             (READ, CHARACTER, device(195, 0), 1),
             (READ | WRITE, CHARACTER, device(195, 0), 1),
@@ -130,11 +102,7 @@ mod tests {
             (READ, CHARACTER, device(1, 255), 0),
         ];
         for (access, kind, at, expected) in table {
-            assert_eq!(
-                run(&code, access, kind, at),
-                expected,
-                "access {access} kind {kind} device {at}"
-            );
+            assert_eq!(run(&code, access, kind, at), expected, "access {access} kind {kind} device {at}");
         }
     }
 
@@ -150,10 +118,7 @@ mod tests {
     #[test]
     fn the_old_program_finds_its_context_where_it_was() {
         // Answers with the minor, read through the context pointer.
-        let old = [
-            instruction(LOAD_WORD, RESULT, CONTEXT, 8, 0),
-            instruction(EXIT, 0, 0, 0, 0),
-        ];
+        let old = [instruction(LOAD_WORD, RESULT, CONTEXT, 8, 0), instruction(EXIT, 0, 0, 0, 0)];
         let code = before(&[device(195, 0)], &old);
         assert_eq!(run(&code, READ, CHARACTER, device(10, 200)), 200);
         assert_eq!(run(&code, READ, BLOCK, device(195, 77)), 77);
@@ -161,14 +126,8 @@ mod tests {
 
     #[test]
     fn no_device_changes_nothing() {
-        assert_eq!(
-            run(&before(&[], &answer(0)), READ, CHARACTER, device(195, 0)),
-            0
-        );
-        assert_eq!(
-            run(&before(&[], &answer(1)), READ, CHARACTER, device(195, 0)),
-            1
-        );
+        assert_eq!(run(&before(&[], &answer(0)), READ, CHARACTER, device(195, 0)), 0);
+        assert_eq!(run(&before(&[], &answer(1)), READ, CHARACTER, device(195, 0)), 1);
     }
 
     #[test]

@@ -40,16 +40,10 @@ fn device_allow(unit: &str, devices: &[DeviceNumber]) -> Writer {
     let mut rules = Writer::default();
     for device in devices {
         // systemd takes the numbers from a path of this form; it need not exist.
-        rules
-            .align(8)
-            .string(&format!("/dev/char/{device}"))
-            .string("rwm");
+        rules.align(8).string(&format!("/dev/char/{device}")).string("rwm");
     }
     let mut properties = Writer::default();
-    properties
-        .string("DeviceAllow")
-        .signature("a(ss)")
-        .array(&rules);
+    properties.string("DeviceAllow").signature("a(ss)").array(&rules);
     let mut arguments = Writer::default();
     arguments.string(unit).number(1).array(&properties);
     arguments
@@ -64,9 +58,7 @@ fn device_policy(bus: &mut Bus, unit: &str) -> Result<String, Error> {
         signature: "ss",
     };
     let mut arguments = Writer::default();
-    arguments
-        .string("org.freedesktop.systemd1.Scope")
-        .string("DevicePolicy");
+    arguments.string("org.freedesktop.systemd1.Scope").string("DevicePolicy");
     let body = bus.call(&method, &arguments)?;
     let mut reader = Reader::new(&body);
     if reader.signature() != Some("s") {

@@ -25,14 +25,8 @@ pub(super) struct Filter {
 pub(super) fn filters<'a>(cgroups: impl Iterator<Item = &'a Path>) -> Result<Vec<Filter>, Error> {
     let mut filters = Vec::new();
     for path in cgroups {
-        let cgroup = File::open(path).map_err(|source| Error::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-        let filter = Filter {
-            path: path.to_owned(),
-            cgroup,
-        };
+        let cgroup = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let filter = Filter { path: path.to_owned(), cgroup };
         if !filter.attached()?.ids.is_empty() {
             filters.push(filter);
         }
@@ -57,9 +51,7 @@ impl Filter {
         let attached = self.attached()?;
         for id in &attached.ids {
             let old = Program::by_id(*id).map_err(self.failed("open a device program of"))?;
-            let info = old
-                .info()
-                .map_err(self.failed("read a device program of"))?;
+            let info = old.info().map_err(self.failed("read a device program of"))?;
             if info.instructions.is_empty() {
                 return Err(Error::Hidden(self.path.clone()));
             }
@@ -102,10 +94,6 @@ impl Filter {
 
     fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error {
         let path = self.path.clone();
-        move |source| Error::Bpf {
-            action,
-            path,
-            source,
-        }
+        move |source| Error::Bpf { action, path, source }
     }
 }

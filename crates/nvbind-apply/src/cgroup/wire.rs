@@ -67,25 +67,18 @@ impl Writer {
 
     /// Writes a string or an object path.
     pub(super) fn string(&mut self, value: &str) -> &mut Self {
-        self.number(length(value.len()))
-            .0
-            .extend(value.bytes().chain([0]));
+        self.number(length(value.len())).0.extend(value.bytes().chain([0]));
         self
     }
 
     pub(super) fn signature(&mut self, value: &str) -> &mut Self {
-        self.byte(u8::try_from(value.len()).unwrap_or(u8::MAX))
-            .0
-            .extend(value.bytes().chain([0]));
+        self.byte(u8::try_from(value.len()).unwrap_or(u8::MAX)).0.extend(value.bytes().chain([0]));
         self
     }
 
     /// Writes an array of structures.
     pub(super) fn array(&mut self, elements: &Self) -> &mut Self {
-        self.number(length(elements.0.len()))
-            .align(8)
-            .0
-            .extend(&elements.0);
+        self.number(length(elements.0.len())).align(8).0.extend(&elements.0);
         self
     }
 }
@@ -136,30 +129,17 @@ impl Method<'_> {
     /// The call as bytes, with `body` as its arguments.
     pub(super) fn call(&self, serial: u32, body: &Writer) -> Vec<u8> {
         let mut fields = Writer::default();
-        for (code, kind, value) in [
-            (1, "o", self.path),
-            (2, "s", self.interface),
-            (3, "s", self.name),
-            (6, "s", self.destination),
-        ] {
+        for (code, kind, value) in
+            [(1, "o", self.path), (2, "s", self.interface), (3, "s", self.name), (6, "s", self.destination)]
+        {
             fields.align(8).byte(code).signature(kind).string(value);
         }
         if !self.signature.is_empty() {
-            fields
-                .align(8)
-                .byte(8)
-                .signature("g")
-                .signature(self.signature);
+            fields.align(8).byte(8).signature("g").signature(self.signature);
         }
         let mut message = Writer::default();
         message.byte(b'l').byte(METHOD_CALL).byte(0).byte(1);
-        message
-            .number(length(body.0.len()))
-            .number(serial)
-            .array(&fields)
-            .align(8)
-            .0
-            .extend(&body.0);
+        message.number(length(body.0.len())).number(serial).array(&fields).align(8).0.extend(&body.0);
         message.0
     }
 }
@@ -187,15 +167,8 @@ impl Message {
         };
         let body = usize::try_from(reader.number()?).ok()?;
         reader.number()?;
-        let end = usize::try_from(reader.number()?)
-            .ok()?
-            .checked_add(PREFIX)?;
-        let mut message = Self {
-            kind,
-            reply_to: None,
-            error_name: None,
-            body: Vec::new(),
-        };
+        let end = usize::try_from(reader.number()?).ok()?.checked_add(PREFIX)?;
+        let mut message = Self { kind, reply_to: None, error_name: None, body: Vec::new() };
         while reader.at < end {
             reader.align(8);
             let code = reader.byte()?;
