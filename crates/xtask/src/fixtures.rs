@@ -1,8 +1,10 @@
 //! The command line of the fixtures: `driver-sim`, `image`.
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::driver_sim::{DriverSim, Layout};
 use crate::image::Image;
+use crate::process;
 
 /// Any error with its causes.
 type Failure = Box<dyn std::error::Error>;
@@ -56,12 +58,21 @@ pub fn image(arguments: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The probe, which cargo puts beside this program.
+/// Builds the probe, which `cargo xtask` alone does not, and says where it is.
 pub fn probe() -> Result<PathBuf, Failure> {
-    let probe = std::env::current_exe()?.with_file_name("nvbind-probe");
-    if probe.is_file() {
-        Ok(probe)
-    } else {
-        Err("nvbind-probe is not built: cargo build --package xtask".into())
+    let here = std::env::current_exe()?;
+    let mut build = Command::new(env!("CARGO"));
+    build.args([
+        "build",
+        "--quiet",
+        "--package",
+        "xtask",
+        "--bin",
+        "nvbind-probe",
+    ]);
+    if here.parent().is_some_and(|dir| dir.ends_with("release")) {
+        build.arg("--release");
     }
+    process::run(&mut build)?;
+    Ok(here.with_file_name("nvbind-probe"))
 }

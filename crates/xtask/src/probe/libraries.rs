@@ -58,21 +58,15 @@ pub(super) fn look(
         .collect()
 }
 
-/// Every DT_SONAME of the files in the view.
+/// Every DT_SONAME of the files in the view, but for plug-ins in folders of their own, which nothing loads by soname.
 fn sonames(view: &Path) -> BTreeSet<String> {
-    let mut sonames = BTreeSet::new();
-    for folder in ["lib64", "lib64/vdpau"] {
-        let folder = view.join(folder);
-        for name in names(&folder) {
-            let path = folder.join(name);
-            if path.is_file()
-                && let Ok(Some(dynamic)) = elf::read(&path)
-            {
-                sonames.extend(dynamic.soname);
-            }
-        }
-    }
-    sonames
+    let folder = view.join("lib64");
+    names(&folder)
+        .into_iter()
+        .map(|name| folder.join(name))
+        .filter(|path| path.is_file())
+        .filter_map(|path| elf::read(&path).ok().flatten()?.soname)
+        .collect()
 }
 
 fn complaint(library: &Library, expected: &str, view: Option<&Path>) -> Option<String> {
