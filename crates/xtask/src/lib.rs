@@ -5,4 +5,5 @@ pub mod fixtures;
 pub mod image;
 pub mod probe;
 pub mod process;
+pub mod real_driver;
 pub mod tree;

@@ -1,5 +1,9 @@
 //! Set-up, demo, test lanes and packages: `cargo xtask --help`.
-#![allow(clippy::print_stderr, reason = "a command line speaks to people")]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a command line speaks to people"
+)]
 use std::process::ExitCode;
 
 use xtask::fixtures;
@@ -10,7 +14,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["driver-sim", rest @ ..] => fixtures::driver_sim(rest),
         ["image", rest @ ..] => fixtures::image(rest),
-        _ => Err("usage: cargo xtask driver-sim|image".into()),
+        ["real-driver", rest @ ..] => fixtures::real_driver(rest).map(|text| print!("{text}")),
+        _ => Err("usage: cargo xtask driver-sim|image|real-driver".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
