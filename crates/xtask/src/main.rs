@@ -1,9 +1,5 @@
 //! Set-up, demo, test lanes and packages: `cargo xtask --help`.
-#![allow(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "a command line speaks to people"
-)]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a command line speaks to people")]
 use std::process::ExitCode;
 
 use xtask::fixtures;

@@ -46,9 +46,7 @@ pub enum RealDriverError {
     #[error("cannot list the driver's shared objects")]
     Elf(#[from] ElfError),
     /// The packages are not those of a driver.
-    #[error(
-        "the packages of {suite} have no libcuda.so.VERSION: has the driver's packaging changed?"
-    )]
+    #[error("the packages of {suite} have no libcuda.so.VERSION: has the driver's packaging changed?")]
     NoVersion {
         /// The release.
         suite: String,
@@ -65,11 +63,7 @@ pub fn ensure(suite: &str, dir: &Path) -> Result<PathBuf, RealDriverError> {
     let apt = Apt::new(&dir.join(format!("apt-{suite}")), suite)?;
     let archives = apt.download(&apt.packages()?)?;
     let tree = Tree::create(&root)?;
-    for (path, target) in [
-        ("bin", "usr/bin"),
-        ("lib", "usr/lib"),
-        ("lib64", "usr/lib64"),
-    ] {
+    for (path, target) in [("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")] {
         tree.dir(target)?;
         tree.link(path, target)?;
     }
@@ -77,29 +71,16 @@ pub fn ensure(suite: &str, dir: &Path) -> Result<PathBuf, RealDriverError> {
     for archive in archives {
         unpack(&archive, &tree)?;
         if archive_name(&archive) == "nvidia-alternative" {
-            script = process::read(
-                Command::new("dpkg-deb")
-                    .arg("--info")
-                    .arg(&archive)
-                    .arg("postinst"),
-            )?;
+            script = process::read(Command::new("dpkg-deb").arg("--info").arg(&archive).arg("postinst"))?;
         }
     }
     // Twice the second stage's worth: a file of the glx group is a link of the nvidia group.
-    for alternative in alternatives::parse(&script)
-        .iter()
-        .chain(&alternatives::glx())
-    {
+    for alternative in alternatives::parse(&script).iter().chain(&alternatives::glx()) {
         install(alternative, &tree)?;
     }
     linker(&tree)?;
-    let version = version(&root).ok_or_else(|| RealDriverError::NoVersion {
-        suite: suite.into(),
-    })?;
-    let sim = DriverSim {
-        version,
-        ..DriverSim::default()
-    };
+    let version = version(&root).ok_or_else(|| RealDriverError::NoVersion { suite: suite.into() })?;
+    let sim = DriverSim { version, ..DriverSim::default() };
     sim.kernel_side(&tree)?;
     tree.finish(&description)?;
     Ok(root)
@@ -111,10 +92,8 @@ pub fn shared_objects(root: &Path) -> Result<Vec<(PathBuf, Option<String>)>, Rea
     let mut found = Vec::new();
     let mut folders = vec![root.join("usr/lib")];
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder).map_err(|source| RealDriverError::File {
-            path: folder.clone(),
-            source,
-        })?;
+        let entries =
+            fs::read_dir(&folder).map_err(|source| RealDriverError::File { path: folder.clone(), source })?;
         for path in entries.flatten().map(|entry| entry.path()) {
             if path.is_symlink() {
                 continue;
@@ -168,11 +147,7 @@ fn install(alternative: &Alternative, tree: &Tree) -> Result<(), RealDriverError
 }
 
 fn linker(tree: &Tree) -> Result<(), RealDriverError> {
-    tree.file(
-        "etc/ld.so.conf",
-        "include /etc/ld.so.conf.d/*.conf\n",
-        0o644,
-    )?;
+    tree.file("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n", 0o644)?;
     tree.file(
         format!("etc/ld.so.conf.d/{TRIPLET}.conf"),
         format!("/usr/local/lib/{TRIPLET}\n/lib/{TRIPLET}\n/usr/lib/{TRIPLET}\n"),
@@ -205,11 +180,7 @@ mod tests {
     #[test]
     fn the_version_is_libcudas_and_not_its_sonames() {
         let dir = tempfile::tempdir().unwrap();
-        let current = dir
-            .path()
-            .join("usr/lib")
-            .join(TRIPLET)
-            .join("nvidia/current");
+        let current = dir.path().join("usr/lib").join(TRIPLET).join("nvidia/current");
         fs::create_dir_all(&current).unwrap();
         for name in ["libcuda.so.1", "libcuda.so", "libcuda.so.535.309.01"] {
             fs::write(current.join(name), "").unwrap();

@@ -17,11 +17,7 @@ pub(super) struct Alternative {
 
 impl Alternative {
     fn of(group: &str, link: String, name: &str, file: String) -> Self {
-        Self {
-            entry: format!("/etc/alternatives/{group}--{name}"),
-            link,
-            file,
-        }
+        Self { entry: format!("/etc/alternatives/{group}--{name}"), link, file }
     }
 }
 
@@ -34,25 +30,12 @@ pub(super) fn parse(script: &str) -> Vec<Alternative> {
 fn parse_line(line: &str) -> Option<Alternative> {
     let (_, call) = line.split_once("$(")?;
     let (call, _) = call.split_once(')')?;
-    let words: Vec<&str> = call
-        .split_whitespace()
-        .map(|word| word.trim_matches('"'))
-        .collect();
+    let words: Vec<&str> = call.split_whitespace().map(|word| word.trim_matches('"')).collect();
     match words.as_slice() {
-        ["add_slave", link, name, file] => Some(Alternative::of(
-            "nvidia",
-            (*link).into(),
-            name,
-            (*file).into(),
-        )),
-        [
-            "add_multiarch_slave",
-            link_dir,
-            link_sub,
-            name,
-            file_dir,
-            file_sub,
-        ] => Some(Alternative::of(
+        ["add_slave", link, name, file] => {
+            Some(Alternative::of("nvidia", (*link).into(), name, (*file).into()))
+        }
+        ["add_multiarch_slave", link_dir, link_sub, name, file_dir, file_sub] => Some(Alternative::of(
             "nvidia",
             format!("{link_dir}/{TRIPLET}/{link_sub}{name}"),
             &format!("{name}-{TRIPLET}"),
@@ -66,20 +49,12 @@ fn parse_line(line: &str) -> Option<Alternative> {
 pub(super) fn glx() -> Vec<Alternative> {
     let lib = format!("/usr/lib/{TRIPLET}");
     let multiarch = |name: &str, file: String| {
-        Alternative::of(
-            "glx",
-            format!("{lib}/{name}"),
-            &format!("{name}-{TRIPLET}"),
-            file,
-        )
+        Alternative::of("glx", format!("{lib}/{name}"), &format!("{name}-{TRIPLET}"), file)
     };
     let modules = "/usr/lib/xorg/modules";
     vec![
         multiarch("libGLX_indirect.so.0", format!("{lib}/libGLX_nvidia.so.0")),
-        multiarch(
-            "libnvidia-cfg.so.1",
-            format!("{lib}/nvidia/libnvidia-cfg.so.1"),
-        ),
+        multiarch("libnvidia-cfg.so.1", format!("{lib}/nvidia/libnvidia-cfg.so.1")),
         Alternative::of(
             "glx",
             format!("{modules}/drivers/nvidia_drv.so"),

@@ -44,20 +44,12 @@ impl Apt {
     /// Sets it up in `dir` for the Debian release `suite`, and reads the archive's lists.
     pub(super) fn new(dir: &Path, suite: &str) -> Result<Self, RealDriverError> {
         let apt = Self { dir: dir.into() };
-        for path in [
-            "state/lists/partial",
-            "cache/archives/partial",
-            "sources",
-            "deb",
-        ] {
+        for path in ["state/lists/partial", "cache/archives/partial", "sources", "deb"] {
             let path = dir.join(path);
             fs::create_dir_all(&path).map_err(|source| RealDriverError::File { path, source })?;
         }
         write(&dir.join("status"), "")?;
-        write(
-            &dir.join("sources/debian.sources"),
-            &machine_sources(suite)?,
-        )?;
+        write(&dir.join("sources/debian.sources"), &machine_sources(suite)?)?;
         let machine = process::read(Command::new("apt-config").arg("dump"))?;
         write(&dir.join(CONFIGURATION), &configuration(&machine, dir))?;
         process::read(apt.command("apt-get").arg("update"))?;
@@ -73,16 +65,9 @@ impl Apt {
     /// Downloads packages; those that are there already are not fetched again.
     pub(super) fn download(&self, packages: &[String]) -> Result<Vec<PathBuf>, RealDriverError> {
         let dir = self.dir.join("deb");
-        process::read(
-            self.command("apt-get")
-                .arg("download")
-                .args(packages)
-                .current_dir(&dir),
-        )?;
-        let entries = fs::read_dir(&dir).map_err(|source| RealDriverError::File {
-            path: dir.clone(),
-            source,
-        })?;
+        process::read(self.command("apt-get").arg("download").args(packages).current_dir(&dir))?;
+        let entries =
+            fs::read_dir(&dir).map_err(|source| RealDriverError::File { path: dir.clone(), source })?;
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         files.sort_unstable();
         Ok(files)
@@ -118,10 +103,7 @@ fn configuration(machine: &str, dir: &Path) -> String {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), RealDriverError> {
-    fs::write(path, text).map_err(|source| RealDriverError::File {
-        path: path.into(),
-        source,
-    })
+    fs::write(path, text).map_err(|source| RealDriverError::File { path: path.into(), source })
 }
 
 /// The machine's sources of Debian's archive, for `suite`.
@@ -160,11 +142,8 @@ fn driver_packages(available: &str) -> Vec<String> {
     let mut names: Vec<String> = available
         .split("\n\n")
         .filter_map(|paragraph| {
-            let field = |name: &str| {
-                paragraph
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-            };
+            let field =
+                |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
             let name = field("Package")?;
             // The version follows in parentheses where it differs; without the field the source is called the same.
             let source = field("Source").unwrap_or(name).split(' ').next()?;
@@ -202,9 +181,6 @@ mod tests {
                          Package: libcuda1\nSource: nvidia-graphics-drivers\nVersion: 2\n\n\
                          Package: egl-wayland\n\n\
                          Package: bash\n";
-        assert_eq!(
-            driver_packages(available),
-            ["egl-wayland", "firmware-nvidia-gsp", "libcuda1"]
-        );
+        assert_eq!(driver_packages(available), ["egl-wayland", "firmware-nvidia-gsp", "libcuda1"]);
     }
 }

@@ -83,9 +83,7 @@ pub(super) fn parse_deb822(text: &str) -> Vec<Entry> {
 
 fn entry_of(mut fields: Vec<(String, String)>) -> Option<Entry> {
     let mut take = |wanted: &str| {
-        let at = fields
-            .iter()
-            .position(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+        let at = fields.iter().position(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
         Some(fields.remove(at).1)
     };
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect();
@@ -94,12 +92,7 @@ fn entry_of(mut fields: Vec<(String, String)>) -> Option<Entry> {
     let uris = take("URIs")?;
     let suites = words(take("Suites")?);
     let components = take("Components").map(words).unwrap_or_default();
-    (enabled && types.iter().any(|kind| kind == "deb")).then_some(Entry {
-        uris,
-        suites,
-        components,
-        fields,
-    })
+    (enabled && types.iter().any(|kind| kind == "deb")).then_some(Entry { uris, suites, components, fields })
 }
 
 /// The same archives for the release `wanted`, in deb822 form; empty if none of the entries is Debian's archive of the
@@ -110,11 +103,8 @@ pub(super) fn for_release(entries: &[Entry], codename: &str, wanted: &str) -> St
         if !entry.components.iter().any(|name| name == "main") {
             continue;
         }
-        let suites: Vec<String> = entry
-            .suites
-            .iter()
-            .filter_map(|suite| in_release(suite, codename, wanted))
-            .collect();
+        let suites: Vec<String> =
+            entry.suites.iter().filter_map(|suite| in_release(suite, codename, wanted)).collect();
         if suites.is_empty() {
             continue;
         }
@@ -133,9 +123,7 @@ pub(super) fn for_release(entries: &[Entry], codename: &str, wanted: &str) -> St
 
 fn in_release(suite: &str, codename: &str, wanted: &str) -> Option<String> {
     let known = ALIASES.iter().copied().chain([codename]);
-    let part = known
-        .into_iter()
-        .find_map(|name| suite.strip_prefix(name))?;
+    let part = known.into_iter().find_map(|name| suite.strip_prefix(name))?;
     PARTS.contains(&part).then(|| format!("{wanted}{part}"))
 }
 
