@@ -3,6 +3,7 @@
 //! `/proc`, `/sys` and `/dev` of the root are the simulated ones: there is no kernel module behind it.
 mod alternatives;
 mod apt;
+mod coverage;
 mod sources;
 
 use std::fs;
@@ -14,6 +15,8 @@ use crate::driver_sim::{DriverSim, TRIPLET};
 use crate::elf::{self, ElfError};
 use crate::process::{self, ProcessError};
 use crate::tree::{Tree, TreeError};
+pub use coverage::differences;
+
 use alternatives::Alternative;
 use apt::Apt;
 
