@@ -1,0 +1,44 @@
+//! Says from inside a container what of a GPU driver works there: which nodes open, which libraries load and from
+//! where, whether the driver's files are read-only. It ends with 0 if that is what was expected.
+//!
+//! ```text
+//! nvbind-probe [--table] [--view DIR] [--device PATH[=RESULT]]... [--library SONAME[=RESULT]]...
+//! ```
+//!
+//! RESULT of a device is `ok` or an error's name (`EPERM`, `ENOENT`, …); without one, `ok` and `ENXIO` (allowed, but no
+//! kernel module behind it) both count as expected. RESULT of a library is `view` (loads from the view; the default),
+//! `ok` (loads) or `missing`. Without `--device`, every `/dev/nvidia*`, `/dev/nvidia-caps/*` and `/dev/dri/*` is tried;
+//! without `--library`, every soname in the view, which is `/usr/local/nvidia` or `/run/nvbind`, whichever has a
+//! `lib64`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
+use std::process::ExitCode;
+
+use xtask::probe::{self, Question};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["load", soname] = words.as_slice() {
+        return match probe::load(soname) {
+            Ok(answer) => {
+                println!("{answer}");
+                ExitCode::SUCCESS
+            }
+            Err(message) => {
+                println!("{message}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    match Question::parse(&words) {
+        Ok((question, table)) => {
+            let report = question.ask();
+            println!("{}", if table { report.table() } else { report.json() });
+            if report.unexpected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(message) => {
+            eprintln!("nvbind-probe: {message}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A simulated NVIDIA driver in a directory: everything that nvbind reads of a host, with no NVIDIA code in it.
+//!
+//! Libraries have the real names, sonames and links but do nothing; `/proc`, `/sys` and `/dev` have the real formats,
+//! but no kernel module is behind the nodes, so that opening one gives ENXIO where access is allowed. Everything in it
+//! that people can read says that it is simulated.
+mod catalog;
+mod kernel;
+mod layout;
+mod objects;
+
+use std::path::Path;
+
+pub use layout::{Layout, TRIPLET, alternative};
+pub use objects::ObjectError;
+
+use crate::tree::{Tree, TreeError};
+
+/// Why a simulated driver could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    /// A file of it.
+    #[error("cannot make the simulated driver")]
+    Tree(#[from] TreeError),
+    /// A library of it.
+    #[error("cannot make the simulated driver's libraries")]
+    Object(#[from] ObjectError),
+}
+
+/// One simulated GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// PCI address, as in `/proc/driver/nvidia/gpus`; indexes follow its order.
+    pub pci: String,
+    /// The N of `/dev/nvidiaN`.
+    pub minor: u64,
+    /// UUID with `GPU-`.
+    pub uuid: String,
+    /// The N of `/dev/dri/cardN`.
+    pub card: u64,
+    /// The N of `/dev/dri/renderDN`.
+    pub render: u64,
+}
+
+/// What to simulate.
+#[derive(Debug, Clone)]
+pub struct DriverSim {
+    /// Driver version.
+    pub version: String,
+    /// Where the files are.
+    pub layout: Layout,
+    /// The GPUs.
+    pub gpus: Vec<Gpu>,
+}
+
+impl Default for DriverSim {
+    /// Two GPUs whose index, minor and DRM numbers all disagree, as after a hot swap or with another card in between.
+    /// The DRM numbers are high, so that no GPU of the machine that this runs on answers there.
+    fn default() -> Self {
+        let gpu = |pci: &str, minor, uuid: &str, card, render| Gpu {
+            pci: pci.into(),
+            minor,
+            uuid: uuid.into(),
+            card,
+            render,
+        };
+        Self {
+            version: "570.172.08".into(),
+            layout: Layout::DebianAlternatives,
+            gpus: vec![
+                gpu("0000:17:00.0", 1, "GPU-51a7ed00-5170-4000-8000-000000000017", 51, 183),
+                gpu("0000:b3:00.0", 0, "GPU-51a7ed01-5170-4000-8000-0000000000b3", 53, 181),
+            ],
+        }
+    }
+}
+
+impl DriverSim {
+    /// Makes the driver root at `root`, unless the same is already there.
+    pub fn ensure(&self, root: &Path) -> Result<(), SimError> {
+        let description = format!("{self:?} format 1");
+        if Tree::is_made(root, &description) {
+            return Ok(());
+        }
+        let tree = Tree::create(root)?;
+        self.user_space(&tree)?;
+        self.kernel_side(&tree)?;
+        tree.finish(&description)?;
+        Ok(())
+    }
+
+    /// `/proc`, `/sys` and `/dev` alone, for a driver root with libraries of its own.
+    pub fn kernel_side(&self, tree: &Tree) -> Result<(), TreeError> {
+        kernel::build(self, tree)
+    }
+
+    fn user_space(&self, tree: &Tree) -> Result<(), SimError> {
+        let layout = self.layout;
+        for (path, target) in layout.system_links() {
+            tree.link(&path, target)?;
+        }
+        self.libraries(tree)?;
+        for (name, target) in catalog::EXTRA_LINKS {
+            let (path, target) = layout.extra_link(name, target);
+            tree.link(path, target)?;
+        }
+        for (name, content) in catalog::SHARED_DATA {
+            tree.file(format!("{}/{name}", layout.shared_data()), content, 0o644)?;
+        }
+        for (name, content) in catalog::CONFIGURATION {
+            tree.file(format!("etc/{name}"), content, 0o644)?;
+        }
+        for name in catalog::FIRMWARE {
+            let path = format!("{}/nvidia/{}/{name}", layout.firmware(), self.version);
+            tree.file(path, "simulated firmware\n", 0o644)?;
+        }
+        if let Some((name, directories)) = layout.linker_directories() {
+            tree.file("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n", 0o644)?;
+            tree.file(format!("etc/ld.so.conf.d/{name}"), directories, 0o644)?;
+            tree.linker_cache()?;
+        }
+        Ok(())
+    }
+
+    fn libraries(&self, tree: &Tree) -> Result<(), SimError> {
+        let scratch = tree.at(".objects");
+        let compiler = objects::Compiler::new(&scratch)?;
+        for library in catalog::LIBRARIES {
+            let placed = self.layout.place(library, &self.version);
+            // An empty file first: it makes the directories.
+            tree.file(&placed.file, "", 0o644)?;
+            compiler.library(library, &self.version, &tree.at(&placed.file))?;
+            tree.file_mode(&placed.file, 0o644)?;
+            for (path, target) in placed.links {
+                tree.link(path, target)?;
+            }
+        }
+        for name in catalog::PROGRAMS {
+            let placed = self.layout.place_program(name);
+            tree.file(&placed.file, "", 0o755)?;
+            compiler.program(&tree.at(&placed.file))?;
+            for (path, target) in placed.links {
+                tree.link(path, target)?;
+            }
+        }
+        tree.remove(".objects")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! The questions that `nvbind-probe` asks in a container, and its answers.
+mod devices;
+mod libraries;
+mod table;
+mod view;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use devices::Device;
+pub use libraries::{Library, load};
+pub use view::View;
+
+/// Where nvbind puts the driver.
+const VIEWS: &[&str] = &["/usr/local/nvidia", "/run/nvbind"];
+
+/// What to look at, and what is expected; an empty list: whatever is found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    view: Option<PathBuf>,
+    devices: Vec<Expected>,
+    libraries: Vec<Expected>,
+}
+
+/// A name and the result that it should have, if one was said.
+#[derive(Debug, PartialEq, Eq)]
+struct Expected {
+    name: String,
+    result: Option<String>,
+}
+
+impl Question {
+    /// From the command line; also whether a table is wanted.
+    pub fn parse(arguments: &[&str]) -> Result<(Self, bool), String> {
+        let mut question = Self::default();
+        let mut table = false;
+        let mut rest = arguments.iter();
+        while let Some(option) = rest.next() {
+            if *option == "--table" {
+                table = true;
+                continue;
+            }
+            let value = rest.next().ok_or_else(|| format!("{option}: unknown, or its value is missing"))?;
+            match *option {
+                "--view" => question.view = Some(value.into()),
+                "--device" => question.devices.push(Expected::parse(value)),
+                "--library" => question.libraries.push(Expected::parse(value)),
+                _ => return Err(format!("{option}: unknown option")),
+            }
+        }
+        Ok((question, table))
+    }
+
+    /// Looks.
+    pub fn ask(&self) -> Report {
+        let path = self
+            .view
+            .clone()
+            .or_else(|| VIEWS.iter().map(PathBuf::from).find(|dir| dir.join("lib64").is_dir()));
+        let mut unexpected = Vec::new();
+        // First of all: loading a driver library as root can make device nodes.
+        let devices = devices::look(&self.devices, &mut unexpected);
+        let view = path.as_deref().map(|path| view::look(path, &mut unexpected));
+        if view.is_none() && self.libraries.is_empty() {
+            unexpected.push(format!("no driver view: neither {}", VIEWS.join("/lib64 nor ") + "/lib64"));
+        }
+        let libraries = libraries::look(path.as_deref(), &self.libraries, &mut unexpected);
+        Report {
+            devices,
+            libraries,
+            view,
+            env: std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect(),
+            unexpected,
+        }
+    }
+}
+
+impl Expected {
+    fn parse(text: &str) -> Self {
+        let (name, result) = match text.split_once('=') {
+            Some((name, result)) => (name, Some(result.to_owned())),
+            None => (text, None),
+        };
+        Self { name: name.into(), result }
+    }
+
+    fn any(name: String) -> Self {
+        Self { name, result: None }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Each node.
+    pub devices: Vec<Device>,
+    /// Each library.
+    pub libraries: Vec<Library>,
+    /// The driver view, if there is one.
+    pub view: Option<View>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// What was not as expected, a sentence each.
+    pub unexpected: Vec<String>,
+}
+
+impl Report {
+    /// As JSON.
+    pub fn json(&self) -> String {
+        // Only strings, numbers and lists: this cannot fail.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        table::render(self)
+    }
+}
+
+fn lossy(text: std::ffi::OsString) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+/// The names of the files in a directory, sorted; none if it cannot be read.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| lossy(entry.file_name()))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_expected_follows_an_equals_sign() {
+        let (question, table) =
+            Question::parse(&["--table", "--device", "/dev/nvidia0=EPERM", "--library", "libcuda.so.1"])
+                .unwrap();
+        assert!(table);
+        assert_eq!(
+            question,
+            Question {
+                view: None,
+                devices: vec![Expected { name: "/dev/nvidia0".into(), result: Some("EPERM".into()) }],
+                libraries: vec![Expected::any("libcuda.so.1".into())],
+            }
+        );
+    }
+
+    #[test]
+    fn an_option_that_it_does_not_know_is_refused() {
+        assert_eq!(
+            Question::parse(&["--devcie", "/dev/nvidia0"]),
+            Err("--devcie: unknown option".to_owned())
+        );
+    }
+}
