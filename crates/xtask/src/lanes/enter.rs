@@ -138,6 +138,13 @@ fn build(spec: &Spec) -> Result<PathBuf> {
         &root.join(RESULTS.trim_start_matches('/')),
         MsFlags::empty(),
     )?;
+    for (source, at) in &spec.binds {
+        bind(
+            source,
+            &root.join(at.strip_prefix("/").unwrap_or(at)),
+            MsFlags::MS_RDONLY,
+        )?;
+    }
     if spec.init == Init::Systemd {
         systemd::prepare(&root)?;
     } else {

@@ -50,7 +50,7 @@ impl Run {
         let folder = Folder::make(&lanes.join("run"), self.lane)?;
         let own =
             fs::read_to_string("/proc/self/cgroup").doing(|| "read /proc/self/cgroup".into())?;
-        let spec = Spec {
+        let mut spec = Spec {
             lane: self.lane.to_owned(),
             tree,
             run: folder.0.clone(),
@@ -58,9 +58,10 @@ impl Run {
             hierarchies: hierarchies(self.view, &own),
             init: self.init,
             limit: LIMIT,
+            binds: Vec::new(),
             only: only.to_vec(),
         };
-        payload::fill(project, self.recipe, &spec)?;
+        spec.binds = payload::fill(project, &spec)?;
         let file = spec.payload().join("spec.json");
         spec.write(&file)?;
         watch(&spec, &file, each)

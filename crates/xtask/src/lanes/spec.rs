@@ -38,6 +38,8 @@ pub(crate) struct Spec {
     pub(crate) hierarchies: Vec<Hierarchy>,
     /// What is process 1.
     pub(crate) init: Init,
+    /// Folders of the host that are seen in the tree, read only, and their places there.
+    pub(crate) binds: Vec<(PathBuf, PathBuf)>,
     /// When it is stopped, in seconds.
     pub(crate) limit: u64,
     /// Only cases whose name contains one of these; all, if there are none.
