@@ -1,2 +1,29 @@
-//! From a GPU request to a plan: pure, reads a machine, changes nothing.
+//! From a GPU request to a plan: reads a machine, decides, changes nothing.
+//!
+//! One straight line, each arrow a plain data type:
+//!
+//! ```text
+//! state + config.json ─> Request ──┐
+//!                                  ├─> Selection ─> Plan ─> (applied by the hook, printed by `nvbind plan`)
+//! driver root ─> Host ─> Inventory ┘
+//! ```
+//!
+//! The hook, `nvbind plan`, `nvbind info` and the pre-flight of `nvbind run` all use this line, so that nothing is
+//! resolved twice in two ways.
 #![forbid(unsafe_code)]
+
+pub mod capability;
+pub mod catalogue;
+pub mod exit;
+pub mod host;
+pub mod inventory;
+pub mod ldcache;
+pub mod oci;
+pub mod plan;
+pub mod render;
+pub mod request;
+pub mod select;
+pub mod settings;
+
+#[cfg(test)]
+mod machine;

@@ -1,0 +1,197 @@
+//! A read-only view of a machine: the directories that stand in for `/` when looking for the driver.
+//!
+//! Every name is resolved by the kernel inside its tree (`openat2` with `RESOLVE_IN_ROOT`, Linux 5.6), so that the
+//! absolute links of a driver container or a fixture stay within it.
+
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Why something of the machine could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}")]
+pub struct Error {
+    path: String,
+    source: std::io::Error,
+}
+
+impl Error {
+    /// Whether the file is simply not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::NOTDIR))
+    }
+}
+
+/// A directory that stands in for `/`.
+#[derive(Debug)]
+pub struct Tree {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+impl Tree {
+    /// Opens the directory.
+    ///
+    /// # Errors
+    /// When it is not there or is no directory.
+    pub fn open(path: &Path) -> Result<Tree, Error> {
+        let directory = fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error { path: path.display().to_string(), source: errno.into() })?;
+        Ok(Tree { path: path.to_path_buf(), directory })
+    }
+
+    /// Where the file stands as seen from the machine's own `/`; for messages.
+    #[must_use]
+    pub fn display(&self, path: &str) -> String {
+        self.path.join(path.trim_start_matches('/')).display().to_string()
+    }
+
+    fn error(&self, path: &str, errno: Errno) -> Error {
+        Error { path: self.display(path), source: errno.into() }
+    }
+
+    fn open_with(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        fs::openat2(&self.directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+            .map_err(|errno| self.error(path, errno))
+    }
+
+    /// Opens a file by name only (`O_PATH`), links followed inside the tree.
+    ///
+    /// # Errors
+    /// When it is not there or may not be reached.
+    pub fn locate(&self, path: &str) -> Result<OwnedFd, Error> {
+        self.open_with(path, OFlags::PATH)
+    }
+
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// When it is not there, may not be read, or is no regular file.
+    pub fn file(&self, path: &str) -> Result<File, Error> {
+        // Never blocks, also where a FIFO stands in the way.
+        let fd = self.open_with(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let stat = fs::fstat(&fd).map_err(|errno| self.error(path, errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(self.error(path, Errno::INVAL));
+        }
+        Ok(fd.into())
+    }
+
+    /// Reads a whole file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Tree::file`], and `EFBIG` for a larger one.
+    pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.file(path)?
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|source| Error { path: self.display(path), source })?;
+        if bytes.len() as u64 > limit {
+            return Err(self.error(path, Errno::FBIG));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a text file of at most 1 MiB; bytes that are not UTF-8 are replaced.
+    ///
+    /// # Errors
+    /// As [`Tree::read`].
+    pub fn text(&self, path: &str) -> Result<String, Error> {
+        Ok(String::from_utf8_lossy(&self.read(path, 1 << 20)?).into_owned())
+    }
+
+    /// The names in a directory, unsorted, without `.` and `..`; those that are not UTF-8 are left out.
+    ///
+    /// # Errors
+    /// When it is not there or may not be read.
+    pub fn names(&self, path: &str) -> Result<Vec<String>, Error> {
+        let fd = self.open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut names = Vec::new();
+        for entry in Dir::new(fd).map_err(|errno| self.error(path, errno))? {
+            let entry = entry.map_err(|errno| self.error(path, errno))?;
+            if let Ok(name) = entry.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// What stands at the path, links followed inside the tree.
+    ///
+    /// # Errors
+    /// When it is not there or may not be reached.
+    pub fn stat(&self, path: &str) -> Result<Stat, Error> {
+        fs::fstat(self.locate(path)?).map_err(|errno| self.error(path, errno))
+    }
+
+    /// The path without links, as seen inside the tree, and the identity of the file there.
+    ///
+    /// # Errors
+    /// When it is not there or may not be reached.
+    pub fn resolve(&self, path: &str) -> Result<Resolved, Error> {
+        let fd = self.locate(path)?;
+        let stat = fs::statx(&fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
+            .map_err(|errno| self.error(path, errno))?;
+        let link = |fd: &OwnedFd| {
+            let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd));
+            fs::readlink(name, Vec::new()).map_err(|errno| self.error(path, errno))
+        };
+        let (root, real) = (link(&self.directory)?, link(&fd)?);
+        let inside = Path::new(OsStr::from_bytes(real.as_bytes()))
+            .strip_prefix(OsStr::from_bytes(root.as_bytes()))
+            .map_err(|_outside| self.error(path, Errno::XDEV))?;
+        let path = inside.to_str().ok_or_else(|| self.error(path, Errno::ILSEQ))?;
+        Ok(Resolved {
+            path: format!("/{path}"),
+            is_regular: FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile,
+        })
+    }
+}
+
+/// A file of a [`Tree`] with all links followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Absolute path inside the tree.
+    pub path: String,
+    /// Whether it is a regular file.
+    pub is_regular: bool,
+}
+
+/// The trees in which the parts of a driver are found: each the machine's own `/` unless configured.
+#[derive(Debug)]
+pub struct Host {
+    /// Libraries, programs and data files.
+    pub files: Tree,
+    /// Device nodes, below `dev/`.
+    pub dev: Tree,
+    /// The driver's state, below `proc/`.
+    pub proc: Tree,
+    /// The PCI devices, below `sys/`.
+    pub sys: Tree,
+}
+
+impl Host {
+    /// Opens the four trees.
+    ///
+    /// # Errors
+    /// When one of them is not there.
+    pub fn open(roots: &crate::settings::Driver) -> Result<Host, Error> {
+        Ok(Host {
+            files: Tree::open(&roots.root)?,
+            dev: Tree::open(&roots.dev_root)?,
+            proc: Tree::open(&roots.proc_root)?,
+            sys: Tree::open(&roots.sys_root)?,
+        })
+    }
+}

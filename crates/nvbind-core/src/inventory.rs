@@ -1,0 +1,119 @@
+//! What this host has of an NVIDIA driver, read at the moment of use.
+
+mod devices;
+mod elf;
+mod gpus;
+mod libraries;
+mod programs;
+mod version;
+
+pub use devices::{DeviceNode, Majors};
+pub use gpus::{Gpu, PciAddress};
+pub use libraries::Library;
+pub use programs::ProgramFile;
+
+use crate::catalogue::ControlNode;
+use crate::exit::Exit;
+use crate::host::{self, Host};
+use serde::Serialize;
+
+/// Why the driver of this machine cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel module is not loaded.
+    #[error(
+        "no NVIDIA driver is loaded: {path} is not there; load it with `modprobe nvidia`, or install the driver"
+    )]
+    NotLoaded {
+        /// The file that the driver would make.
+        path: String,
+    },
+    /// The kernel module says something else than a version.
+    #[error("{path} does not tell the driver's version")]
+    Version {
+        /// The file.
+        path: String,
+    },
+    /// The user-space half of the driver is not there.
+    #[error(
+        "the NVIDIA kernel module {version} is loaded, but none of its libraries is on this machine (no libcuda.so.{version} or libnvidia-ml.so.{version}); install the driver's user-space packages"
+    )]
+    NoLibraries {
+        /// The kernel module's version.
+        version: String,
+    },
+    /// A half-finished upgrade.
+    #[error(
+        "the NVIDIA kernel module is {version}, but the libraries are {found}; reboot, or reload the nvidia modules, to finish the driver's upgrade"
+    )]
+    Mismatch {
+        /// The kernel module's version.
+        version: String,
+        /// The libraries' versions.
+        found: String,
+    },
+    /// `/proc/devices` lacks the driver.
+    #[error("{path} lists no nvidia driver although one is loaded")]
+    NoMajor {
+        /// The file.
+        path: String,
+    },
+    /// A GPU's description lacks what is needed.
+    #[error("{path} lacks a usable \"{field}\" line")]
+    Gpu {
+        /// The file.
+        path: String,
+        /// The line.
+        field: &'static str,
+    },
+    /// Something there could not be read.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+}
+
+impl Error {
+    /// The exit code of this failure.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        Exit::Driver
+    }
+}
+
+/// The driver that is loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Driver {
+    /// Exact version, such as `570.172.08`.
+    pub version: String,
+    /// Whether the kernel modules are NVIDIA's open ones.
+    pub open_modules: bool,
+}
+
+/// Everything of the driver that this host has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inventory {
+    /// The driver that is loaded.
+    pub driver: Driver,
+    /// The GPUs in PCI order, without those that the driver excludes.
+    pub gpus: Vec<Gpu>,
+    /// The nodes beside `/dev/nvidiaN`, with their numbers where their kernel module is loaded.
+    pub control_nodes: Vec<(&'static ControlNode, Option<DeviceNode>)>,
+    /// Libraries by file name.
+    pub libraries: Vec<Library>,
+    /// Programs by name.
+    pub programs: Vec<ProgramFile>,
+}
+
+impl Inventory {
+    /// Reads the machine.
+    ///
+    /// # Errors
+    /// When no driver is loaded, it is half-installed, or what it says of itself cannot be read.
+    pub fn read(host: &Host) -> Result<Inventory, Error> {
+        let driver = version::read(&host.proc)?;
+        let majors = Majors::read(&host.proc)?;
+        let gpus = gpus::read(host, &majors)?;
+        let libraries = libraries::read(&host.files, &driver.version)?;
+        let programs = programs::read(&host.files);
+        Ok(Inventory { gpus, control_nodes: majors.control_nodes(), libraries, programs, driver })
+    }
+}

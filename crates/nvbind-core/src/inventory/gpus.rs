@@ -1,0 +1,230 @@
+//! GPUs, from `/proc/driver/nvidia/gpus` and `/sys/bus/pci`: no NVML, so no start-up time and nothing executed.
+
+use super::{DeviceNode, Error, Majors};
+use crate::catalogue::DRM_MAJOR;
+use crate::host::Host;
+use serde::Serialize;
+use std::fmt;
+
+const PATH: &str = "/proc/driver/nvidia/gpus";
+
+/// A PCI address; ordered as `nvidia-smi` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PciAddress {
+    domain: u32,
+    bus: u8,
+    device: u8,
+    function: u8,
+}
+
+impl PciAddress {
+    /// Reads `[domain:]bus:device.function` in hexadecimal; NVIDIA's tools write the domain with 8 digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<PciAddress> {
+        let (rest, function) = text.rsplit_once('.')?;
+        let (rest, device) = rest.rsplit_once(':')?;
+        let (domain, bus) = rest.rsplit_once(':').unwrap_or(("0", rest));
+        let hex = |digits: &str, longest: usize| {
+            let fits =
+                (1..=longest).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            fits.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
+        };
+        Some(PciAddress {
+            domain: hex(domain, 8)?,
+            bus: u8::try_from(hex(bus, 2)?).ok()?,
+            device: u8::try_from(hex(device, 2)?).ok().filter(|device| *device < 32)?,
+            function: u8::try_from(hex(function, 1)?).ok().filter(|function| *function < 8)?,
+        })
+    }
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}:{:02x}:{:02x}.{:x}", self.domain, self.bus, self.device, self.function)
+    }
+}
+
+impl Serialize for PciAddress {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A GPU of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    /// Position in PCI order.
+    pub index: u32,
+    /// The number in `/dev/nvidiaN`, which is not the index.
+    pub minor: u32,
+    /// UUID; unknown before the GPU's first use on some drivers.
+    pub uuid: Option<String>,
+    /// PCI address.
+    pub pci: PciAddress,
+    /// Product name.
+    pub model: String,
+    /// `/dev/nvidiaN`.
+    pub node: DeviceNode,
+    /// `/dev/dri/card*` and `/dev/dri/renderD*`; empty where nvidia-drm is not loaded.
+    pub drm: Vec<DeviceNode>,
+}
+
+pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
+    let names = match host.proc.names(PATH) {
+        Err(error) if error.is_not_found() => Vec::new(),
+        other => other?,
+    };
+    let mut addresses: Vec<(PciAddress, String)> = names
+        .into_iter()
+        .filter_map(|name| PciAddress::parse(&name).map(|address| (address, name)))
+        .collect();
+    addresses.sort();
+    let mut gpus = Vec::new();
+    for (pci, name) in addresses {
+        let path = format!("{PATH}/{name}/information");
+        let information = Information::parse(&host.proc.text(&path)?)
+            .ok_or_else(|| Error::Gpu { path: host.proc.display(&path), field: "Device Minor" })?;
+        if information.excluded {
+            continue;
+        }
+        let node = DeviceNode {
+            path: format!("/dev/nvidia{}", information.minor),
+            major: majors.gpu,
+            minor: information.minor,
+        };
+        gpus.push(Gpu {
+            index: u32::try_from(gpus.len()).unwrap_or(u32::MAX),
+            minor: information.minor,
+            uuid: information.uuid,
+            model: information.model,
+            drm: drm_nodes(host, &pci)?,
+            pci,
+            node,
+        });
+    }
+    Ok(gpus)
+}
+
+struct Information {
+    model: String,
+    uuid: Option<String>,
+    minor: u32,
+    excluded: bool,
+}
+
+impl Information {
+    /// Lines are `Key: \t value`. A UUID reads as question marks until the GPU has been used once.
+    fn parse(text: &str) -> Option<Information> {
+        let field = |key: &str| {
+            text.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                (name.trim() == key).then(|| value.trim())
+            })
+        };
+        let uuid = field("GPU UUID").filter(|uuid| uuid.starts_with("GPU-") && !uuid.contains('?'));
+        Some(Information {
+            model: field("Model").unwrap_or("unknown model").to_owned(),
+            uuid: uuid.map(str::to_owned),
+            minor: field("Device Minor")?.parse().ok().filter(|minor| *minor < 255)?,
+            excluded: field("GPU Excluded") == Some("Yes"),
+        })
+    }
+}
+
+/// `drm/` below a PCI device holds `cardA`, `renderDB` and connectors; the number is the minor (`drm_drv.c`).
+fn drm_nodes(host: &Host, pci: &PciAddress) -> Result<Vec<DeviceNode>, Error> {
+    let mut names = match host.sys.names(&format!("/sys/bus/pci/devices/{pci}/drm")) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        other => other?,
+    };
+    names.sort();
+    let node = |name: String| {
+        let number = name.strip_prefix("card").or_else(|| name.strip_prefix("renderD"))?;
+        let minor = number.parse().ok()?;
+        Some(DeviceNode { path: format!("/dev/dri/{name}"), major: DRM_MAJOR, minor })
+    };
+    Ok(names.into_iter().filter_map(node).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+
+    #[test]
+    fn addresses_are_read_in_every_spelling_and_nothing_else() {
+        for (text, expected) in [
+            ("0000:01:00.0", Some("0000:01:00.0")),
+            ("00000000:C1:1F.7", Some("0000:c1:1f.7")),
+            ("10000:01:00.0", Some("10000:01:00.0")),
+            ("01:00.0", Some("0000:01:00.0")),
+            ("0000:01:20.0", None),
+            ("0000:01:00.8", None),
+            ("0000:100:00.0", None),
+            ("../../x:1:0.0", None),
+            ("+1:00.0", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                PciAddress::parse(text).map(|address| address.to_string()).as_deref(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn index_follows_the_address_and_not_the_minor_or_the_drm_number() {
+        let machine = Machine::new();
+        machine.gpu("0000:c1:00.0", 0, "GPU-c", &["card0", "renderD128", "card0-DP-1"]);
+        machine.gpu("0000:41:00.0", 2, "GPU-????????", &["card5", "renderD133"]);
+        machine.gpu("0000:01:00.0", 1, "GPU-a", &[]);
+        let gpus = machine.inventory().unwrap().gpus;
+        let seen: Vec<_> = gpus
+            .iter()
+            .map(|gpu| {
+                let drm: Vec<_> = gpu.drm.iter().map(|node| (node.path.as_str(), node.minor)).collect();
+                (gpu.index, gpu.minor, gpu.uuid.as_deref(), gpu.pci.to_string(), gpu.node.path.as_str(), drm)
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (0, 1, Some("GPU-a"), "0000:01:00.0".into(), "/dev/nvidia1", vec![]),
+                (
+                    1,
+                    2,
+                    None,
+                    "0000:41:00.0".into(),
+                    "/dev/nvidia2",
+                    vec![("/dev/dri/card5", 5), ("/dev/dri/renderD133", 133)]
+                ),
+                (
+                    2,
+                    0,
+                    Some("GPU-c"),
+                    "0000:c1:00.0".into(),
+                    "/dev/nvidia0",
+                    vec![("/dev/dri/card0", 0), ("/dev/dri/renderD128", 128)]
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_excluded_gpu_is_left_out_and_a_broken_one_named() {
+        let machine = Machine::new();
+        machine.gpu("0000:01:00.0", 0, "GPU-a", &[]);
+        machine.write(
+            "proc/driver/nvidia/gpus/0000:02:00.0/information",
+            "Device Minor: \t 1\nGPU Excluded:\t Yes\n",
+        );
+        assert_eq!(machine.inventory().unwrap().gpus.len(), 1);
+        machine.write("proc/driver/nvidia/gpus/0000:03:00.0/information", "Model: X\n");
+        let error = machine.inventory().unwrap_err().to_string();
+        assert!(
+            error.ends_with("gpus/0000:03:00.0/information lacks a usable \"Device Minor\" line"),
+            "{error}"
+        );
+    }
+}

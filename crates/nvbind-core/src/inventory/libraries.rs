@@ -1,0 +1,254 @@
+//! The libraries of the installed driver: by soname and exact version, wherever the distribution keeps them.
+
+use super::Error;
+use super::elf::{self, SharedObject};
+use crate::catalogue::{
+    Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES, NEVER, TRIPLET, Versioning,
+};
+use crate::host::Tree;
+use crate::ldcache;
+use std::collections::{BTreeMap, BTreeSet};
+
+const CACHE: &str = "/etc/ld.so.cache";
+
+/// A library of the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    /// Its row in the catalogue; none for one that only the version gives away.
+    pub family: Option<&'static Family>,
+    /// File name, such as `libcuda.so.570.172.08`.
+    pub file_name: String,
+    /// `DT_SONAME` where it has one.
+    pub soname: Option<String>,
+    /// Path inside the driver root, without links.
+    pub host: String,
+}
+
+pub(super) fn read(files: &Tree, version: &str) -> Result<Vec<Library>, Error> {
+    let mut found = Found { files, version, libraries: BTreeMap::new(), other_versions: BTreeSet::new() };
+    let mut seen = BTreeSet::new();
+    for directory in directories(files) {
+        let Ok(resolved) = files.resolve(&directory) else { continue };
+        if seen.insert(resolved.path.clone()) {
+            found.search(&resolved.path)?;
+        }
+    }
+    let has = |stem: &str| found.libraries.contains_key(&format!("{stem}.so.{version}"));
+    if !has("libcuda") && !has("libnvidia-ml") {
+        let version = version.to_owned();
+        if found.other_versions.is_empty() {
+            return Err(Error::NoLibraries { version });
+        }
+        let found: Vec<String> = found.other_versions.into_iter().collect();
+        return Err(Error::Mismatch { version, found: found.join(", ") });
+    }
+    Ok(found.libraries.into_values().collect())
+}
+
+/// The well-known directories, then those in which the host's own cache has a library of the driver.
+fn directories(files: &Tree) -> Vec<String> {
+    let mut directories: Vec<String> =
+        LIBRARY_DIRECTORIES.iter().map(|directory| directory.replace("{triplet}", TRIPLET)).collect();
+    directories.extend(cached_directories(files).unwrap_or_default());
+    let mut subdirectories = Vec::new();
+    for directory in &directories {
+        subdirectories.extend(LIBRARY_SUBDIRECTORIES.iter().map(|name| format!("{directory}/{name}")));
+    }
+    directories.extend(subdirectories);
+    directories
+}
+
+/// A host without a cache, or with one that cannot be read, still has its directories.
+fn cached_directories(files: &Tree) -> Option<BTreeSet<String>> {
+    let bytes = files.read(CACHE, ldcache::MAX_BYTES as u64).ok()?;
+    let cache = ldcache::Cache::parse(&bytes).ok()?;
+    let directory = |entry: &ldcache::Entry<'_>| {
+        let soname = std::str::from_utf8(entry.soname).ok()?;
+        family(soname.split_once(".so")?.0)?;
+        let (directory, _) = std::str::from_utf8(entry.path).ok()?.rsplit_once('/')?;
+        Some(directory.to_owned())
+    };
+    Some(cache.entries().iter().filter_map(directory).collect())
+}
+
+fn family(stem: &str) -> Option<&'static Family> {
+    LIBRARIES.iter().find(|family| family.stem == stem)
+}
+
+struct Found<'a> {
+    files: &'a Tree,
+    version: &'a str,
+    libraries: BTreeMap<String, Library>,
+    /// Versions of the driver's two main libraries that are not the loaded one.
+    other_versions: BTreeSet<String>,
+}
+
+impl Found<'_> {
+    fn search(&mut self, directory: &str) -> Result<(), Error> {
+        let mut names = match self.files.names(directory) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        names.retain(|name| name.starts_with("lib") && name.contains(".so."));
+        names.sort();
+        for name in names {
+            if let Some(family) = self.wanted(&name)
+                && !self.libraries.contains_key(&name)
+                && let Some(library) = self.library(directory, &name, family)
+            {
+                self.libraries.insert(library.file_name.clone(), library);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the name is one of the driver's; `Some(None)` for a family that the catalogue does not know.
+    fn wanted(&mut self, name: &str) -> Option<Option<&'static Family>> {
+        let (stem, suffix) = name.split_once(".so.")?;
+        let family = family(stem);
+        let fits = match family.map(|family| family.versioning) {
+            Some(Versioning::Driver) => suffix == self.version,
+            Some(Versioning::Fixed(fixed)) => suffix == fixed,
+            // The full version and not the soname's link.
+            Some(Versioning::Own) => suffix.matches('.').count() >= 2,
+            None => suffix == self.version && !NEVER.contains(&stem),
+        };
+        if !fits
+            && matches!(stem, "libcuda" | "libnvidia-ml")
+            && suffix.matches('.').count() >= 1
+            && suffix != "1.1"
+        {
+            self.other_versions.insert(suffix.to_owned());
+        }
+        fits.then_some(family)
+    }
+
+    fn library(&self, directory: &str, name: &str, family: Option<&'static Family>) -> Option<Library> {
+        let path = format!("{directory}/{name}");
+        let resolved = self.files.resolve(&path).ok()?;
+        if !resolved.is_regular {
+            return None;
+        }
+        let file = self.files.file(&resolved.path).ok()?;
+        let soname = match elf::read(file)? {
+            SharedObject::Native(soname) => soname,
+            SharedObject::Foreign => return None,
+        };
+        let soname = soname.filter(|soname| !soname.is_empty() && !soname.contains('/'));
+        Some(Library { family, file_name: name.to_owned(), soname, host: resolved.path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{Machine, VERSION};
+
+    fn names(machine: &Machine) -> Vec<(String, String)> {
+        let libraries = machine.inventory().unwrap().libraries;
+        libraries.into_iter().map(|library| (library.file_name, library.host)).collect()
+    }
+
+    #[test]
+    fn libraries_are_found_in_every_distributions_layout() {
+        for directory in [
+            "/usr/lib/x86_64-linux-gnu",
+            "/usr/lib/x86_64-linux-gnu/nvidia/current",
+            "/usr/lib64",
+            "/usr/lib",
+            "/run/opengl-driver/lib",
+            "/usr/local/nvidia/lib64",
+        ] {
+            let directory = directory.replace("x86_64-linux-gnu", TRIPLET);
+            let machine = Machine::empty();
+            machine.library(&directory, &format!("libcuda.so.{VERSION}"), "libcuda.so.1");
+            machine.library(
+                &format!("{directory}/vdpau"),
+                &format!("libvdpau_nvidia.so.{VERSION}"),
+                "libvdpau_nvidia.so.1",
+            );
+            let found = names(&machine);
+            let expected = |name: &str, below: &str| {
+                let file = format!("{name}.so.{VERSION}");
+                (file.clone(), format!("{directory}{below}/{file}"))
+            };
+            assert_eq!(
+                found,
+                [expected("libcuda", ""), expected("libvdpau_nvidia", "/vdpau")],
+                "{directory}"
+            );
+        }
+    }
+
+    #[test]
+    fn links_of_alternatives_are_followed_inside_the_root() {
+        let machine = Machine::empty();
+        machine.library("/opt/nvidia", &format!("libcuda.so.{VERSION}"), "libcuda.so.1");
+        machine.link(&format!("/usr/lib64/libcuda.so.{VERSION}"), &format!("/etc/alternatives/cuda"));
+        machine.link("/etc/alternatives/cuda", &format!("/opt/nvidia/libcuda.so.{VERSION}"));
+        assert_eq!(
+            names(&machine),
+            [(format!("libcuda.so.{VERSION}"), format!("/opt/nvidia/libcuda.so.{VERSION}"))]
+        );
+    }
+
+    #[test]
+    fn a_directory_that_only_the_cache_names_is_searched() {
+        let machine = Machine::empty();
+        machine.library("/opt/elsewhere", &format!("libcuda.so.{VERSION}"), "libcuda.so.1");
+        let abi = ldcache::Abi::NATIVE.unwrap();
+        let ours = [ldcache::Library { soname: b"libcuda.so.1", path: b"/opt/elsewhere/libcuda.so.1", abi }];
+        machine.write("etc/ld.so.cache", ldcache::merge(None, &ours, &[]).unwrap());
+        assert_eq!(names(&machine).len(), 1);
+    }
+
+    #[test]
+    fn names_decide_by_exact_version_and_family() {
+        let machine = Machine::new();
+        for (name, taken) in [
+            (format!("libnvidia-future.so.{VERSION}"), true),
+            (format!("libGL.so.{VERSION}"), false),
+            (format!("libglxserver_nvidia.so.{VERSION}"), false),
+            ("libnvidia-egl-gbm.so.1.1.2".to_owned(), true),
+            ("libnvidia-nvvm70.so.4".to_owned(), true),
+            ("libnvidia-api.so.1".to_owned(), true),
+            ("libnvidia-encode.so.1".to_owned(), false),
+            ("libnvidia-encode.so.535.1".to_owned(), false),
+            ("libc.so.6".to_owned(), false),
+        ] {
+            machine.library("/usr/lib64", &name, "libx.so.1");
+            let found = names(&machine).iter().any(|(file, _)| *file == name);
+            assert_eq!(found, taken, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_library_of_this_architecture_is_left_out() {
+        let machine = Machine::new();
+        machine.write(&format!("usr/lib64/libnvidia-cfg.so.{VERSION}"), "not ELF");
+        machine.write(&format!("usr/lib64/libnvidia-nvvm.so.{VERSION}/x"), "a directory");
+        machine.link(&format!("/usr/lib64/libnvidia-glsi.so.{VERSION}"), "nowhere");
+        let names = names(&machine);
+        assert!(
+            !names
+                .iter()
+                .any(|(file, _)| file.contains("cfg") || file.contains("nvvm") || file.contains("glsi"))
+        );
+    }
+
+    #[test]
+    fn a_half_installed_driver_is_told_from_a_missing_one() {
+        let machine = Machine::empty();
+        let error = machine.inventory().unwrap_err().to_string();
+        assert!(error.contains("none of its libraries is on this machine"), "{error}");
+        machine.library("/usr/lib64", "libcuda.so.535.261.03", "libcuda.so.1");
+        machine.library("/usr/lib64", "libcuda.so.1", "libcuda.so.1");
+        let error = machine.inventory().unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!(
+                "the NVIDIA kernel module is {VERSION}, but the libraries are 535.261.03;"
+            )),
+            "{error}"
+        );
+    }
+}

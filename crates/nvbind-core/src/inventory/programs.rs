@@ -1,0 +1,23 @@
+//! The driver's programs.
+
+use crate::catalogue::{PROGRAM_DIRECTORIES, PROGRAMS, Program};
+use crate::host::Tree;
+
+/// A program that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramFile {
+    /// Its row in the catalogue.
+    pub program: &'static Program,
+    /// Path inside the driver root, without links.
+    pub host: String,
+}
+
+pub(super) fn read(files: &Tree) -> Vec<ProgramFile> {
+    let find = |program: &'static Program| {
+        PROGRAM_DIRECTORIES.iter().find_map(|directory| {
+            let resolved = files.resolve(&format!("{directory}/{}", program.name)).ok()?;
+            resolved.is_regular.then_some(ProgramFile { program, host: resolved.path })
+        })
+    };
+    PROGRAMS.iter().filter_map(find).collect()
+}

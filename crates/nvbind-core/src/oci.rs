@@ -1,0 +1,224 @@
+//! What the hook reads of the OCI runtime specification: the container's state and its bundle's config.json.
+//!
+//! Lean structs over the fields used, lenient about everything else: `oci_spec::runtime::{State, Spec}` refuse a
+//! status or a capability name that they do not know, and a newer runtime must not stop every container.
+
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, Mount, Root};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// The largest state that is read from stdin. Podman's is a few kilobytes; annotations may be long.
+pub const STATE_LIMIT: u64 = 4 << 20;
+
+/// The largest config.json that is read.
+pub const CONFIG_LIMIT: u64 = 16 << 20;
+
+/// Why the runtime's input cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing came on stdin.
+    #[error("the container state on stdin is empty; nvbind-hook is started by an OCI runtime, not by hand")]
+    EmptyState,
+    /// The state is no JSON, or lacks a field.
+    #[error("the container state on stdin is not usable")]
+    State(#[source] serde_json::Error),
+    /// The container id would not be one path component.
+    #[error("the container state names the container {0:?}, which is no container id")]
+    Id(String),
+    /// config.json is no JSON, or has a field of the wrong type.
+    #[error("{path} is not usable")]
+    Config {
+        /// The file.
+        path: String,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+}
+
+/// The container's state, as a runtime writes it on a hook's stdin (OCI runtime-spec, runtime.md, "State").
+#[derive(Clone, Debug, Deserialize)]
+pub struct State {
+    /// The container's id.
+    pub id: String,
+    /// The container's init process as the hook sees it; crun says 0 at stage createContainer.
+    #[serde(default)]
+    pub pid: i32,
+    /// The bundle's directory; `/` under crun with a user namespace and `--privileged`.
+    pub bundle: PathBuf,
+    /// The root filesystem; only crun says it.
+    pub root: Option<PathBuf>,
+    /// The container's annotations.
+    #[serde(default)]
+    pub annotations: HashMap<String, String>,
+}
+
+impl State {
+    /// Reads the state.
+    ///
+    /// # Errors
+    /// When it is empty, no JSON, lacks `id` or `bundle`, or the id is not a plain name.
+    pub fn parse(bytes: &[u8]) -> Result<State, Error> {
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Err(Error::EmptyState);
+        }
+        let state: State = serde_json::from_slice(bytes).map_err(Error::State)?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
+        if state.id.is_empty()
+            || state.id.len() > 1024
+            || state.id.starts_with('.')
+            || !state.id.bytes().all(plain)
+        {
+            return Err(Error::Id(state.id));
+        }
+        Ok(state)
+    }
+}
+
+/// The fields of config.json that matter here (OCI runtime-spec, config.md and config-linux.md).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    /// The root filesystem.
+    pub root: Option<Root>,
+    /// The container's process.
+    pub process: Process,
+    /// The mounts that the runtime makes.
+    pub mounts: Vec<Mount>,
+    /// Linux' part.
+    pub linux: Linux,
+}
+
+/// `process` of config.json.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    env: Vec<String>,
+}
+
+/// `linux` of config.json.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Linux {
+    /// The SELinux context of the container's mounts.
+    pub mount_label: Option<String>,
+    resources: Resources,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Resources {
+    devices: Option<Vec<LinuxDeviceCgroup>>,
+}
+
+impl Config {
+    /// Reads config.json; `path` is for the messages.
+    ///
+    /// # Errors
+    /// When it is no JSON or a field has the wrong type.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Config, Error> {
+        serde_json::from_slice(bytes)
+            .map_err(|source| Error::Config { path: path.display().to_string(), source })
+    }
+
+    /// The value of a variable of the container's environment; the last one wins, as for a shell.
+    #[must_use]
+    pub fn env(&self, name: &str) -> Option<&str> {
+        self.process.env.iter().rev().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Whether the runtime mounts a tmpfs of the container's own exactly there.
+    #[must_use]
+    pub fn has_private_tmpfs(&self, destination: &Path) -> bool {
+        let mount = self.mounts.iter().rev().find(|mount| mount.destination() == destination);
+        mount.is_some_and(|mount| mount.typ().as_deref() == Some("tmpfs"))
+    }
+
+    /// Whether the device rules let the container read and write this character device; without rules, all are.
+    #[must_use]
+    pub fn allows_device(&self, major: u32, minor: u32) -> bool {
+        let Some(rules) = &self.linux.resources.devices else { return true };
+        let concerns =
+            |number: Option<i64>, wanted: u32| number.is_none_or(|n| n == -1 || n == i64::from(wanted));
+        let rule = rules.iter().rev().find(|rule| {
+            let kind = rule.typ().unwrap_or(LinuxDeviceType::A);
+            (kind == LinuxDeviceType::A || kind == LinuxDeviceType::C || kind == LinuxDeviceType::U)
+                && concerns(rule.major(), major)
+                && concerns(rule.minor(), minor)
+                && rule.access().as_deref().is_none_or(|access| access.contains('r') && access.contains('w'))
+        });
+        rule.is_none_or(LinuxDeviceCgroup::allow)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATE: &str = r#"{"ociVersion":"1.0","id":"ab12","pid":42,"root":"\/r","bundle":"/b","status":"starting",
+        "annotations":{"io.nvbind.gpu":"all"},"new":[1]}"#;
+
+    #[test]
+    fn a_state_of_crun_with_a_status_of_its_own_is_read() {
+        let state = State::parse(STATE.as_bytes()).unwrap();
+        assert_eq!((state.id.as_str(), state.pid, state.bundle), ("ab12", 42, "/b".into()));
+        assert_eq!(state.root, Some("/r".into()));
+        assert_eq!(state.annotations["io.nvbind.gpu"], "all");
+    }
+
+    #[test]
+    fn hostile_states_are_refused_by_name() {
+        for (text, says) in [
+            ("", "is empty"),
+            (" \n", "is empty"),
+            ("{", "not usable"),
+            ("[]", "not usable"),
+            (r#"{"id":"a"}"#, "not usable"),
+            (r#"{"id":"../x","bundle":"/"}"#, "no container id"),
+            (r#"{"id":"","bundle":"/"}"#, "no container id"),
+            (r#"{"id":"a\u0000b","bundle":"/"}"#, "no container id"),
+        ] {
+            let error = State::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn config_is_read_past_what_is_unknown() {
+        let config = Config::parse(
+            br#"{"root":{"path":"/r","readonly":true},"process":{"env":["A=1","A=2","AB=3"],
+                "capabilities":{"bounding":["CAP_FROM_THE_FUTURE"]}},
+                "mounts":[{"destination":"/dev","type":"tmpfs","source":"tmpfs"},{"destination":"/etc","type":"bind"}],
+                "linux":{"mountLabel":"l","namespaces":[{"type":"future"}]}}"#,
+            Path::new("c"),
+        )
+        .unwrap();
+        assert_eq!((config.env("A"), config.env("AB"), config.env("B")), (Some("2"), Some("3"), None));
+        assert_eq!(config.root.as_ref().unwrap().path(), Path::new("/r"));
+        assert_eq!(config.linux.mount_label.as_deref(), Some("l"));
+        assert!(config.has_private_tmpfs(Path::new("/dev")));
+        assert!(!config.has_private_tmpfs(Path::new("/etc")));
+        assert!(!config.has_private_tmpfs(Path::new("/run")));
+    }
+
+    #[test]
+    fn the_last_device_rule_that_matches_decides() {
+        let config = |rules: &str| {
+            let text = format!(r#"{{"linux":{{"resources":{{"devices":{rules}}}}}}}"#);
+            Config::parse(text.as_bytes(), Path::new("c")).unwrap()
+        };
+        let deny = r#"{"allow":false,"access":"rwm"}"#;
+        for (rules, allowed) in [
+            ("null", true),
+            ("[]", true),
+            (&format!("[{deny}]"), false),
+            (&format!(r#"[{deny},{{"allow":true,"type":"c","major":195,"minor":0,"access":"rwm"}}]"#), true),
+            (&format!(r#"[{deny},{{"allow":true,"type":"c","major":195,"minor":1,"access":"rwm"}}]"#), false),
+            (&format!(r#"[{deny},{{"allow":true,"type":"c","major":195,"access":"rwm"}}]"#), true),
+            (&format!(r#"[{deny},{{"allow":true,"type":"c","major":195,"access":"m"}}]"#), false),
+            (&format!(r#"[{deny},{{"allow":true,"type":"b","major":195,"minor":0,"access":"rwm"}}]"#), false),
+        ] {
+            assert_eq!(config(rules).allows_device(195, 0), allowed, "{rules}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A plan and an inventory as text for people and as JSON for programs.
+
+use crate::capability::Capabilities;
+use crate::host::Tree;
+use crate::inventory::{Driver, Gpu, Inventory, PciAddress};
+use crate::plan::{DROP_IN, LD_SO_CACHE, LD_SO_CONF_D, Plan};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// The JSON form of a plan: keys may be added, never renamed.
+#[derive(Debug, Serialize)]
+pub struct PlanDocument<'a> {
+    driver: &'a Driver,
+    gpus: Vec<GpuEntry<'a>>,
+    view: &'a str,
+    steps: Vec<Step<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct GpuEntry<'a> {
+    index: u32,
+    minor: u32,
+    uuid: Option<&'a str>,
+    pci: PciAddress,
+    model: &'a str,
+}
+
+impl<'a> From<&'a Gpu> for GpuEntry<'a> {
+    fn from(gpu: &'a Gpu) -> GpuEntry<'a> {
+        GpuEntry {
+            index: gpu.index,
+            minor: gpu.minor,
+            uuid: gpu.uuid.as_deref(),
+            pci: gpu.pci,
+            model: &gpu.model,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Step<'a> {
+    Device { path: &'a str, major: u32, minor: u32, why: &'a str },
+    Bind { host: String, inside: String, capability: Capabilities },
+    Link { path: String, target: String },
+    File { path: String, content: String },
+    Cache { path: &'static str, libraries: Vec<&'a str> },
+}
+
+impl<'a> PlanDocument<'a> {
+    /// The document of a plan; `files` is the tree that its host paths are in.
+    #[must_use]
+    pub fn new(plan: &'a Plan, files: &Tree) -> PlanDocument<'a> {
+        let mut steps = Vec::new();
+        for device in &plan.devices {
+            let node = &device.node;
+            steps.push(Step::Device {
+                path: &node.path,
+                major: node.major,
+                minor: node.minor,
+                why: &device.why,
+            });
+        }
+        for bind in &plan.binds {
+            let (host, inside) = (files.display(&bind.host), plan.inside(&bind.inside));
+            steps.push(Step::Bind { host, inside, capability: bind.capabilities });
+        }
+        for link in &plan.view_links {
+            steps.push(Step::Link { path: plan.inside(&link.path), target: link.target.clone() });
+        }
+        for link in &plan.links {
+            steps.push(Step::Link { path: link.path.clone(), target: plan.inside(&link.target) });
+        }
+        steps.push(Step::File { path: format!("{LD_SO_CONF_D}/{DROP_IN}"), content: plan.drop_in() });
+        let libraries = plan.sonames.iter().map(String::as_str).collect();
+        steps.push(Step::Cache { path: LD_SO_CACHE, libraries });
+        let gpus = plan.gpus.iter().map(GpuEntry::from).collect();
+        PlanDocument { driver: &plan.driver, gpus, view: &plan.view, steps }
+    }
+}
+
+/// A plan as text: one line a step, with its reason.
+#[must_use]
+pub fn plan_text(plan: &Plan, files: &Tree) -> String {
+    let document = PlanDocument::new(plan, files);
+    let mut text = driver_and_gpus(&plan.driver, &plan.gpus);
+    for step in &document.steps {
+        let line = match step {
+            Step::Device { path, major, minor, why } => format!("device  {path} ({major}:{minor}) for {why}"),
+            Step::Bind { host, inside, capability } => {
+                format!("bind    {inside} from {host} for {capability}")
+            }
+            Step::Link { path, target } => format!("link    {path} -> {target}"),
+            Step::File { path, content } => format!("file    {path} with {:?}", content.trim_end()),
+            Step::Cache { path, libraries } => format!("cache   {path} with {} more names", libraries.len()),
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+/// The JSON form of an inventory.
+#[derive(Debug, Serialize)]
+pub struct InventoryDocument<'a> {
+    driver: &'a Driver,
+    gpus: Vec<GpuEntry<'a>>,
+    devices: Vec<&'a str>,
+    libraries: Vec<LibraryEntry<'a>>,
+    programs: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LibraryEntry<'a> {
+    soname: Option<&'a str>,
+    host: String,
+    capability: Capabilities,
+}
+
+impl<'a> InventoryDocument<'a> {
+    /// The document of an inventory; `files` is the tree that its host paths are in.
+    #[must_use]
+    pub fn new(inventory: &'a Inventory, files: &Tree) -> InventoryDocument<'a> {
+        let control = inventory.control_nodes.iter().filter_map(|(_, node)| node.as_ref());
+        let nodes =
+            inventory.gpus.iter().flat_map(|gpu| std::iter::once(&gpu.node).chain(&gpu.drm)).chain(control);
+        InventoryDocument {
+            driver: &inventory.driver,
+            gpus: inventory.gpus.iter().map(GpuEntry::from).collect(),
+            devices: nodes.map(|node| node.path.as_str()).collect(),
+            libraries: inventory
+                .libraries
+                .iter()
+                .map(|library| LibraryEntry {
+                    soname: library.soname.as_deref(),
+                    host: files.display(&library.host),
+                    capability: library.family.map_or(Capabilities::ALL, |family| family.capabilities),
+                })
+                .collect(),
+            programs: inventory.programs.iter().map(|program| files.display(&program.host)).collect(),
+        }
+    }
+}
+
+/// An inventory as text: the driver, the GPUs, and how much else there is.
+#[must_use]
+pub fn inventory_text(inventory: &Inventory, files: &Tree) -> String {
+    let document = InventoryDocument::new(inventory, files);
+    let mut text = driver_and_gpus(&inventory.driver, &inventory.gpus);
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "devices    {}", document.devices.join(" "));
+    let _ = writeln!(text, "libraries  {}", document.libraries.len());
+    for library in &document.libraries {
+        let _ = writeln!(text, "  {} for {}", library.host, library.capability);
+    }
+    for program in &document.programs {
+        let _ = writeln!(text, "program    {program}");
+    }
+    text
+}
+
+fn driver_and_gpus(driver: &Driver, gpus: &[Gpu]) -> String {
+    let modules = if driver.open_modules { "open" } else { "proprietary" };
+    let mut text = format!("driver  {} ({modules} kernel modules)\n", driver.version);
+    for gpu in gpus {
+        let uuid = gpu.uuid.as_deref().unwrap_or("UUID not known before its first use");
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(text, "gpu {}   {} {uuid} {} /dev/nvidia{}", gpu.index, gpu.model, gpu.pci, gpu.minor);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{self, Machine, VERSION};
+    use crate::plan::{VIEW, plan};
+    use crate::request::Request;
+    use serde_json::json;
+
+    #[test]
+    fn the_json_of_a_plan_has_the_documented_keys() {
+        let request = Request::parse("0", Some("utility"), None).unwrap();
+        let plan = plan(&request, &machine::two_gpus()).unwrap();
+        let machine = Machine::new();
+        let host = machine.host();
+        let root = machine.path("").display().to_string();
+        let root = root.trim_end_matches('/');
+        let library = format!("libnvidia-ml.so.{VERSION}");
+        let expected = json!({
+            "driver": {"version": VERSION, "open_modules": true},
+            "gpus": [{"index": 0, "minor": 1, "uuid": "GPU-aaaa0000-0000-0000-0000-000000000001",
+                      "pci": "0000:01:00.0", "model": "NVIDIA Test"}],
+            "view": VIEW,
+            "steps": [
+                {"kind": "device", "path": "/dev/nvidia1", "major": 195, "minor": 1, "why": "GPU 0 at 0000:01:00.0"},
+                {"kind": "device", "path": "/dev/nvidiactl", "major": 195, "minor": 255, "why": "utility"},
+                {"kind": "bind", "host": format!("{root}/usr/bin/nvidia-smi"), "inside": format!("{VIEW}/bin/nvidia-smi"), "capability": "utility"},
+                {"kind": "bind", "host": format!("{root}/usr/lib64/{library}"), "inside": format!("{VIEW}/lib64/{library}"), "capability": "utility"},
+                {"kind": "link", "path": format!("{VIEW}/lib64/libnvidia-ml.so"), "target": library},
+                {"kind": "link", "path": format!("{VIEW}/lib64/libnvidia-ml.so.1"), "target": library},
+                {"kind": "link", "path": "/usr/bin/nvidia-smi", "target": format!("{VIEW}/bin/nvidia-smi")},
+                {"kind": "file", "path": "/etc/ld.so.conf.d/00-nvbind.conf", "content": format!("{VIEW}/lib64\n")},
+                {"kind": "cache", "path": "/etc/ld.so.cache", "libraries": ["libnvidia-ml.so", "libnvidia-ml.so.1", library]},
+            ],
+        });
+        assert_eq!(serde_json::to_value(PlanDocument::new(&plan, &host.files)).unwrap(), expected);
+        let text = plan_text(&plan, &host.files);
+        assert_eq!(text.lines().count(), 11, "{text}");
+        assert!(
+            text.starts_with(&format!(
+                "driver  {VERSION} (open kernel modules)\ngpu 0   NVIDIA Test GPU-aaaa"
+            )),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! `/etc/nvbind/config.toml`: strict about what it does not know, every key optional.
+
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Where the hook and the command line read the system's configuration from.
+pub const SYSTEM_FILE: &str = "/etc/nvbind/config.toml";
+
+/// The largest configuration file that is read.
+pub const SIZE_LIMIT: u64 = 1 << 20;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not TOML, an unknown key or a wrong type; the source says line and column.
+    #[error("{path} is not a valid configuration")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// What the parser said.
+        source: Box<toml::de::Error>,
+    },
+    /// A directory that would depend on the caller's working directory.
+    #[error("{path}: driver.{key} has to be an absolute path, not {value:?}")]
+    Relative {
+        /// The file.
+        path: String,
+        /// The key below `[driver]`.
+        key: &'static str,
+        /// What it was set to.
+        value: PathBuf,
+    },
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `[driver]`
+    pub driver: Driver,
+}
+
+/// Where the driver is: each key is a directory that stands in for `/`, the machine's own by default.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Driver {
+    /// Libraries, programs, data files.
+    pub root: PathBuf,
+    /// Device nodes (`dev/` below it).
+    pub dev_root: PathBuf,
+    /// The driver's state (`proc/` below it).
+    pub proc_root: PathBuf,
+    /// PCI devices (`sys/` below it).
+    pub sys_root: PathBuf,
+}
+
+impl Default for Driver {
+    fn default() -> Driver {
+        Driver::below(Path::new("/"))
+    }
+}
+
+impl Driver {
+    /// All four below one directory: what `--driver-root DIR` means.
+    #[must_use]
+    pub fn below(root: &Path) -> Driver {
+        Driver {
+            root: root.to_path_buf(),
+            dev_root: root.to_path_buf(),
+            proc_root: root.to_path_buf(),
+            sys_root: root.to_path_buf(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the text of a configuration file; `path` is for the messages.
+    ///
+    /// # Errors
+    /// When it is not TOML, has an unknown key, a wrong type, or a relative path.
+    pub fn parse(text: &str, path: &str) -> Result<Settings, Error> {
+        let settings: Settings = toml::from_str(text)
+            .map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let driver = &settings.driver;
+        for (key, value) in [
+            ("root", &driver.root),
+            ("dev_root", &driver.dev_root),
+            ("proc_root", &driver.proc_root),
+            ("sys_root", &driver.sys_root),
+        ] {
+            if !value.is_absolute() {
+                return Err(Error::Relative { path: path.to_owned(), key, value: value.clone() });
+            }
+        }
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_optional_and_default_to_the_machine() {
+        let settings = Settings::parse("[driver]\nroot = \"/opt/driver\"\n", "f").unwrap();
+        assert_eq!(settings.driver, Driver { root: "/opt/driver".into(), ..Driver::default() });
+        assert_eq!(Settings::parse("", "f").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, says) in [
+            ("[driver]\nrot = \"/\"", "unknown field `rot`"),
+            ("[driver]\nroot = 1", "invalid type"),
+            ("[driver", "TOML parse error"),
+        ] {
+            let error = Settings::parse(text, "/etc/x.toml").unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains(says), "{source}");
+            assert_eq!(error.to_string(), "/etc/x.toml is not a valid configuration");
+        }
+        let error = Settings::parse("[driver]\ndev_root = \"dev\"", "f").unwrap_err();
+        assert_eq!(error.to_string(), "f: driver.dev_root has to be an absolute path, not \"dev\"");
+    }
+}

@@ -1,0 +1,187 @@
+//! Our caches against the real `ldconfig` and the real loader, in a small root filesystem of their own.
+//!
+//! What cannot be tried on a machine is said on its terminal, past the capture of test output.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use nvbind_core::ldcache::{Abi, Cache, Library, merge};
+
+const CACHE: &str = "/etc/ld.so.cache";
+const VIEW: &str = "/usr/local/nvidia/lib64";
+/// Where programs for this machine say that their loader is.
+const LOADER: &str =
+    if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
+const LDCONFIG: [&str; 2] = ["/usr/sbin/ldconfig", "/sbin/ldconfig"];
+
+fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
+    let _ = writeln!(std::io::stderr(), "test {test} ... SKIPPED: {reason}");
+}
+
+fn ldconfig() -> Option<&'static str> {
+    let found = LDCONFIG.into_iter().find(|program| Path::new(program).exists());
+    if found.is_none() {
+        skip("no ldconfig");
+    }
+    found
+}
+
+/// A command that may change its root: by right, or in a user namespace.
+fn rooted(program: &str) -> Command {
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", program]);
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    output
+}
+
+/// The libraries that an `ldconfig -p` lists, without the lines around them.
+fn listed(ldconfig: &str, cache: &Path) -> Vec<String> {
+    let output = run(Command::new(ldconfig).arg("-p").arg("-C").arg(cache));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.strip_prefix('\t')).map(String::from).collect()
+}
+
+/// A root filesystem whose libraries lie in a directory of its `ld.so.conf`, one of them also in a
+/// `glibc-hwcaps` build, and a view with a libc of ours. None where this machine has not what it takes.
+fn machine() -> Option<tempfile::TempDir> {
+    let Ok(host) = fs::read(CACHE) else {
+        skip("no ld.so.cache on this machine to take libraries from");
+        return None;
+    };
+    let host = Cache::parse(&host).unwrap();
+    let native = Abi::NATIVE.unwrap().flags();
+    let find = |soname: &str| {
+        let entry = host
+            .entries()
+            .iter()
+            .find(|entry| entry.flags == native && entry.hwcap == 0 && entry.soname == soname.as_bytes());
+        entry.map(|entry| PathBuf::from(str::from_utf8(entry.path).unwrap()))
+    };
+    let root = tempfile::tempdir().unwrap();
+    let copy = |from: &Path, to: &str| {
+        let to = root.path().join(to.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    };
+    for soname in ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"] {
+        let Some(library) = find(soname) else {
+            skip(&format!("no {soname} in this machine's ld.so.cache"));
+            return None;
+        };
+        copy(&library, &format!("/opt/image/{soname}"));
+        if soname == "libm.so.6" && cfg!(target_arch = "x86_64") {
+            copy(&library, "/opt/image/glibc-hwcaps/x86-64-v2/libm.so.6");
+        }
+        if soname == "libc.so.6" {
+            copy(&library, &format!("{VIEW}/libc.so.6"));
+        }
+    }
+    copy(Path::new(LOADER), LOADER);
+    copy(Path::new("/bin/true"), "/bin/true");
+    fs::create_dir(root.path().join("etc")).unwrap();
+    fs::write(root.path().join("etc/ld.so.conf"), "/opt/image\n").unwrap();
+    let mut probe = rooted("chroot");
+    let probe = probe.arg(root.path()).args([LOADER, "--version"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        skip("this user may not change the root directory, nor make a user namespace");
+        return None;
+    }
+    Some(root)
+}
+
+/// Which file the loader of the root filesystem takes for the libc of its `/bin/true`.
+fn libc_of_true(root: &Path) -> String {
+    let mut command = rooted("chroot");
+    command.arg(root).args([LOADER, "--list", "/bin/true"]).env_remove("LD_LIBRARY_PATH");
+    let text = String::from_utf8(run(&mut command).stdout).unwrap();
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("libc.so.6 => ")).unwrap();
+    line.split(" (").next().unwrap().to_owned()
+}
+
+#[test]
+fn a_merged_cache_lists_and_loads_ours_first_and_all_of_the_image() {
+    let (Some(ldconfig), Some(root)) = (ldconfig(), machine()) else {
+        return;
+    };
+    let cache = root.path().join("etc/ld.so.cache");
+    for format in ["new", "compat"] {
+        run(rooted(ldconfig).arg("-r").arg(root.path()).args(["-X", "-c", format]));
+        let image = fs::read(&cache).unwrap();
+        let before = listed(ldconfig, &cache);
+        assert_eq!(libc_of_true(root.path()), "/opt/image/libc.so.6");
+
+        let path = |soname: &str| format!("{VIEW}/{soname}");
+        let sonames = ["libcuda.so.1", "libnvidia-ml.so.1", "libc.so.6"];
+        let paths = sonames.map(path);
+        let ours: Vec<_> = sonames
+            .iter()
+            .zip(&paths)
+            .map(|(soname, path)| Library {
+                soname: soname.as_bytes(),
+                path: path.as_bytes(),
+                abi: Abi::NATIVE.unwrap(),
+            })
+            .collect();
+        let merged = merge(Some(&image), &ours, &[]).unwrap();
+        fs::write(&cache, &merged).unwrap();
+        let after = listed(ldconfig, &cache);
+        assert_eq!(libc_of_true(root.path()), "/usr/local/nvidia/lib64/libc.so.6");
+        let (of_view, of_image): (Vec<_>, Vec<_>) =
+            after.iter().cloned().partition(|line| line.contains(VIEW));
+        let of_view: Vec<_> = of_view.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
+        assert_eq!(of_view, ["libnvidia-ml.so.1", "libcuda.so.1", "libc.so.6"]);
+        // What `ldconfig -c compat` writes it lists with an empty name for each glibc-hwcaps directory.
+        let before: Vec<_> =
+            before.iter().map(|line| line.replace("hwcap: \"\"", "hwcap: \"x86-64-v2\"")).collect();
+        assert_eq!(of_image, before, "{format}");
+
+        fs::write(&cache, merge(Some(&merged), &[], &[VIEW.as_bytes()]).unwrap()).unwrap();
+        assert_eq!(listed(ldconfig, &cache), before, "{format}");
+        assert_eq!(libc_of_true(root.path()), "/opt/image/libc.so.6");
+    }
+}
+
+#[test]
+fn a_cache_of_ours_alone_hides_no_default_directory() {
+    let (Some(_), Some(root)) = (ldconfig(), machine()) else {
+        return;
+    };
+    let path = |name: &str| root.path().join(name);
+    fs::create_dir_all(path("usr/lib")).unwrap();
+    for directory in ["lib", "lib64", "usr/lib64"] {
+        fs::create_dir_all(path(directory)).unwrap();
+        fs::copy(path("opt/image/libc.so.6"), path(directory).join("libc.so.6")).unwrap();
+    }
+    let ours = [Library { soname: b"libcuda.so.1", path: b"/v/libcuda.so.1", abi: Abi::NATIVE.unwrap() }];
+    fs::write(path("etc/ld.so.cache"), merge(None, &ours, &[]).unwrap()).unwrap();
+    run(rooted("chroot").arg(root.path()).arg("/bin/true"));
+}
+
+#[test]
+fn this_machine_s_cache_is_written_as_it_was_read() {
+    let (Some(ldconfig), Ok(file)) = (ldconfig(), fs::read(CACHE)) else {
+        return skip("no ldconfig or no ld.so.cache on this machine");
+    };
+    let cache = Cache::parse(&file).unwrap();
+    let again = cache.to_bytes().unwrap();
+    assert_eq!(Cache::parse(&again).unwrap(), cache);
+    let copy = tempfile::NamedTempFile::new().unwrap();
+    fs::write(copy.path(), &again).unwrap();
+    assert_eq!(listed(ldconfig, copy.path()), listed(ldconfig, Path::new(CACHE)));
+    // In order by our measure too: nothing was sorted anew.
+    assert_eq!(merge(Some(&file), &[], &[]).unwrap(), again);
+}
