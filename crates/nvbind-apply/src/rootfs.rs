@@ -16,6 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::cell::RefCell;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -138,18 +139,18 @@ impl<'a> Rootfs<'a> {
                 let closed = self.closed(path, mount_id(&fd).map_err(failed)?)?;
                 Ok(Some(Directory { fd, closed }))
             }
-            Err(error) => match error.kind() {
-                ErrorKind::OsError(Some(libc::ENOENT)) => self.missing_directory(path, missing),
-                ErrorKind::OsError(Some(libc::ENOTDIR | libc::ELOOP)) => Ok(None),
-                ErrorKind::OsError(Some(errno)) => {
-                    let source = std::io::Error::from_raw_os_error(errno);
-                    Err(Error::system(format!("look up {path} in the container"), source))
+            Err(error) => {
+                let errno = if let ErrorKind::OsError(errno) = error.kind() { errno } else { None };
+                match errno {
+                    Some(libc::ENOENT) => self.missing_directory(path, missing),
+                    Some(libc::ENOTDIR | libc::ELOOP) => Ok(None),
+                    _ => {
+                        let source =
+                            errno.map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error);
+                        Err(Error::system(format!("look up {path} in the container"), source))
+                    }
                 }
-                _other => Err(Error::system(
-                    format!("look up {path} in the container"),
-                    std::io::Error::other(error),
-                )),
-            },
+            }
         }
     }
 
