@@ -105,7 +105,7 @@ fn driver(arguments: &Arguments) -> Step<Driver> {
     if let Some(root) = &arguments.driver_root {
         return Ok(Driver::below(root));
     }
-    let path = arguments.config.as_deref().unwrap_or(Path::new(SYSTEM_FILE));
+    let path = arguments.config.as_deref().unwrap_or_else(|| Path::new(SYSTEM_FILE));
     let failed =
         |source| because(Exit::Request)(InputError::Settings { path: path.display().to_string(), source });
     let file = match File::open(path) {
