@@ -1,4 +1,5 @@
 //! What `cargo xtask` and the probe are made of: fixtures, images and the machinery around them.
+pub mod demo;
 pub mod driver_sim;
 pub mod elf;
 pub mod fixtures;

@@ -2,16 +2,17 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a command line speaks to people")]
 use std::process::ExitCode;
 
-use xtask::fixtures;
+use xtask::{demo, fixtures};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["demo", rest @ ..] => demo::run(rest).map_err(Into::into),
         ["driver-sim", rest @ ..] => fixtures::driver_sim(rest),
         ["image", rest @ ..] => fixtures::image(rest),
         ["real-driver", rest @ ..] => fixtures::real_driver(rest).map(|text| print!("{text}")),
-        _ => Err("usage: cargo xtask driver-sim|image|real-driver".into()),
+        _ => Err("usage: cargo xtask demo|driver-sim|image|real-driver".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

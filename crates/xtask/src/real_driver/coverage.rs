@@ -25,7 +25,7 @@ pub fn differences<'a>(plan: &Value, objects: impl IntoIterator<Item = &'a Path>
     let steps = plan.get("steps").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let bound: BTreeSet<&str> = steps.iter().filter_map(|step| step.get("host")?.as_str()).collect();
     let patterns = exceptions(EXCEPTIONS);
-    let mut used = BTreeSet::new();
+    let mut used: BTreeSet<&str> = BTreeSet::new();
     let mut differences = Vec::new();
     for path in objects {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
