@@ -1,2 +1,31 @@
-//! What a person types: run, plan, info, setup.
-fn main() {}
+//! What a person types: run, setup.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod failure;
+mod podman;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let done = match command(std::env::args_os().collect()) {
+        Command::Run { words } => commands::run::run(words),
+        Command::Setup(options) => commands::setup::setup(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// clap would eat the `--` in `nvbind run -- IMAGE`.
+fn command(mut words: Vec<OsString>) -> Command {
+    if words.get(1).is_some_and(|word| word == "run") {
+        return Command::Run { words: words.split_off(2) };
+    }
+    Cli::parse_from(words).command
+}

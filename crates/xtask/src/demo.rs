@@ -2,8 +2,6 @@
 //!
 //! With the machine's driver where there is one; else with a simulated one, and a probe that shows what works in the
 //! container. Everything that it makes is in the build directory, but for packages of the system that are missing.
-#![allow(clippy::print_stdout, reason = "it shows what it does")]
-
 mod packages;
 mod podman;
 

@@ -30,7 +30,7 @@ pub fn differences<'a>(plan: &Value, objects: impl IntoIterator<Item = &'a Path>
     for path in objects {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let excused = patterns.iter().find(|pattern| matches(pattern, &name));
-        used.extend(excused);
+        used.extend(excused.copied());
         // Paths of a plan may carry the driver root in front.
         let planned =
             bound.iter().any(|host| Path::new(host).ends_with(path.strip_prefix("/").unwrap_or(path)));

@@ -1,0 +1,62 @@
+//! The command line: clap's structures, and nothing that acts.
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// NVIDIA GPUs for Podman containers.
+#[derive(Debug, Parser)]
+#[command(name = "nvbind", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What nvbind can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a container with GPUs: `podman run`, with nvbind's annotation
+    ///
+    /// The options below may stand anywhere before IMAGE, mixed with those of `podman run` and with podman's global
+    /// ones, which all reach podman untouched and in order.
+    #[command(
+        disable_help_flag = true,
+        override_usage = "nvbind run [OPTIONS] [PODMAN OPTIONS] IMAGE [COMMAND [ARG...]]",
+        after_help = RUN_OPTIONS
+    )]
+    Run {
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+    /// Install nvbind and its hook
+    Setup(Setup),
+}
+
+/// `nvbind run` is not parsed by clap (see `podman::command_line`), so its options are told here.
+const RUN_OPTIONS: &str = "\
+Options:
+      --gpu <SEL>            GPUs: all, none, or a comma list of index, UUID or PCI address [default: all]
+      --gpus <SEL>           The same
+      --capabilities <LIST>  Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
+      --runtime <RUNTIME>    The OCI runtime that podman uses: crun, runc or a path; podman: its default
+      --dry-run              Print the podman command instead of running it
+      --help                 Print help
+
+Exit status: 125 where nvbind or podman itself fails, else that of the container (see podman-run(1)).";
+
+/// Options of `nvbind setup`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Setup {
+    /// Install below DIR instead of /usr/local, the hook JSON too
+    #[arg(long, value_name = "DIR")]
+    pub(crate) prefix: Option<PathBuf>,
+    /// Install below ~/.local and make this user's podman look there
+    #[arg(long)]
+    pub(crate) user: bool,
+    /// Take the driver from DIR instead of /, at every start of a container
+    #[arg(long, value_name = "DIR")]
+    pub(crate) driver_root: Option<PathBuf>,
+    /// Remove what setup with the same options installed
+    #[arg(long, conflicts_with = "driver_root")]
+    pub(crate) uninstall: bool,
+}

@@ -1,0 +1,110 @@
+//! `nvbind run`: makes sure that podman will run the hook, adds the annotation, and becomes podman.
+
+use crate::args::Cli;
+use crate::failure::Failure;
+use crate::podman::command_line::{self, CommandLine};
+use crate::podman::containers_conf::{self, Sources};
+use crate::podman::{hooks, shell};
+use clap::CommandFactory;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// What podman, too, exits with for its own errors, so that they can be told from the container's (podman-run(1)).
+const PODMAN_FAILED: u8 = 125;
+
+/// Why no container was started.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    CommandLine(#[from] command_line::Error),
+    #[error(transparent)]
+    Configuration(#[from] containers_conf::Error),
+    #[error(transparent)]
+    Hook(#[from] hooks::Error),
+    #[error("podman is not installed, or not in PATH")]
+    NoPodman,
+    #[error("cannot start podman")]
+    Podman(#[source] io::Error),
+    #[error("cannot write to stdout")]
+    Stdout(#[source] io::Error),
+}
+
+/// Runs podman in place of this process.
+pub(crate) fn run(words: Vec<OsString>) -> Result<(), Failure> {
+    start(words).map_err(|error| {
+        let hint = hint(&error);
+        Failure::new(error, PODMAN_FAILED).hint(hint)
+    })
+}
+
+fn start(words: Vec<OsString>) -> Result<(), Error> {
+    let line = CommandLine::parse(words)?;
+    if line.help {
+        return help();
+    }
+    let arguments = line.podman_arguments();
+    if line.dry_run {
+        return print(&arguments);
+    }
+    pre_flight(&line)?;
+    let error = Command::new("podman").args(arguments).exec();
+    Err(if error.kind() == io::ErrorKind::NotFound { Error::NoPodman } else { Error::Podman(error) })
+}
+
+/// Fails where the container would start without its GPUs, or not start for a reason that crun does not tell.
+fn pre_flight(line: &CommandLine) -> Result<(), Error> {
+    if is_remote(line) {
+        return Ok(());
+    }
+    let engine = Sources::of_this_process().read(&line.modules)?;
+    if engine.remote {
+        return Ok(());
+    }
+    let given = hooks::from_command_line(&line.hooks_dirs);
+    hooks::find(if given.is_empty() { &engine.hooks_dirs } else { &given })?;
+    Ok(())
+}
+
+/// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.
+fn is_remote(line: &CommandLine) -> bool {
+    let from_environment =
+        || ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().any(|name| std::env::var_os(name).is_some());
+    line.remote.service || line.remote.switch.unwrap_or_else(from_environment)
+}
+
+fn hint(error: &Error) -> Option<String> {
+    let setup = if nix::unistd::geteuid().is_root() {
+        "nvbind setup"
+    } else {
+        "nvbind setup --user` or, as root, `nvbind setup"
+    };
+    match error {
+        Error::Hook(hooks::Error::NotInstalled { .. } | hooks::Error::NoBinary { .. }) => {
+            Some(format!("run `{setup}`"))
+        }
+        Error::CommandLine(_) => Some("see `nvbind run --help`".into()),
+        Error::NoPodman => Some("install podman with the system's package manager".into()),
+        Error::Hook(hooks::Error::Read { .. } | hooks::Error::Parse { .. })
+        | Error::Configuration(_)
+        | Error::Podman(_)
+        | Error::Stdout(_) => None,
+    }
+}
+
+fn help() -> Result<(), Error> {
+    let mut cli = Cli::command();
+    cli.build();
+    match cli.find_subcommand_mut("run") {
+        Some(run) => run.print_long_help().map_err(Error::Stdout),
+        None => Ok(()),
+    }
+}
+
+fn print(arguments: &[OsString]) -> Result<(), Error> {
+    let words = [OsStr::new("podman")].into_iter().chain(arguments.iter().map(OsString::as_os_str));
+    let mut line = shell::quote(words);
+    line.push(b'\n');
+    io::stdout().write_all(&line).map_err(Error::Stdout)
+}

@@ -1,0 +1,80 @@
+//! What the installed text files say.
+
+use super::Error;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// As a distribution's package installs it.
+const HOOK_JSON: &str = include_str!("../../../../../hooks.d/nvbind.json");
+
+/// The hook JSON for a hook at this place, with this driver root.
+pub(super) fn hook_json(hook: &Path, driver_root: Option<&Path>) -> Result<String, Error> {
+    let mut document: Value = serde_json::from_str(HOOK_JSON).map_err(Error::Template)?;
+    if let Some(command) = document.get_mut("hook").and_then(Value::as_object_mut) {
+        command.insert("path".into(), json!(text(hook)?));
+        if let (Some(root), Some(args)) = (driver_root, command.get_mut("args").and_then(Value::as_array_mut))
+        {
+            args.extend([json!("--driver-root"), json!(text(root)?)]);
+        }
+    }
+    let mut text = serde_json::to_string_pretty(&document).map_err(Error::Template)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// The lines of containers.conf(5) for these directories.
+///
+/// A plain list and no `{append = true}`, which Podman before 4.8 does not parse, and then does not start.
+pub(super) fn hooks_dir_setting(directories: &[PathBuf]) -> Result<String, Error> {
+    let directories = directories.iter().map(|directory| text(directory)).collect::<Result<Vec<_>, _>>()?;
+    // A list of strings in JSON is one in TOML.
+    let list = serde_json::to_string(&directories).map_err(Error::Template)?;
+    Ok(format!("[engine]\nhooks_dir = {list}\n"))
+}
+
+fn text(path: &Path) -> Result<&str, Error> {
+    path.to_str().ok_or_else(|| Error::NotText { path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn the_hook_json_has_the_path_and_the_driver_root() {
+        let text = hook_json(Path::new("/opt/nvbind-hook"), Some(Path::new("/driver \"x\""))).unwrap();
+        let expected = json!({
+            "version": "1.0.0",
+            "hook": {
+                "path": "/opt/nvbind-hook",
+                "args": ["nvbind-hook", "prestart", "--driver-root", "/driver \"x\""],
+                "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+                "timeout": 30
+            },
+            "when": {"annotations": {"^io\\.nvbind\\.gpu$": "(?s)^.*$"}},
+            "stages": ["prestart"]
+        });
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_setting_is_toml_for_any_path() {
+        let directories = ["/usr/share/containers/oci/hooks.d", "/a \"b\\c"].map(PathBuf::from);
+        let table: toml::Table = hooks_dir_setting(&directories).unwrap().parse().unwrap();
+        let list: Vec<_> = table["engine"]["hooks_dir"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item.as_str().unwrap())
+            .collect();
+        assert_eq!(list, ["/usr/share/containers/oci/hooks.d", "/a \"b\\c"]);
+    }
+
+    #[test]
+    fn a_path_that_is_not_text_is_refused() {
+        let path = Path::new(OsStr::from_bytes(b"/\xff"));
+        assert!(matches!(hook_json(path, None), Err(Error::NotText { .. })));
+    }
+}

@@ -1,0 +1,78 @@
+//! Why nothing was installed or removed, and what to do about it.
+
+use crate::args;
+use crate::failure::Failure;
+use crate::podman::containers_conf;
+use std::io;
+use std::path::PathBuf;
+
+/// Why nothing was installed or removed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("nvbind-hook is neither in {} nor in {}", beside.display(), installed.display())]
+    NoHook { beside: PathBuf, installed: PathBuf },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot install {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot remove {}", path.display())]
+    Remove { path: PathBuf, source: io::Error },
+    #[error("a path in a hook JSON must be text, which {} is not", path.display())]
+    NotText { path: PathBuf },
+    #[error("the driver root {} is not a directory", path.display())]
+    DriverRoot { path: PathBuf },
+    #[error("the user has no home directory")]
+    NoHome,
+    #[error("--user is for a user's own podman, and this is root")]
+    UserIsRoot,
+    #[error(transparent)]
+    Configuration(#[from] containers_conf::Error),
+    #[error("nvbind's own hook JSON is broken")]
+    Template(#[source] serde_json::Error),
+}
+
+impl Error {
+    /// Turns it into what a person reads; what helps depends on what was asked for.
+    pub(super) fn into_failure(self, options: &args::Setup) -> Failure {
+        let (code, hint) = (self.exit_code(), self.hint(options));
+        Failure::new(self, code).hint(hint)
+    }
+
+    fn cause(&self) -> Option<io::ErrorKind> {
+        match self {
+            Error::Read { source, .. } | Error::Write { source, .. } | Error::Remove { source, .. } => {
+                Some(source.kind())
+            }
+            Error::NoHook { .. }
+            | Error::NotText { .. }
+            | Error::DriverRoot { .. }
+            | Error::NoHome
+            | Error::UserIsRoot
+            | Error::Configuration(_)
+            | Error::Template(_) => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match (self, self.cause()) {
+            (_, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)) => 4,
+            (Error::Template(_), _) => 70,
+            _ => 2,
+        }
+    }
+
+    fn hint(&self, options: &args::Setup) -> Option<String> {
+        let hint = match (self, self.cause()) {
+            (_, Some(io::ErrorKind::PermissionDenied)) if !options.user => {
+                "run it as root, or `nvbind setup --user` for this user's containers"
+            }
+            (_, Some(io::ErrorKind::ReadOnlyFilesystem)) => {
+                "`nvbind setup --prefix DIR` installs on a file system that can be written"
+            }
+            (Error::NoHook { .. }, _) => "build both, with `cargo build --release`",
+            (Error::UserIsRoot, _) => "run `nvbind setup`",
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+}

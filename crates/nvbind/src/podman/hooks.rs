@@ -1,0 +1,244 @@
+//! Finds the hook that podman will run for nvbind's annotation, as its own reader of hooks.d would.
+//!
+//! Podman skips a hook whose binary is missing without a word, and the container starts without a GPU: so this is
+//! checked before podman is started.
+
+use super::command_line::GPU_ANNOTATION;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A hook JSON that asks for nvbind's annotation, and whose binary can be executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Installed {
+    /// The hook JSON.
+    pub(crate) json: PathBuf,
+    /// The binary.
+    pub(crate) binary: PathBuf,
+    /// `--driver-root` of its command line.
+    pub(crate) driver_root: Option<PathBuf>,
+    /// `--config` of its command line.
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Why the hook would not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// No JSON for the annotation.
+    #[error("podman has no nvbind hook in {}", list(directories))]
+    NotInstalled {
+        /// Where podman looks.
+        directories: Vec<PathBuf>,
+    },
+    /// The binary that the JSON names is not there.
+    #[error("{} names the hook {}, which cannot be executed", json.display(), binary.display())]
+    NoBinary {
+        /// The hook JSON.
+        json: PathBuf,
+        /// What it names.
+        binary: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory or a file that podman can't read either.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// It.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that makes podman refuse every container.
+    #[error("cannot parse {}, so podman starts no container", path.display())]
+    Parse {
+        /// It.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The parts of a hook JSON (hooks 1.0.0, oci-hooks(5)) that matter here.
+#[derive(Debug, Deserialize)]
+struct Document {
+    hook: Command,
+}
+
+#[derive(Debug, Deserialize)]
+struct Command {
+    path: PathBuf,
+    args: Option<Vec<String>>,
+}
+
+/// The directories of `--hooks-dir`. Podman before 5.0 splits each value at commas.
+#[must_use]
+pub(crate) fn from_command_line(values: &[OsString]) -> Vec<PathBuf> {
+    let split =
+        |value: &OsString| value.to_str().map(|text| text.split(',').map(PathBuf::from).collect::<Vec<_>>());
+    values.iter().flat_map(|value| split(value).unwrap_or_else(|| vec![PathBuf::from(value)])).collect()
+}
+
+/// The hook that podman finds in these directories.
+pub(crate) fn find(directories: &[PathBuf]) -> Result<Installed, Error> {
+    // Podman keys hooks by file name: the same name in a later directory replaces the earlier one.
+    let mut files = BTreeMap::new();
+    for directory in directories {
+        for path in json_files(directory)? {
+            if let Some(name) = path.file_name() {
+                files.insert(name.to_owned(), path);
+            }
+        }
+    }
+    for path in files.into_values() {
+        if let Some(command) = read(&path)? {
+            return installed(path, command);
+        }
+    }
+    Err(Error::NotInstalled { directories: directories.to_vec() })
+}
+
+fn json_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let unreadable = |source| Error::Read { path: directory.to_owned(), source };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension() == Some(OsStr::new("json")) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// The hook's command, if the file is a hook for nvbind's annotation.
+fn read(path: &Path) -> Result<Option<Command>, Error> {
+    let broken = |source| Error::Parse { path: path.to_owned(), source };
+    let text = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let value: Value = serde_json::from_slice(&text).map_err(broken)?;
+    let annotations = value.get("when").and_then(|when| when.get("annotations")).and_then(Value::as_object);
+    if !annotations.is_some_and(|annotations| annotations.keys().any(|pattern| is_for_nvbind(pattern))) {
+        return Ok(None);
+    }
+    serde_json::from_value(value).map(|document: Document| Some(document.hook)).map_err(broken)
+}
+
+/// The keys of `when.annotations` are regular expressions; this knows the ones that people write for a plain key.
+fn is_for_nvbind(pattern: &str) -> bool {
+    let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
+    let pattern = pattern.strip_suffix('$').unwrap_or(pattern);
+    pattern.replace("\\.", ".") == GPU_ANNOTATION
+}
+
+fn installed(json: PathBuf, command: Command) -> Result<Installed, Error> {
+    match nix::unistd::access(&command.path, nix::unistd::AccessFlags::X_OK) {
+        Ok(()) => {
+            let args = command.args.unwrap_or_default();
+            let value_of = |option| value_of(&args, option);
+            Ok(Installed {
+                json,
+                binary: command.path,
+                driver_root: value_of("--driver-root"),
+                config: value_of("--config"),
+            })
+        }
+        Err(errno) => Err(Error::NoBinary { json, binary: command.path, source: errno.into() }),
+    }
+}
+
+fn value_of(args: &[String], option: &str) -> Option<PathBuf> {
+    let at = args.iter().position(|word| word == option)?;
+    args.get(at + 1).map(PathBuf::from)
+}
+
+fn list(directories: &[PathBuf]) -> String {
+    directories.iter().map(|directory| directory.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    const OURS: &str = r#"{"version": "1.0.0", "hook": {"path": "/bin/sh", "args": ["nvbind-hook", "prestart", "--driver-root", "/d"]},
+        "when": {"annotations": {"^io\\.nvbind\\.gpu$": ".*"}}, "stages": ["prestart"]}"#;
+    const OTHERS: &str = r#"{"version": "1.0.0", "hook": {"path": "/none"}, "when": {"always": true}, "stages": ["prestart"]}"#;
+
+    fn directory(files: &[(&str, &str)]) -> (TempDir, PathBuf) {
+        let dir = TempDir::new().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let path = dir.path().to_owned();
+        (dir, path)
+    }
+
+    #[test]
+    fn the_hook_is_found_among_others_with_its_arguments() {
+        let (_dir, path) =
+            directory(&[("10-other.json", OTHERS), ("nvbind.json", OURS), ("nvbind.json.bak", "x")]);
+        let expected = Installed {
+            json: path.join("nvbind.json"),
+            binary: PathBuf::from("/bin/sh"),
+            driver_root: Some(PathBuf::from("/d")),
+            config: None,
+        };
+        assert_eq!(find(&[PathBuf::from("/nonexistent"), path]).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_later_directory_replaces_a_file_of_the_same_name() {
+        let (_first, first) = directory(&[("nvbind.json", OURS)]);
+        let (_second, second) = directory(&[("nvbind.json", OTHERS)]);
+        assert!(matches!(find(&[first.clone(), second.clone()]), Err(Error::NotInstalled { .. })));
+        assert_eq!(find(&[second, first.clone()]).unwrap().json, first.join("nvbind.json"));
+    }
+
+    #[test]
+    fn a_missing_or_unexecutable_binary_is_an_error() {
+        for (binary, reason) in
+            [("/none/nvbind-hook", io::ErrorKind::NotFound), ("/etc/passwd", io::ErrorKind::PermissionDenied)]
+        {
+            let (_dir, path) = directory(&[("nvbind.json", &OURS.replace("/bin/sh", binary))]);
+            match find(&[path]) {
+                Err(Error::NoBinary { source, .. }) => assert_eq!(source.kind(), reason),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_file_of_anybody_is_reported() {
+        let (_dir, path) = directory(&[("a.json", "{"), ("nvbind.json", OURS)]);
+        assert!(matches!(find(&[path]), Err(Error::Parse { .. })));
+    }
+
+    #[test]
+    fn patterns_of_the_annotation() {
+        for (pattern, expected) in [
+            ("^io\\.nvbind\\.gpu$", true),
+            ("io.nvbind.gpu", true),
+            ("^io.nvbind.gpu$", true),
+            ("^io\\.nvbind\\.gpu\\.x$", false),
+            ("^io\\.nvbind\\.capabilities$", false),
+        ] {
+            assert_eq!(is_for_nvbind(pattern), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn hooks_dir_options_are_lists_for_an_older_podman() {
+        let values = [OsString::from("/a,/b"), OsString::from("/c")];
+        assert_eq!(from_command_line(&values), ["/a", "/b", "/c"].map(PathBuf::from));
+    }
+}

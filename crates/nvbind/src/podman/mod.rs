@@ -1,0 +1,7 @@
+//! What nvbind has to know of podman: its options, its configuration files and its hooks directories.
+
+pub(crate) mod command_line;
+pub(crate) mod containers_conf;
+pub(crate) mod hooks;
+mod options;
+pub(crate) mod shell;

@@ -1,0 +1,56 @@
+//! A lane made ready for its cases: nvbind installed as a person would, the image in both users' storage.
+
+use std::process::Command;
+
+use super::podman::{IMAGE, Podman, Runtime, User, said};
+use crate::error::{Error, Result};
+use crate::lanes::spec::{PAYLOAD, Spec};
+use crate::lanes::tree::write;
+use std::path::Path;
+
+/// The simulated driver's place in a lane.
+pub(crate) const DRIVER: &str = "/opt/driver";
+
+/// What cases need to know of their lane.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// The run.
+    pub(crate) spec: Spec,
+    /// podman's major version.
+    pub(crate) podman_major: u32,
+}
+
+impl Lane {
+    /// Installs nvbind and the image.
+    pub(crate) fn make_ready(spec: Spec) -> Result<Self> {
+        write(Path::new("/etc/nvbind/config.toml"), &format!("[driver]\nroot = \"{DRIVER}\"\n"))?;
+        said(Command::new(format!("{PAYLOAD}/bin/nvbind")).arg("setup"))?
+            .must()
+            .map_err(|ended| Error::failed(format!("{ended:?}")))?;
+        for user in [User::Root, User::Rootless] {
+            let podman = Podman::new(user, Runtime::Crun);
+            let archive = format!("{PAYLOAD}/image.tar");
+            podman.must(&["import", &archive, IMAGE]).map_err(|ended| Error::failed(format!("{ended:?}")))?;
+        }
+        let version = Podman::new(User::Root, Runtime::Crun).run(&["--version"])?.out;
+        let podman_major =
+            major(&version).ok_or_else(|| Error::failed(format!("no podman version in {version:?}")))?;
+        Ok(Self { spec, podman_major })
+    }
+}
+
+/// The major version in `podman version 4.3.1`.
+fn major(text: &str) -> Option<u32> {
+    text.split_whitespace().last()?.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_before_the_first_dot() {
+        assert_eq!(major("podman version 5.4.2\n"), Some(5));
+        assert_eq!(major(""), None);
+    }
+}

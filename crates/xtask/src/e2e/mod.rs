@@ -1,0 +1,74 @@
+//! The end-to-end cases, inside a lane: real podman, crun and runc, judged from within the container and from outside.
+
+mod cell;
+mod ended;
+mod lane;
+mod matrix;
+pub(crate) mod payload;
+mod podman;
+mod probe;
+mod traces;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::error::{Doing, Error, Result};
+use crate::lanes::spec::{RESULTS, Spec};
+use crate::report::{Case, Outcome};
+use ended::Ended;
+use lane::Lane;
+
+/// Runs the cases of the lane that the file describes, writing each result as it comes.
+pub fn inside(spec_file: &Path) -> Result<()> {
+    let lane = Lane::make_ready(Spec::read(spec_file)?)?;
+    let mut results = Results::open(&lane.spec)?;
+    for cell in matrix::cells() {
+        results.case(&cell.name(), || cell::run(&lane, &cell))?;
+    }
+    results.done()
+}
+
+/// The file that the host reads while cases run.
+#[derive(Debug)]
+struct Results<'a> {
+    spec: &'a Spec,
+    file: File,
+}
+
+impl<'a> Results<'a> {
+    fn open(spec: &'a Spec) -> Result<Self> {
+        let path = Path::new(RESULTS).join("cases");
+        let file = OpenOptions::new().append(true).open(&path).on("open", &path)?;
+        Ok(Self { spec, file })
+    }
+
+    /// Runs a case, if it is among those wanted, and writes how it ended.
+    fn case(&mut self, name: &str, run: impl FnOnce() -> std::result::Result<(), Ended>) -> Result<()> {
+        let name = format!("{}/{name}", self.spec.lane);
+        let only = &self.spec.only;
+        if !only.is_empty() && !only.iter().any(|text| name.contains(text)) {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let mut case = match run() {
+            Ok(()) => Case::new(name, Outcome::Passed, ""),
+            Err(Ended::Skipped(reason)) => Case::new(name, Outcome::Skipped, reason),
+            Err(Ended::Failed { reason, output }) => {
+                let mut case = Case::new(name, Outcome::Failed, reason);
+                case.output = output;
+                case
+            }
+        };
+        case.seconds = start.elapsed().as_secs_f64();
+        let line = serde_json::to_string(&case).map_err(|error| Error::failed(error.to_string()))?;
+        writeln!(self.file, "{line}").doing(|| "write a result".into())
+    }
+
+    /// Tells the host that all cases ran.
+    fn done(self) -> Result<()> {
+        let path = Path::new(RESULTS).join("done");
+        fs::write(&path, "").on("write", &path)
+    }
+}

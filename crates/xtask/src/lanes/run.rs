@@ -1,0 +1,139 @@
+//! One run of one lane, seen from the host: what it is given, its results as they come, and its end.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::cgroup::{View, hierarchies};
+use super::spec::{Init, Spec};
+use super::tree::{self, Recipe};
+use crate::e2e::payload;
+use crate::error::{Doing, Error, Result};
+use crate::report::Case;
+
+/// Nothing in a lane takes this long, in seconds.
+const LIMIT: u64 = 1500;
+
+/// A lane of cases in a tree.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    /// The lane's name.
+    pub(crate) lane: &'static str,
+    /// The tree it runs in.
+    pub(crate) recipe: &'static Recipe,
+    /// The cgroup file systems it sees.
+    pub(crate) view: View,
+    /// What is process 1.
+    pub(crate) init: Init,
+}
+
+impl Run {
+    /// Runs the lane's cases, those that `only` names, and calls `each` with every one as it ends.
+    pub(crate) fn run(self, project: &Path, only: &[String], each: &mut dyn FnMut(Case)) -> Result<()> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(Error::failed(format!(
+                "{} makes namespaces and mounts of its own: run it as root",
+                self.lane
+            )));
+        }
+        let lanes = project.join("target/lanes");
+        let tree = tree::ready(self.recipe, &lanes.join("trees"))?;
+        let folder = Folder::make(&lanes.join("run"), self.lane)?;
+        let own = fs::read_to_string("/proc/self/cgroup").doing(|| "read /proc/self/cgroup".into())?;
+        let mut spec = Spec {
+            lane: self.lane.to_owned(),
+            tree,
+            run: folder.0.clone(),
+            view: self.view,
+            hierarchies: hierarchies(self.view, &own),
+            init: self.init,
+            limit: LIMIT,
+            binds: Vec::new(),
+            only: only.to_vec(),
+        };
+        spec.binds = payload::fill(project, &spec)?;
+        let file = spec.payload().join("spec.json");
+        spec.write(&file)?;
+        watch(&spec, &file, each)
+    }
+}
+
+/// Starts the supervisor and passes results on until it ends.
+fn watch(spec: &Spec, file: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
+    let log_path = spec.results().join("log");
+    let log = File::create(&log_path).on("create", &log_path)?;
+    let errors = log.try_clone().on("share", &log_path)?;
+    let mut command = Command::new("/proc/self/exe");
+    // Out of the terminal's group: an interrupt ends xtask alone, and the supervisor then cleans up in its own time.
+    command.process_group(0);
+    command.arg("lane-supervise").arg(file).stdin(Stdio::piped()).stdout(log).stderr(errors);
+    let mut child = command.spawn().doing(|| "start the lane".into())?;
+    // Held open until the end: closing it stops the lane.
+    let alive = child.stdin.take();
+    let ended = follow(&mut child, spec, each);
+    drop(alive);
+    let status = child.wait().doing(|| "wait for the lane".into())?;
+    ended?;
+    if spec.results().join("done").exists() {
+        return Ok(());
+    }
+    let log = fs::read_to_string(&log_path).on("read", &log_path)?;
+    let last: Vec<&str> = log.lines().rev().take(20).collect();
+    let last: Vec<&str> = last.into_iter().rev().collect();
+    Err(Error::failed(format!("{} did not run to its end ({status}):\n{}", spec.lane, last.join("\n"))))
+}
+
+fn follow(child: &mut Child, spec: &Spec, each: &mut dyn FnMut(Case)) -> Result<()> {
+    let path = spec.results().join("cases");
+    let mut results =
+        BufReader::new(File::create_new(&path).and_then(|_| File::open(&path)).on("open", &path)?);
+    let mut line = String::new();
+    loop {
+        let ended = child.try_wait().doing(|| "wait for the lane".into())?.is_some();
+        while results.read_line(&mut line).on("read", &path)? > 0 {
+            // Half a line: its rest is still being written.
+            if !line.ends_with('\n') && !ended {
+                break;
+            }
+            each(Case::parse(line.trim_end(), &spec.lane));
+            line.clear();
+        }
+        if ended {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// A run's own folder, removed at its end; those of runs that were killed are removed by the next one.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(runs: &Path, lane: &str) -> Result<Self> {
+        fs::create_dir_all(runs).on("create", runs)?;
+        for entry in fs::read_dir(runs).on("list", runs)? {
+            let old = entry.on("list", runs)?.path();
+            let process = old.extension().map(|id| Path::new("/proc").join(id));
+            if process.is_some_and(|process| !process.exists()) {
+                fs::remove_dir_all(&old).on("remove", &old)?;
+            }
+        }
+        let folder = runs.join(format!("{lane}.{}", std::process::id()));
+        for part in ["payload/bin", "results"] {
+            fs::create_dir_all(folder.join(part)).on("create", &folder.join(part))?;
+        }
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left shows at the next run, which tries again and reports.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}

@@ -1,0 +1,99 @@
+//! Stands in for CAP_SYS_RESOURCE where root lacks it, as on many a CI machine: container runtimes raise limits at every
+//! start and give up when they may not. A filter answers "done" to every call that would set a limit and does nothing.
+#![allow(
+    unsafe_code,
+    reason = "no safe crate installs a filter without no_new_privs, which would break newuidmap"
+)]
+
+use std::fs;
+use std::io;
+
+use crate::error::{Doing, Result};
+
+/// The bit of CAP_SYS_RESOURCE in a capability set (linux/capability.h).
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// Offsets of `nr`, `arch` and the halves of `args[2]` in struct seccomp_data (linux/seccomp.h).
+const NR: u32 = 0;
+const ARCH: u32 = 4;
+const THIRD_LOW: u32 = 32;
+const THIRD_HIGH: u32 = 36;
+
+/// AUDIT_ARCH_* of the running architecture (linux/audit.h): numbers of another one are let through untouched.
+#[cfg(target_arch = "x86_64")]
+const AUDIT_ARCH: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const AUDIT_ARCH: u32 = 0xc000_00b7;
+
+/// The classic BPF opcodes in use: load a word, compare for equality, return.
+const LOAD: u16 = 0x20;
+const EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// Whether this process may raise limits, from the text of /proc/self/status.
+fn may_raise(status: &str) -> bool {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .is_some_and(|set| set & (1 << CAP_SYS_RESOURCE) != 0)
+}
+
+/// The filter. Jumps count the instructions to skip, here to the last but one (let through) or the last ("done").
+fn filter(setrlimit: u32, prlimit: u32) -> [libc::sock_filter; 11] {
+    let op = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
+    [
+        op(LOAD, ARCH, 0, 0),
+        op(EQUAL, AUDIT_ARCH, 0, 7),
+        op(LOAD, NR, 0, 0),
+        op(EQUAL, setrlimit, 6, 0),
+        op(EQUAL, prlimit, 0, 4),
+        // prlimit64 only reads a limit where its third argument is NULL.
+        op(LOAD, THIRD_LOW, 0, 0),
+        op(EQUAL, 0, 0, 3),
+        op(LOAD, THIRD_HIGH, 0, 0),
+        op(EQUAL, 0, 0, 1),
+        op(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
+        op(RETURN, libc::SECCOMP_RET_ERRNO, 0, 0),
+    ]
+}
+
+/// Installs the filter for this process and all it starts, if CAP_SYS_RESOURCE is missing.
+pub(crate) fn stand_in_for_sys_resource() -> Result<()> {
+    let status = fs::read_to_string("/proc/self/status").doing(|| "read /proc/self/status".into())?;
+    if may_raise(&status) {
+        return Ok(());
+    }
+    let number = |call: libc::c_long| u32::try_from(call).unwrap_or(u32::MAX);
+    let mut filter = filter(number(libc::SYS_setrlimit), number(libc::SYS_prlimit64));
+    let length = u16::try_from(filter.len()).unwrap_or_default();
+    let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
+    // SAFETY: the kernel copies the program, which lives until the call returns; it changes nothing in this process's memory.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error()).doing(|| "install the filter for limits".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_effective_set_decides_whether_limits_may_be_raised() {
+        assert!(may_raise("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        assert!(!may_raise("Name:\tx\nCapEff:\t000001fffeffffff\n"));
+        assert!(!may_raise("Name:\tx\n"));
+    }
+
+    #[test]
+    fn every_jump_of_the_filter_lands_on_an_instruction() {
+        let filter = filter(160, 302);
+        for (at, op) in filter.iter().enumerate().filter(|(_, op)| op.code == EQUAL) {
+            assert!(at + 1 + usize::from(op.jt.max(op.jf)) < filter.len(), "jump at {at}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What one lane's run is made of, told by `cargo xtask test` to the processes that make it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::{Hierarchy, View};
+use crate::error::{Doing, Error, Result};
+
+/// Where a run's files appear inside the tree.
+pub(crate) const PAYLOAD: &str = "/opt/nvbind";
+/// Where its results are written inside the tree.
+pub(crate) const RESULTS: &str = "/opt/results";
+
+/// What becomes process 1 of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Init {
+    /// xtask itself, which runs the cases and reaps orphans.
+    Plain,
+    /// The tree's systemd, which starts the cases as a service.
+    Systemd,
+}
+
+/// One run of one lane.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    /// The lane's name, the first part of its cases' names.
+    pub(crate) lane: String,
+    /// The Debian tree, read only.
+    pub(crate) tree: PathBuf,
+    /// The run's own folder on the host.
+    pub(crate) run: PathBuf,
+    /// The cgroup file systems it sees.
+    pub(crate) view: View,
+    /// The hierarchies of that view.
+    pub(crate) hierarchies: Vec<Hierarchy>,
+    /// What is process 1.
+    pub(crate) init: Init,
+    /// Folders of the host that are seen in the tree, read only, and their places there.
+    pub(crate) binds: Vec<(PathBuf, PathBuf)>,
+    /// When it is stopped, in seconds.
+    pub(crate) limit: u64,
+    /// Only cases whose name contains one of these; all, if there are none.
+    pub(crate) only: Vec<String>,
+}
+
+impl Spec {
+    /// Reads it from the file that [`Spec::write`] made.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).on("read", path)?;
+        serde_json::from_str(&text).map_err(|error| Error::failed(format!("{}: {error}", path.display())))
+    }
+
+    /// Writes it for the processes of the lane.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string(self).map_err(|error| Error::failed(error.to_string()))?;
+        fs::write(path, text).on("write", path)
+    }
+
+    /// The folder whose content appears at [`PAYLOAD`].
+    pub(crate) fn payload(&self) -> PathBuf {
+        self.run.join("payload")
+    }
+
+    /// The folder that appears at [`RESULTS`].
+    pub(crate) fn results(&self) -> PathBuf {
+        self.run.join("results")
+    }
+}

@@ -1,0 +1,68 @@
+//! A lane whose process 1 is the tree's own systemd: its units, and what must not run there.
+
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use super::spec::{PAYLOAD, RESULTS};
+use super::tree::{USER_ID, write};
+use crate::error::{Doing, Result};
+
+/// Units that would act on the host's kernel, or wait for hardware that a lane does not have.
+const MASKED: &[&str] = &[
+    "systemd-sysctl.service",
+    "systemd-modules-load.service",
+    "systemd-binfmt.service",
+    "systemd-remount-fs.service",
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "systemd-random-seed.service",
+    "systemd-networkd.service",
+    "systemd-timesyncd.service",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "console-getty.service",
+    "getty.target",
+    "tmp.mount",
+];
+
+/// Puts the service that runs the cases into the tree, and what else systemd needs to know.
+pub(crate) fn prepare(root: &Path) -> Result<()> {
+    let units = root.join("etc/systemd/system");
+    write(&units.join("nvbind-lane.service"), &service())?;
+    let wants = units.join("multi-user.target.wants");
+    std::fs::create_dir_all(&wants).on("create", &wants)?;
+    symlink("../nvbind-lane.service", wants.join("nvbind-lane.service")).on("link into", &wants)?;
+    for unit in MASKED {
+        symlink("/dev/null", units.join(unit)).on("mask", Path::new(unit))?;
+    }
+    write(&root.join("etc/systemd/journald.conf.d/lane.conf"), "[Journal]\nStorage=volatile\n")
+}
+
+/// The cases as a service; when they end, however they end, so does the lane.
+fn service() -> String {
+    format!(
+        "[Unit]\n\
+         After=user@{USER_ID}.service dbus.service systemd-logind.service\n\
+         Wants=user@{USER_ID}.service\n\
+         [Service]\n\
+         Type=exec\n\
+         Slice=user.slice\n\
+         Environment=HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+         ExecStart={PAYLOAD}/bin/xtask inside {PAYLOAD}/spec.json\n\
+         StandardOutput=append:{RESULTS}/log\n\
+         StandardError=append:{RESULTS}/log\n\
+         ExecStopPost=/usr/bin/systemctl poweroff --force --force\n"
+    )
+}
+
+/// Replaces this process by systemd.
+pub(crate) fn become_init() -> Result<()> {
+    let mut init = Command::new("/sbin/init");
+    init.args(["systemd.unit=multi-user.target", "--log-target=journal", "--show-status=false"]).env_clear();
+    init.env("container", "nvbind-lane").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    Err(init.exec()).doing(|| "start systemd".into())
+}

@@ -1,0 +1,198 @@
+//! Debian trees that lanes run in: made once by mmdebstrap, kept under target/lanes, never changed by a run.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::error::{Doing, Error, Result};
+use crate::limits::limited;
+use crate::process::read;
+use crate::tools;
+
+/// The unprivileged user of every tree, with a range of subordinate ids.
+pub(crate) const USER: &str = "tester";
+/// Its user and group id.
+pub(crate) const USER_ID: u32 = 2000;
+
+/// What a tree consists of.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(crate) struct Recipe {
+    /// The Debian release, and the tree's name.
+    pub(crate) release: &'static str,
+    /// The packages, beside Debian's minimum.
+    pub(crate) packages: &'static [&'static str],
+    /// Small files of ours.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+}
+
+const CONTAINERS: &[&str] = &[
+    "catatonit",
+    "conmon",
+    "crun",
+    "fuse-overlayfs",
+    "golang-github-containers-common",
+    "podman",
+    "runc",
+    "uidmap",
+];
+
+/// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5.
+pub(crate) const BOOKWORM: Recipe = Recipe { release: "bookworm", packages: &["slirp4netns"], files: FILES };
+
+/// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, and systemd with what a user's own manager needs.
+pub(crate) const TRIXIE: Recipe = Recipe {
+    release: "trixie",
+    packages: &[
+        "dbus",
+        "dbus-user-session",
+        "libnss-systemd",
+        "libpam-systemd",
+        "passt",
+        "systemd",
+        "systemd-sysv",
+    ],
+    files: FILES,
+};
+
+const FILES: &[(&str, &str)] = &[
+    ("etc/hostname", "lane\n"),
+    ("etc/hosts", "127.0.0.1 localhost lane\n"),
+    ("etc/fstab", ""),
+    ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
+    ("etc/subuid", "containers:1000000:1048576\ntester:300000:65536\n"),
+    ("etc/subgid", "containers:1000000:1048576\ntester:300000:65536\n"),
+    // No pids controller in a view that has only what another hierarchy left over; no network but the loopback.
+    (
+        "etc/containers/containers.conf",
+        "[containers]\npids_limit = 0\nlog_driver = \"k8s-file\"\n[engine]\nevents_logger = \"file\"\n",
+    ),
+    (
+        "etc/containers/storage.conf",
+        "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/containers/storage\"\ngraphroot = \"/var/lib/containers/storage\"\n",
+    ),
+    ("var/lib/systemd/linger/tester", ""),
+    // systemd's first-boot updates would only cost time.
+    ("etc/.updated", ""),
+    ("var/.updated", ""),
+];
+
+/// Documentation is left out of the trees.
+const EXCLUDED: &[&str] = &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+
+/// The tree of a recipe, made if it is not there; `trees` is the folder that keeps them.
+pub(crate) fn ready(recipe: &Recipe, trees: &Path) -> Result<PathBuf> {
+    let tree = trees.join(format!("{}-{:016x}", recipe.release, digest(recipe)));
+    if tree.is_dir() {
+        return Ok(tree);
+    }
+    tools::install(&[tools::Tool::Mmdebstrap])?;
+    fs::create_dir_all(trees).on("create", trees)?;
+    remove_older(recipe, trees)?;
+    // Made under another name and renamed when complete: a half-made tree is never taken for a whole one.
+    let partial = trees.join(format!("{}.partial", recipe.release));
+    remove(&partial)?;
+    println!("making the {} tree", recipe.release);
+    read(bootstrap(recipe, &partial)?.arg(&partial).args(sources(recipe.release)?))?;
+    configure(recipe, &partial)?;
+    fs::rename(&partial, &tree).on("rename to", &tree)?;
+    Ok(tree)
+}
+
+/// A name for exactly this recipe.
+fn digest(recipe: &Recipe) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (CONTAINERS, recipe).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn bootstrap(recipe: &Recipe, target: &Path) -> Result<Command> {
+    let mut command = limited(Duration::from_secs(1200), "mmdebstrap");
+    let packages: Vec<&str> = CONTAINERS.iter().chain(recipe.packages).copied().collect();
+    command.args(["--quiet", "--mode=root", "--variant=minbase"]);
+    command.arg(format!("--include={}", packages.join(",")));
+    command.args(EXCLUDED.iter().map(|glob| format!("--dpkgopt=path-exclude={glob}")));
+    command.arg("--aptopt=APT::Install-Recommends \"false\"");
+    command.args(tools::apt_options()?.iter().map(|option| format!("--aptopt={option}")));
+    command.arg(recipe.release);
+    // mmdebstrap keeps a tree's folder private while it works; its parent has to exist.
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).on("create", parent)?;
+    }
+    Ok(command)
+}
+
+/// One line for each of this machine's own Debian mirrors; none where it is no Debian: mmdebstrap then knows one.
+fn sources(release: &str) -> Result<Vec<String>> {
+    let uris = tools::debian_mirrors()?;
+    let line = |suffix: &str, suite: &str| {
+        uris.iter()
+            .find(|uri| uri.trim_end_matches('/').ends_with(suffix))
+            .map(|uri| format!("deb {uri} {suite} main"))
+    };
+    Ok([line("/debian", release), line("/debian-security", &format!("{release}-security"))]
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+fn configure(recipe: &Recipe, tree: &Path) -> Result<()> {
+    for (path, content) in recipe.files {
+        write(&tree.join(path), content)?;
+    }
+    append(&tree.join("etc/passwd"), &format!("{USER}:x:{USER_ID}:{USER_ID}::/home/{USER}:/bin/bash\n"))?;
+    append(&tree.join("etc/group"), &format!("{USER}:x:{USER_ID}:\n"))?;
+    append(&tree.join("etc/shadow"), &format!("{USER}:*:19000:0:99999:7:::\n"))?;
+    let home = tree.join("home").join(USER);
+    fs::create_dir_all(&home).on("create", &home)?;
+    chown(&home, Some(USER_ID), Some(USER_ID)).on("give away", &home)?;
+    fs::set_permissions(tree, fs::Permissions::from_mode(0o755)).on("open", tree)
+}
+
+/// Writes a file and the folders above it.
+pub(crate) fn write(path: &Path, content: &str) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).on("create", parent)?;
+    }
+    fs::write(path, content).on("write", path)
+}
+
+fn append(path: &Path, line: &str) -> Result<()> {
+    let text = fs::read_to_string(path).on("read", path)?;
+    fs::write(path, text + line).on("write", path)
+}
+
+fn remove_older(recipe: &Recipe, trees: &Path) -> Result<()> {
+    let prefix = format!("{}-", recipe.release);
+    for entry in fs::read_dir(trees).on("list", trees)? {
+        let entry = entry.on("list", trees)?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(tree: &Path) -> Result<()> {
+    match fs::remove_dir_all(tree) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Io { doing: format!("remove {}", tree.display()), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_package_is_another_tree() {
+        let more = Recipe { packages: &["slirp4netns", "strace"], ..BOOKWORM };
+        assert_ne!(digest(&BOOKWORM), digest(&more));
+        assert_eq!(digest(&BOOKWORM), digest(&BOOKWORM));
+    }
+}
