@@ -67,20 +67,8 @@ impl Default for DriverSim {
             version: "570.172.08".into(),
             layout: Layout::DebianAlternatives,
             gpus: vec![
-                gpu(
-                    "0000:17:00.0",
-                    1,
-                    "GPU-51a7ed00-5170-4000-8000-000000000017",
-                    51,
-                    183,
-                ),
-                gpu(
-                    "0000:b3:00.0",
-                    0,
-                    "GPU-51a7ed01-5170-4000-8000-0000000000b3",
-                    53,
-                    181,
-                ),
+                gpu("0000:17:00.0", 1, "GPU-51a7ed00-5170-4000-8000-000000000017", 51, 183),
+                gpu("0000:b3:00.0", 0, "GPU-51a7ed01-5170-4000-8000-0000000000b3", 53, 181),
             ],
         }
     }
@@ -126,11 +114,7 @@ impl DriverSim {
             tree.file(path, "simulated firmware\n", 0o644)?;
         }
         if let Some((name, directories)) = layout.linker_directories() {
-            tree.file(
-                "etc/ld.so.conf",
-                "include /etc/ld.so.conf.d/*.conf\n",
-                0o644,
-            )?;
+            tree.file("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n", 0o644)?;
             tree.file(format!("etc/ld.so.conf.d/{name}"), directories, 0o644)?;
             tree.linker_cache()?;
         }

@@ -40,27 +40,16 @@ pub struct Dynamic {
 
 /// Reads the dynamic section of `path`; `None` if it is not a 64-bit ELF file at all.
 pub fn read(path: &Path) -> Result<Option<Dynamic>, ElfError> {
-    let unreadable = |source| ElfError::Read {
-        path: path.into(),
-        source,
-    };
+    let unreadable = |source| ElfError::Read { path: path.into(), source };
     let mut file = File::open(path).map_err(unreadable)?;
     let mut magic = Vec::new();
-    file.by_ref()
-        .take(5)
-        .read_to_end(&mut magic)
-        .map_err(unreadable)?;
+    file.by_ref().take(5).read_to_end(&mut magic).map_err(unreadable)?;
     // The magic number, and ELFCLASS64.
     if magic != b"\x7fELF\x02" {
         return Ok(None);
     }
     // The driver's libraries are up to 200 MiB large: only what is asked for is read.
-    parse(&ReadCache::new(file))
-        .map(Some)
-        .map_err(|source| ElfError::Broken {
-            path: path.into(),
-            source,
-        })
+    parse(&ReadCache::new(file)).map(Some).map_err(|source| ElfError::Broken { path: path.into(), source })
 }
 
 fn parse<'data>(file: impl ReadRef<'data>) -> object::read::Result<Dynamic> {
@@ -96,10 +85,7 @@ mod tests {
     fn this_test_program_names_its_loader_and_the_c_library() {
         let dynamic = read(&std::env::current_exe().unwrap()).unwrap().unwrap();
         assert_eq!(dynamic.soname, None);
-        assert!(
-            dynamic.needed.contains(&"libc.so.6".to_owned()),
-            "{dynamic:?}"
-        );
+        assert!(dynamic.needed.contains(&"libc.so.6".to_owned()), "{dynamic:?}");
         assert!(dynamic.interpreter.unwrap().contains("ld-linux"));
     }
 

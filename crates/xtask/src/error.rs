@@ -66,9 +66,6 @@ pub(crate) trait Doing<T> {
 
 impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| Error::Io {
-            doing: doing(),
-            source: error.into(),
-        })
+        self.map_err(|error| Error::Io { doing: doing(), source: error.into() })
     }
 }

@@ -41,19 +41,13 @@ pub fn image(arguments: &[&str]) -> Result<(), Failure> {
         [archive] => (archive, "/"),
         [archive, "--from", root] | ["--from", root, archive] => (archive, *root),
         _ => {
-            return Err(
-                "image: name the archive to write, and --from ROOT for another tree".into(),
-            );
+            return Err("image: name the archive to write, and --from ROOT for another tree".into());
         }
     };
     let archive = Path::new(archive);
     let root = archive.with_extension("rootfs");
     let probe = probe()?;
-    Image {
-        from: Path::new(from),
-        probe: &probe,
-    }
-    .root_filesystem(&root)?;
+    Image { from: Path::new(from), probe: &probe }.root_filesystem(&root)?;
     Image::pack(&root, archive)?;
     Ok(())
 }
@@ -62,14 +56,7 @@ pub fn image(arguments: &[&str]) -> Result<(), Failure> {
 pub fn probe() -> Result<PathBuf, Failure> {
     let here = std::env::current_exe()?;
     let mut build = Command::new(env!("CARGO"));
-    build.args([
-        "build",
-        "--quiet",
-        "--package",
-        "xtask",
-        "--bin",
-        "nvbind-probe",
-    ]);
+    build.args(["build", "--quiet", "--package", "xtask", "--bin", "nvbind-probe"]);
     if here.parent().is_some_and(|dir| dir.ends_with("release")) {
         build.arg("--release");
     }

@@ -36,15 +36,13 @@ pub enum ImageError {
 
 /// What the image cannot do without.
 const PROGRAMS: &[&str] = &[
-    "sh", "ldconfig", "cat", "chmod", "chown", "cp", "dd", "echo", "env", "false", "head", "id",
-    "ln", "ls", "mkdir", "mknod", "mv", "od", "readlink", "realpath", "rm", "rmdir", "sleep",
-    "sort", "stat", "tail", "test", "touch", "tr", "true", "wc",
+    "sh", "ldconfig", "cat", "chmod", "chown", "cp", "dd", "echo", "env", "false", "head", "id", "ln", "ls",
+    "mkdir", "mknod", "mv", "od", "readlink", "realpath", "rm", "rmdir", "sleep", "sort", "stat", "tail",
+    "test", "touch", "tr", "true", "wc",
 ];
 
 /// What it has where the machine has it.
-const PROGRAMS_IF_THERE: &[&str] = &[
-    "bash", "find", "grep", "mount", "ps", "sed", "umount", "unshare",
-];
+const PROGRAMS_IF_THERE: &[&str] = &["bash", "find", "grep", "mount", "ps", "sed", "umount", "unshare"];
 
 /// Accounts: container engines look up `root`, and tests run as someone else too.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
@@ -66,16 +64,7 @@ impl Image<'_> {
     pub fn root_filesystem(&self, root: &Path) -> Result<(), ImageError> {
         let source = Source::new(self.from);
         let tree = Tree::create(root)?;
-        for path in [
-            "dev",
-            "proc",
-            "sys",
-            "run",
-            "root",
-            "home/user",
-            "var/tmp",
-            "var/cache/ldconfig",
-        ] {
+        for path in ["dev", "proc", "sys", "run", "root", "home/user", "var/tmp", "var/cache/ldconfig"] {
             tree.dir(path)?;
         }
         tree.dir("tmp")?;
@@ -103,13 +92,7 @@ impl Image<'_> {
     pub fn pack(root: &Path, archive: &Path) -> Result<(), ImageError> {
         process::read(
             Command::new("tar")
-                .args([
-                    "--numeric-owner",
-                    "--owner=0",
-                    "--group=0",
-                    "--sort=name",
-                    "--mtime=@0",
-                ])
+                .args(["--numeric-owner", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"])
                 .arg(format!("--exclude=./{STAMP}"))
                 .arg("-C")
                 .arg(root)

@@ -7,10 +7,7 @@ use std::time::Duration;
 /// `program`, killed after `limit`: by coreutils' `timeout`, which makes a process group, so that its children go too.
 pub(crate) fn limited(limit: Duration, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("timeout");
-    command
-        .arg("--kill-after=5")
-        .arg(limit.as_secs().max(1).to_string())
-        .arg(program);
+    command.arg("--kill-after=5").arg(limit.as_secs().max(1).to_string()).arg(program);
     command.stdin(Stdio::null());
     command
 }

@@ -32,22 +32,14 @@ fn main() -> ExitCode {
 /// Does what the words say; whether all went well.
 fn run(words: &[String]) -> Result<bool> {
     let (verb, rest) = words.split_first().ok_or_else(|| Error::failed(HELP))?;
-    let first = || {
-        rest.first()
-            .map(PathBuf::from)
-            .ok_or_else(|| Error::failed(HELP))
-    };
+    let first = || rest.first().map(PathBuf::from).ok_or_else(|| Error::failed(HELP));
     match verb.as_str() {
         "test" => {
             let (names, only) = test_words(rest);
             test::test(project(), &names, &only)
         }
-        "driver-sim" => fixtures::driver_sim(&strs(rest))
-            .map(|()| true)
-            .map_err(Error::Fixture),
-        "image" => fixtures::image(&strs(rest))
-            .map(|()| true)
-            .map_err(Error::Fixture),
+        "driver-sim" => fixtures::driver_sim(&strs(rest)).map(|()| true).map_err(Error::Fixture),
+        "image" => fixtures::image(&strs(rest)).map(|()| true).map_err(Error::Fixture),
         // Not for people: a lane's own processes.
         "lane-supervise" => lanes::supervise(&first()?).map(|()| true),
         "lane-enter" => {

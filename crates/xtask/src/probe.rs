@@ -42,9 +42,7 @@ impl Question {
                 table = true;
                 continue;
             }
-            let value = rest
-                .next()
-                .ok_or_else(|| format!("{option}: unknown, or its value is missing"))?;
+            let value = rest.next().ok_or_else(|| format!("{option}: unknown, or its value is missing"))?;
             match *option {
                 "--view" => question.view = Some(value.into()),
                 "--device" => question.devices.push(Expected::parse(value)),
@@ -57,32 +55,23 @@ impl Question {
 
     /// Looks.
     pub fn ask(&self) -> Report {
-        let path = self.view.clone().or_else(|| {
-            VIEWS
-                .iter()
-                .map(PathBuf::from)
-                .find(|dir| dir.join("lib64").is_dir())
-        });
+        let path = self
+            .view
+            .clone()
+            .or_else(|| VIEWS.iter().map(PathBuf::from).find(|dir| dir.join("lib64").is_dir()));
         let mut unexpected = Vec::new();
         // First of all: loading a driver library as root can make device nodes.
         let devices = devices::look(&self.devices, &mut unexpected);
-        let view = path
-            .as_deref()
-            .map(|path| view::look(path, &mut unexpected));
+        let view = path.as_deref().map(|path| view::look(path, &mut unexpected));
         if view.is_none() && self.libraries.is_empty() {
-            unexpected.push(format!(
-                "no driver view: neither {}",
-                VIEWS.join("/lib64 nor ") + "/lib64"
-            ));
+            unexpected.push(format!("no driver view: neither {}", VIEWS.join("/lib64 nor ") + "/lib64"));
         }
         let libraries = libraries::look(path.as_deref(), &self.libraries, &mut unexpected);
         Report {
             devices,
             libraries,
             view,
-            env: std::env::vars_os()
-                .map(|(name, value)| (lossy(name), lossy(value)))
-                .collect(),
+            env: std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect(),
             unexpected,
         }
     }
@@ -94,10 +83,7 @@ impl Expected {
             Some((name, result)) => (name, Some(result.to_owned())),
             None => (text, None),
         };
-        Self {
-            name: name.into(),
-            result,
-        }
+        Self { name: name.into(), result }
     }
 
     fn any(name: String) -> Self {
@@ -155,23 +141,15 @@ mod tests {
 
     #[test]
     fn what_is_expected_follows_an_equals_sign() {
-        let (question, table) = Question::parse(&[
-            "--table",
-            "--device",
-            "/dev/nvidia0=EPERM",
-            "--library",
-            "libcuda.so.1",
-        ])
-        .unwrap();
+        let (question, table) =
+            Question::parse(&["--table", "--device", "/dev/nvidia0=EPERM", "--library", "libcuda.so.1"])
+                .unwrap();
         assert!(table);
         assert_eq!(
             question,
             Question {
                 view: None,
-                devices: vec![Expected {
-                    name: "/dev/nvidia0".into(),
-                    result: Some("EPERM".into())
-                }],
+                devices: vec![Expected { name: "/dev/nvidia0".into(), result: Some("EPERM".into()) }],
                 libraries: vec![Expected::any("libcuda.so.1".into())],
             }
         );

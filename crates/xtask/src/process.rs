@@ -27,27 +27,16 @@ pub enum ProcessError {
 
 fn said(stderr: &str) -> String {
     let text = stderr.trim();
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!(": {text}")
-    }
+    if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
 /// Runs `command` with its output going where ours goes.
 pub fn run(command: &mut Command) -> Result<(), ProcessError> {
-    let status = command.status().map_err(|source| ProcessError::Start {
-        command: line(command),
-        source,
-    })?;
+    let status = command.status().map_err(|source| ProcessError::Start { command: line(command), source })?;
     if status.success() {
         return Ok(());
     }
-    Err(ProcessError::Failed {
-        command: line(command),
-        status,
-        stderr: String::new(),
-    })
+    Err(ProcessError::Failed { command: line(command), status, stderr: String::new() })
 }
 
 /// Runs `command` and returns what it wrote to its standard output.
@@ -68,10 +57,7 @@ pub fn capture(command: &mut Command) -> Result<Output, ProcessError> {
     command
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| ProcessError::Start {
-            command: line(command),
-            source,
-        })
+        .map_err(|source| ProcessError::Start { command: line(command), source })
 }
 
 /// The command line as a person would type it (without quoting).
@@ -91,10 +77,7 @@ mod tests {
     #[test]
     fn a_failure_names_the_command_and_repeats_what_it_said() {
         let error = read(Command::new("sh").args(["-c", "echo no good >&2; exit 3"])).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`sh -c echo no good >&2; exit 3` failed, exit status: 3: no good"
-        );
+        assert_eq!(error.to_string(), "`sh -c echo no good >&2; exit 3` failed, exit status: 3: no good");
     }
 
     #[test]

@@ -37,28 +37,15 @@ pub(crate) struct Case {
 
 impl Case {
     /// A case that ended in `outcome`.
-    pub(crate) fn new(
-        name: impl Into<String>,
-        outcome: Outcome,
-        reason: impl Into<String>,
-    ) -> Self {
-        Self {
-            name: name.into(),
-            outcome,
-            reason: reason.into(),
-            seconds: 0.0,
-            output: String::new(),
-        }
+    pub(crate) fn new(name: impl Into<String>, outcome: Outcome, reason: impl Into<String>) -> Self {
+        Self { name: name.into(), outcome, reason: reason.into(), seconds: 0.0, output: String::new() }
     }
 
     /// A line of a results file; a line that is no case is itself a failed case, as it may hide one.
     pub(crate) fn parse(line: &str, lane: &str) -> Self {
         serde_json::from_str(line).unwrap_or_else(|error| {
-            let mut case = Self::new(
-                format!("{lane}/results"),
-                Outcome::Failed,
-                format!("unreadable result: {error}"),
-            );
+            let mut case =
+                Self::new(format!("{lane}/results"), Outcome::Failed, format!("unreadable result: {error}"));
             case.output = line.to_owned();
             case
         })
@@ -89,11 +76,7 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -113,30 +96,20 @@ pub(crate) fn skips(cases: &[Case]) -> Vec<String> {
 
 /// The names in a list of cases that must run: one a line, `#` starts a comment.
 pub(crate) fn required(list: &str) -> impl Iterator<Item = &str> {
-    list.lines()
-        .map(|line| line.split('#').next().unwrap_or_default().trim())
-        .filter(|name| !name.is_empty())
+    list.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|name| !name.is_empty())
 }
 
 /// A failed case for each required one, of the lanes that ran, that was skipped or never reported.
 pub(crate) fn missing(list: &str, lanes: &[&str], cases: &[Case]) -> Vec<Case> {
-    let ran: BTreeMap<&str, &Case> = cases
-        .iter()
-        .map(|case| (case.name.as_str(), case))
-        .collect();
-    let of_lanes = |name: &&str| {
-        name.split('/')
-            .next()
-            .is_some_and(|lane| lanes.contains(&lane))
-    };
+    let ran: BTreeMap<&str, &Case> = cases.iter().map(|case| (case.name.as_str(), case)).collect();
+    let of_lanes = |name: &&str| name.split('/').next().is_some_and(|lane| lanes.contains(&lane));
     required(list)
         .filter(of_lanes)
         .filter_map(|name| match ran.get(name) {
             None => Some(format!("{name} has to run and did not report")),
-            Some(case) if case.outcome == Outcome::Skipped => Some(format!(
-                "{name} has to run and was skipped: {}",
-                case.reason
-            )),
+            Some(case) if case.outcome == Outcome::Skipped => {
+                Some(format!("{name} has to run and was skipped: {}", case.reason))
+            }
             Some(_) => None,
         })
         .map(|reason| Case::new("required-cells", Outcome::Failed, reason))
@@ -150,25 +123,21 @@ mod tests {
     #[test]
     fn a_result_line_without_output_is_a_case() {
         let line = r#"{"name":"unit/a","outcome":"skipped","reason":"no such kernel"}"#;
-        assert_eq!(
-            Case::parse(line, "unit"),
-            Case::new("unit/a", Outcome::Skipped, "no such kernel")
-        );
+        assert_eq!(Case::parse(line, "unit"), Case::new("unit/a", Outcome::Skipped, "no such kernel"));
     }
 
     #[test]
     fn a_line_that_is_no_result_is_a_failure_of_its_lane() {
         let case = Case::parse("{\"name\":", "trixie-v2");
-        assert_eq!(
-            (case.name.as_str(), case.outcome),
-            ("trixie-v2/results", Outcome::Failed)
-        );
+        assert_eq!((case.name.as_str(), case.outcome), ("trixie-v2/results", Outcome::Failed));
     }
 
     #[test]
     fn the_last_line_counts_each_outcome() {
         let mut totals = Totals::default();
-        [Outcome::Passed, Outcome::Passed, Outcome::Skipped].map(|outcome| totals.count(outcome));
+        for outcome in [Outcome::Passed, Outcome::Passed, Outcome::Skipped] {
+            totals.count(outcome);
+        }
         assert_eq!(totals.to_string(), "2 passed, 0 failed, 1 skipped");
     }
 
@@ -181,29 +150,18 @@ mod tests {
             skipped("a/1", "x"),
             skipped("b/1", "y"),
         ];
-        assert_eq!(
-            skips(&cases),
-            ["skipped: x", "  a/1", "skipped: y", "  a/2", "  b/1"]
-        );
+        assert_eq!(skips(&cases), ["skipped: x", "  a/1", "skipped: y", "  a/2", "  b/1"]);
     }
 
     #[test]
     fn a_required_case_that_was_skipped_or_did_not_report_fails() {
         let list = "# comment\nv1/a\nv1/b  # why\nv1/c\nother/lane\n";
-        let cases = [
-            Case::new("v1/a", Outcome::Failed, "x"),
-            Case::new("v1/b", Outcome::Skipped, "no idea"),
-        ];
-        let reasons: Vec<String> = missing(list, &["v1"], &cases)
-            .into_iter()
-            .map(|case| case.reason)
-            .collect();
+        let cases = [Case::new("v1/a", Outcome::Failed, "x"), Case::new("v1/b", Outcome::Skipped, "no idea")];
+        let reasons: Vec<String> =
+            missing(list, &["v1"], &cases).into_iter().map(|case| case.reason).collect();
         assert_eq!(
             reasons,
-            [
-                "v1/b has to run and was skipped: no idea",
-                "v1/c has to run and did not report"
-            ]
+            ["v1/b has to run and was skipped: no idea", "v1/c has to run and did not report"]
         );
     }
 }

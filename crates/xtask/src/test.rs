@@ -18,12 +18,7 @@ pub fn test(project: &Path, names: &[String], only: &[String]) -> Result<bool> {
     let lanes = lanes::named(names)?;
     process::run(
         Command::new("cargo")
-            .args([
-                "build",
-                "--release",
-                "--package=nvbind",
-                "--package=nvbind-hook",
-            ])
+            .args(["build", "--release", "--package=nvbind", "--package=nvbind-hook"])
             .current_dir(project),
     )?;
     let mut all = Vec::new();
@@ -55,20 +50,11 @@ fn run(lane: &Lane, project: &Path, only: &[String]) -> Vec<Case> {
         cases.push(case);
     });
     if let Err(error) = ended {
-        let case = Case::new(
-            format!("{}/lane", lane.name),
-            Outcome::Failed,
-            error.chain(),
-        );
+        let case = Case::new(format!("{}/lane", lane.name), Outcome::Failed, error.chain());
         tell(&case);
         cases.push(case);
     }
-    println!(
-        "== {}: {} in {:.0} s",
-        lane.name,
-        totals(&cases),
-        start.elapsed().as_secs_f64()
-    );
+    println!("== {}: {} in {:.0} s", lane.name, totals(&cases), start.elapsed().as_secs_f64());
     cases
 }
 
@@ -84,13 +70,8 @@ fn tell(case: &Case) {
         Outcome::Passed => println!("ok      {} ({:.1} s)", case.name, case.seconds),
         Outcome::Skipped => println!("skipped {}: {}", case.name, case.reason),
         Outcome::Failed => {
-            println!(
-                "FAILED  {} ({:.1} s): {}",
-                case.name, case.seconds, case.reason
-            );
-            case.output
-                .lines()
-                .for_each(|line| println!("        {line}"));
+            println!("FAILED  {} ({:.1} s): {}", case.name, case.seconds, case.reason);
+            case.output.lines().for_each(|line| println!("        {line}"));
         }
     }
 }

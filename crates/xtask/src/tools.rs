@@ -29,14 +29,8 @@ pub enum Tool {
 
 /// The package managers that are known: the program, how it installs, and the column of its package names.
 const MANAGERS: &[(&str, &[&str])] = &[
-    (
-        "apt-get",
-        &["install", "--yes", "--no-remove", "--no-install-recommends"],
-    ),
-    (
-        "dnf",
-        &["install", "--assumeyes", "--setopt=install_weak_deps=False"],
-    ),
+    ("apt-get", &["install", "--yes", "--no-remove", "--no-install-recommends"]),
+    ("dnf", &["install", "--assumeyes", "--setopt=install_weak_deps=False"]),
     ("pacman", &["--sync", "--needed", "--noconfirm"]),
 ];
 
@@ -64,49 +58,31 @@ impl Tool {
             Self::Crun => [&["crun"], &["crun"], &["crun"]],
             Self::Runc => [&["runc"], &["runc"], &["runc"]],
             Self::Uidmap => [&["uidmap"], &["shadow-utils"], &["shadow"]],
-            Self::Cc => [
-                &["gcc", "libc6-dev"],
-                &["gcc", "glibc-devel"],
-                &["gcc", "glibc"],
-            ],
+            Self::Cc => [&["gcc", "libc6-dev"], &["gcc", "glibc-devel"], &["gcc", "glibc"]],
         }
     }
 }
 
 /// Installs those of `tools` that are missing.
 pub fn install(tools: &[Tool]) -> Result<()> {
-    let missing: Vec<Tool> = tools
-        .iter()
-        .copied()
-        .filter(|tool| !have(tool.program()))
-        .collect();
+    let missing: Vec<Tool> = tools.iter().copied().filter(|tool| !have(tool.program())).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let programs: Vec<&str> = missing.iter().map(|tool| tool.program()).collect();
-    let Some((column, (manager, verb))) = MANAGERS
-        .iter()
-        .enumerate()
-        .find(|(_, (name, _))| have(name))
+    let Some((column, (manager, verb))) = MANAGERS.iter().enumerate().find(|(_, (name, _))| have(name))
     else {
         return Err(Error::failed(format!(
             "please install {}: no apt-get, dnf or pacman here",
             programs.join(", ")
         )));
     };
-    let packages: BTreeSet<&str> = missing
-        .iter()
-        .filter_map(|tool| tool.packages().get(column).copied())
-        .flatten()
-        .copied()
-        .collect();
+    let packages: BTreeSet<&str> =
+        missing.iter().filter_map(|tool| tool.packages().get(column).copied()).flatten().copied().collect();
     let packages: Vec<&str> = packages.into_iter().collect();
     if !nix::unistd::geteuid().is_root() {
         let command = format!("{manager} {} {}", verb.join(" "), packages.join(" "));
-        return Err(Error::failed(format!(
-            "{} missing; as root: {command}",
-            programs.join(", ")
-        )));
+        return Err(Error::failed(format!("{} missing; as root: {command}", programs.join(", "))));
     }
     println!("installing {}", packages.join(" "));
     let install = || read(in_peace(manager).args(*verb).args(&packages));
@@ -130,9 +106,7 @@ fn in_peace(manager: &str) -> Command {
 /// Whether a program is in one of the usual places: PATH of a person often lacks the sbin folders.
 pub fn have(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':')
-        .chain(["/usr/sbin", "/sbin"])
-        .any(|folder| Path::new(folder).join(program).is_file())
+    path.split(':').chain(["/usr/sbin", "/sbin"]).any(|folder| Path::new(folder).join(program).is_file())
 }
 
 /// The options of this machine's apt that decide whether a mirror can be reached and believed: proxies, dates.
@@ -140,17 +114,8 @@ pub(crate) fn apt_options() -> Result<Vec<String>> {
     if !have("apt-config") {
         return Ok(Vec::new());
     }
-    let keys = [
-        "Acquire::http",
-        "Acquire::https",
-        "Acquire::Check-Valid-Until",
-        "Acquire::Check-Date",
-    ];
-    let dump = read(
-        Command::new("apt-config")
-            .args(["dump", "--no-empty"])
-            .args(keys),
-    )?;
+    let keys = ["Acquire::http", "Acquire::https", "Acquire::Check-Valid-Until", "Acquire::Check-Date"];
+    let dump = read(Command::new("apt-config").args(["dump", "--no-empty"]).args(keys))?;
     Ok(dump.lines().map(str::to_owned).collect())
 }
 
@@ -161,15 +126,10 @@ pub(crate) fn debian_mirrors() -> Result<Vec<String>> {
         let Ok(entries) = fs::read_dir(folder) else {
             continue;
         };
-        let mut paths: Vec<_> = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .collect();
+        let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
         paths.sort();
         for path in paths {
-            let kind = path
-                .extension()
-                .and_then(|kind| kind.to_str())
-                .unwrap_or_default();
+            let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
             if path.is_file() && ["list", "sources"].contains(&kind) {
                 let text = fs::read_to_string(&path).on("read", &path)?;
                 uris.extend(uris_of(&text).map(str::to_owned));
@@ -195,13 +155,7 @@ mod tests {
     fn addresses_come_from_both_formats_of_sources() {
         let old = "# deb http://no.example/debian x main\ndeb [arch=amd64] http://a.example/debian x main\n";
         let new = "Types: deb\nURIs: http://b.example/debian/ http://c.example/debian\nSuites: x\n";
-        assert_eq!(
-            uris_of(old).collect::<Vec<_>>(),
-            ["http://a.example/debian"]
-        );
-        assert_eq!(
-            uris_of(new).collect::<Vec<_>>(),
-            ["http://b.example/debian/", "http://c.example/debian"]
-        );
+        assert_eq!(uris_of(old).collect::<Vec<_>>(), ["http://a.example/debian"]);
+        assert_eq!(uris_of(new).collect::<Vec<_>>(), ["http://b.example/debian/", "http://c.example/debian"]);
     }
 }

@@ -127,12 +127,7 @@ impl Tree {
     pub fn copy(&self, from: &Path, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = self.parent_of(path)?;
         fs::copy(from, &path).map_err(failed("copy to", &path))?;
-        let executable = fs::metadata(from)
-            .map_err(failed("read", from))?
-            .permissions()
-            .mode()
-            & 0o111
-            != 0;
+        let executable = fs::metadata(from).map_err(failed("read", from))?.permissions().mode() & 0o111 != 0;
         set_mode(&path, if executable { 0o755 } else { 0o644 })
     }
 
@@ -149,12 +144,8 @@ impl Tree {
     pub fn node(&self, path: impl AsRef<Path>, major: u64, minor: u64) -> Result<(), TreeError> {
         let path = self.parent_of(path)?;
         let mode = Mode::from_bits_truncate(0o666);
-        mknod(&path, SFlag::S_IFCHR, mode, makedev(major, minor)).map_err(|source| {
-            TreeError::Node {
-                path: path.clone(),
-                source,
-            }
-        })?;
+        mknod(&path, SFlag::S_IFCHR, mode, makedev(major, minor))
+            .map_err(|source| TreeError::Node { path: path.clone(), source })?;
         set_mode(&path, 0o666)
     }
 

@@ -10,11 +10,7 @@
 //! `ok` (loads) or `missing`. Without `--device`, every `/dev/nvidia*`, `/dev/nvidia-caps/*` and `/dev/dri/*` is tried;
 //! without `--library`, every soname in the view, which is `/usr/local/nvidia` or `/run/nvbind`, whichever has a
 //! `lib64`.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "its output is what it is for"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 use std::process::ExitCode;
 
 use xtask::probe::{self, Question};
@@ -38,11 +34,7 @@ fn main() -> ExitCode {
         Ok((question, table)) => {
             let report = question.ask();
             println!("{}", if table { report.table() } else { report.json() });
-            if report.unexpected.is_empty() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            if report.unexpected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(message) => {
             eprintln!("nvbind-probe: {message}");

@@ -35,50 +35,26 @@ impl Library {
 
     /// The soname in a driver of `version`.
     pub(super) fn soname(&self, version: &str) -> String {
-        self.soname.map_or_else(
-            || self.file(version),
-            |number| format!("{}.so.{number}", self.stem),
-        )
+        self.soname.map_or_else(|| self.file(version), |number| format!("{}.so.{number}", self.stem))
     }
 }
 
 const fn versioned(stem: &'static str, soname: &'static str) -> Library {
-    Library {
-        stem,
-        suffix: Suffix::Driver,
-        soname: Some(soname),
-        dev_link: false,
-        folder: "",
-    }
+    Library { stem, suffix: Suffix::Driver, soname: Some(soname), dev_link: false, folder: "" }
 }
 
 const fn developed(stem: &'static str, soname: &'static str) -> Library {
-    Library {
-        dev_link: true,
-        ..versioned(stem, soname)
-    }
+    Library { dev_link: true, ..versioned(stem, soname) }
 }
 
 /// Libraries that only other driver libraries load, by their full name.
 const fn internal(stem: &'static str) -> Library {
-    Library {
-        stem,
-        suffix: Suffix::Driver,
-        soname: None,
-        dev_link: false,
-        folder: "",
-    }
+    Library { stem, suffix: Suffix::Driver, soname: None, dev_link: false, folder: "" }
 }
 
 /// Libraries of NVIDIA's that have releases of their own.
 const fn own(stem: &'static str, suffix: &'static str, soname: &'static str) -> Library {
-    Library {
-        stem,
-        suffix: Suffix::Own(suffix),
-        soname: Some(soname),
-        dev_link: false,
-        folder: "",
-    }
+    Library { stem, suffix: Suffix::Own(suffix), soname: Some(soname), dev_link: false, folder: "" }
 }
 
 /// Every 64-bit library of the families utility, compute, video, graphics and ngx, of old drivers and new ones.
@@ -103,10 +79,7 @@ pub(super) const LIBRARIES: &[Library] = &[
     internal("libnvidia-fatbinaryloader"),
     internal("libnvidia-compiler"),
     // video
-    Library {
-        folder: "vdpau",
-        ..versioned("libvdpau_nvidia", "1")
-    },
+    Library { folder: "vdpau", ..versioned("libvdpau_nvidia", "1") },
     developed("libnvcuvid", "1"),
     developed("libnvidia-encode", "1"),
     developed("libnvidia-opticalflow", "1"),
@@ -128,10 +101,7 @@ pub(super) const LIBRARIES: &[Library] = &[
     internal("libnvidia-present"),
     own("libnvidia-api", "1", "1"),
     versioned("libnvidia-vksc-core", "1"),
-    Library {
-        dev_link: true,
-        ..internal("libnvidia-vulkan-producer")
-    },
+    Library { dev_link: true, ..internal("libnvidia-vulkan-producer") },
     own("libnvidia-egl-gbm", "1.1.2", "1"),
     own("libnvidia-egl-wayland", "1.1.19", "1"),
     own("libnvidia-egl-wayland2", "1.0.0", "1"),
@@ -174,16 +144,12 @@ pub(super) const SHARED_DATA: &[(&str, &str)] = &[
         "vulkan/icd.d/nvidia_icd.json",
         "{\"file_format_version\": \"1.0.1\", \"ICD\": {\"library_path\": \"libGLX_nvidia.so.0\", \"api_version\": \"1.4.303\"}}\n",
     ),
-    (
-        "vulkan/implicit_layer.d/nvidia_layers.json",
-        "{\"file_format_version\": \"1.0.1\", \"layers\": []}\n",
-    ),
+    ("vulkan/implicit_layer.d/nvidia_layers.json", "{\"file_format_version\": \"1.0.1\", \"layers\": []}\n"),
     ("nvidia/nvoptix.bin", "simulated OptiX data\n"),
 ];
 
 /// Files below `/etc`, and their content.
-pub(super) const CONFIGURATION: &[(&str, &str)] =
-    &[("OpenCL/vendors/nvidia.icd", "libnvidia-opencl.so.1\n")];
+pub(super) const CONFIGURATION: &[(&str, &str)] = &[("OpenCL/vendors/nvidia.icd", "libnvidia-opencl.so.1\n")];
 
 /// Firmware images, below `nvidia/VERSION` of the firmware directory.
 pub(super) const FIRMWARE: &[&str] = &["gsp_ga10x.bin", "gsp_tu10x.bin"];
@@ -199,21 +165,12 @@ mod tests {
             (library.file("570.172.08"), library.soname("570.172.08"))
         };
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        assert_eq!(
-            named("libcuda"),
-            pair("libcuda.so.570.172.08", "libcuda.so.1")
-        );
+        assert_eq!(named("libcuda"), pair("libcuda.so.570.172.08", "libcuda.so.1"));
         assert_eq!(
             named("libnvidia-glcore"),
-            pair(
-                "libnvidia-glcore.so.570.172.08",
-                "libnvidia-glcore.so.570.172.08"
-            )
+            pair("libnvidia-glcore.so.570.172.08", "libnvidia-glcore.so.570.172.08")
         );
-        assert_eq!(
-            named("libnvidia-egl-gbm"),
-            pair("libnvidia-egl-gbm.so.1.1.2", "libnvidia-egl-gbm.so.1")
-        );
+        assert_eq!(named("libnvidia-egl-gbm"), pair("libnvidia-egl-gbm.so.1.1.2", "libnvidia-egl-gbm.so.1"));
     }
 
     #[test]

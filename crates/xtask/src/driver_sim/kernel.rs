@@ -35,30 +35,18 @@ fn proc_files(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
     }
     for gpu in &sim.gpus {
         let dir = format!("{proc_nvidia}/gpus/{}", gpu.pci);
-        tree.file(
-            format!("{dir}/information"),
-            information(gpu, &sim.version),
-            0o444,
-        )?;
+        tree.file(format!("{dir}/information"), information(gpu, &sim.version), 0o444)?;
         tree.file(format!("{dir}/registry"), "Binary: \"\"\n", 0o444)?;
     }
     for (name, minor) in [("config", 1), ("monitor", 2)] {
         let text = format!("DeviceFileMinor: {minor}\nDeviceFileMode: 256\nDeviceFileModify: 1\n");
-        tree.file(
-            format!("{proc_nvidia}/capabilities/mig/{name}"),
-            text,
-            0o444,
-        )?;
+        tree.file(format!("{proc_nvidia}/capabilities/mig/{name}"), text, 0o444)?;
     }
     tree.file("proc/devices", devices(&sim.version), 0o444)
 }
 
 fn sys_files(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
-    tree.file(
-        "sys/module/nvidia/version",
-        format!("{}\n", sim.version),
-        0o444,
-    )?;
+    tree.file("sys/module/nvidia/version", format!("{}\n", sim.version), 0o444)?;
     tree.file("sys/module/nvidia_drm/parameters/modeset", "Y\n", 0o400)?;
     for gpu in &sim.gpus {
         pci_device(tree, &gpu.pci, "0x10de", gpu.card, gpu.render)?;
@@ -68,30 +56,15 @@ fn sys_files(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
 }
 
 /// `/sys/bus/pci/devices/ADDR` is a link into `/sys/devices`, as on a real machine.
-fn pci_device(
-    tree: &Tree,
-    pci: &str,
-    vendor: &str,
-    card: u64,
-    render: u64,
-) -> Result<(), TreeError> {
+fn pci_device(tree: &Tree, pci: &str, vendor: &str, card: u64, render: u64) -> Result<(), TreeError> {
     let device = format!("devices/pci0000:00/{pci}");
-    tree.link(
-        format!("sys/bus/pci/devices/{pci}"),
-        format!("../../../{device}"),
-    )?;
+    tree.link(format!("sys/bus/pci/devices/{pci}"), format!("../../../{device}"))?;
     tree.file(format!("sys/{device}/vendor"), format!("{vendor}\n"), 0o444)?;
     tree.file(format!("sys/{device}/class"), "0x030000\n", 0o444)?;
-    for (name, minor) in [
-        (format!("card{card}"), card),
-        (format!("renderD{render}"), render),
-    ] {
+    for (name, minor) in [(format!("card{card}"), card), (format!("renderD{render}"), render)] {
         let numbers = format!("{DRM}:{minor}\n");
         tree.file(format!("sys/{device}/drm/{name}/dev"), numbers, 0o444)?;
-        tree.link(
-            format!("sys/class/drm/{name}"),
-            format!("../../{device}/drm/{name}"),
-        )?;
+        tree.link(format!("sys/class/drm/{name}"), format!("../../{device}/drm/{name}"))?;
     }
     Ok(())
 }
@@ -151,23 +124,14 @@ fn information(gpu: &Gpu, version: &str) -> String {
 
 /// The registered names changed with 550.40: one `nvidia-frontend` before, one for each kind of node since.
 fn devices(version: &str) -> String {
-    let branch: u32 = version
-        .split('.')
-        .next()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_default();
-    let names: &[&str] = if branch >= 550 {
-        &["nvidia", "nvidia-modeset", "nvidiactl"]
-    } else {
-        &["nvidia-frontend"]
-    };
+    let branch: u32 = version.split('.').next().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let names: &[&str] =
+        if branch >= 550 { &["nvidia", "nvidia-modeset", "nvidiactl"] } else { &["nvidia-frontend"] };
     let mut text = String::from("Character devices:\n  1 mem\n  5 /dev/tty\n");
     for name in names {
         text.push_str(&format!("{NVIDIA} {name}\n"));
     }
-    text.push_str(&format!(
-        "{DRM} drm\n{UVM} nvidia-uvm\n{CAPS} nvidia-caps\n"
-    ));
+    text.push_str(&format!("{DRM} drm\n{UVM} nvidia-uvm\n{CAPS} nvidia-caps\n"));
     text.push_str("\nBlock devices:\n  7 loop\n254 virtblk\n");
     text
 }
@@ -205,25 +169,14 @@ mod tests {
     fn the_gpu_major_is_called_as_the_drivers_branch_calls_it() {
         assert!(devices("535.261.03").contains("\n195 nvidia-frontend\n"));
         assert!(!devices("550.163.01").contains("nvidia-frontend"));
-        assert!(
-            devices("550.163.01").contains("\n195 nvidia\n195 nvidia-modeset\n195 nvidiactl\n")
-        );
+        assert!(devices("550.163.01").contains("\n195 nvidia\n195 nvidia-modeset\n195 nvidiactl\n"));
     }
 
     #[test]
     fn gpu_information_has_the_kernels_tabs() {
-        let gpu = Gpu {
-            pci: "0000:17:00.0".into(),
-            minor: 1,
-            uuid: "GPU-x".into(),
-            card: 2,
-            render: 129,
-        };
+        let gpu = Gpu { pci: "0000:17:00.0".into(), minor: 1, uuid: "GPU-x".into(), card: 2, render: 129 };
         let text = information(&gpu, "570.1");
         assert!(text.contains("GPU UUID: \t GPU-x\n"), "{text}");
-        assert!(
-            text.contains("Bus Location: \t 0000:17:00.0\nDevice Minor: \t 1\n"),
-            "{text}"
-        );
+        assert!(text.contains("Bus Location: \t 0000:17:00.0\nDevice Minor: \t 1\n"), "{text}");
     }
 }

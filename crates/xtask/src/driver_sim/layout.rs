@@ -2,11 +2,8 @@
 use super::catalog::Library;
 
 /// The multiarch triplet of this machine.
-pub const TRIPLET: &str = if cfg!(target_arch = "aarch64") {
-    "aarch64-linux-gnu"
-} else {
-    "x86_64-linux-gnu"
-};
+pub const TRIPLET: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
 
 /// The store path of the driver in the NixOS layout; the hash is made up.
 const STORE: &str = "nix/store/s1mu1atedv5zl2q9ca0ymyr8ksbfxw3h-nvidia-x11";
@@ -43,10 +40,7 @@ impl Layout {
 
     /// The layout called `name`.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, layout)| *layout)
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, layout)| *layout)
     }
 
     /// The directory that programs are to find libraries in.
@@ -64,11 +58,9 @@ impl Layout {
     pub(super) fn shared_data(self) -> String {
         match self {
             Self::Nix => format!("{STORE}/share"),
-            Self::DebianAlternatives
-            | Self::Multiarch
-            | Self::Lib64
-            | Self::Lib
-            | Self::LocalNvidia => "usr/share".into(),
+            Self::DebianAlternatives | Self::Multiarch | Self::Lib64 | Self::Lib | Self::LocalNvidia => {
+                "usr/share".into()
+            }
         }
     }
 
@@ -76,11 +68,9 @@ impl Layout {
     pub(super) fn firmware(self) -> String {
         match self {
             Self::Nix => format!("{STORE}/lib/firmware"),
-            Self::DebianAlternatives
-            | Self::Multiarch
-            | Self::Lib64
-            | Self::Lib
-            | Self::LocalNvidia => "usr/lib/firmware".into(),
+            Self::DebianAlternatives | Self::Multiarch | Self::Lib64 | Self::Lib | Self::LocalNvidia => {
+                "usr/lib/firmware".into()
+            }
         }
     }
 
@@ -99,30 +89,20 @@ impl Layout {
     /// Links that such a system has above the driver: the merged `/usr`, NixOS's current system.
     pub(super) fn system_links(self) -> Vec<(String, String)> {
         let pairs: &[(&str, &str)] = match self {
-            Self::DebianAlternatives | Self::Multiarch | Self::Lib64 | Self::LocalNvidia => &[
-                ("bin", "usr/bin"),
-                ("lib", "usr/lib"),
-                ("lib64", "usr/lib64"),
-            ],
-            Self::Lib => &[
-                ("bin", "usr/bin"),
-                ("lib", "usr/lib"),
-                ("lib64", "usr/lib"),
-                ("usr/lib64", "lib"),
-            ],
+            Self::DebianAlternatives | Self::Multiarch | Self::Lib64 | Self::LocalNvidia => {
+                &[("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")]
+            }
+            Self::Lib => {
+                &[("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib"), ("usr/lib64", "lib")]
+            }
             Self::Nix => &[],
         };
-        let mut links: Vec<_> = pairs
-            .iter()
-            .map(|(path, target)| ((*path).to_owned(), (*target).to_owned()))
-            .collect();
+        let mut links: Vec<_> =
+            pairs.iter().map(|(path, target)| ((*path).to_owned(), (*target).to_owned())).collect();
         if self == Self::Nix {
             links.push(("run/opengl-driver".into(), format!("/{STORE_GRAPHICS}")));
             links.push((format!("{STORE_GRAPHICS}/share"), format!("/{STORE}/share")));
-            links.push((
-                "run/current-system/firmware".into(),
-                format!("/{STORE}/lib/firmware"),
-            ));
+            links.push(("run/current-system/firmware".into(), format!("/{STORE}/lib/firmware")));
         }
         links
     }
@@ -143,19 +123,14 @@ impl Layout {
         if self == Self::DebianAlternatives && soname != file && file.ends_with(version) {
             return behind_alternatives(&folder, &file, &names);
         }
-        let mut links: Vec<_> = names
-            .iter()
-            .map(|(name, target)| (join(&folder, name), target.clone()))
-            .collect();
+        let mut links: Vec<_> =
+            names.iter().map(|(name, target)| (join(&folder, name), target.clone())).collect();
         if self == Self::Nix {
             let shown = join(&format!("{STORE_GRAPHICS}/lib"), library.folder);
             let all = names.iter().map(|(name, _)| name).chain([&file]);
             links.extend(all.map(|name| (join(&shown, name), format!("/{}", join(&folder, name)))));
         }
-        Placed {
-            file: join(&folder, &file),
-            links,
-        }
+        Placed { file: join(&folder, &file), links }
     }
 
     /// A link below the library directory.
@@ -168,25 +143,13 @@ impl Layout {
         let (file, link) = match self {
             Self::DebianAlternatives => {
                 let file = format!("usr/lib/nvidia/current/{name}");
-                return Placed {
-                    links: alternative(&format!("usr/bin/{name}"), name, &file),
-                    file,
-                };
+                return Placed { links: alternative(&format!("usr/bin/{name}"), name, &file), file };
             }
             Self::Multiarch | Self::Lib64 | Self::Lib => (format!("usr/bin/{name}"), None),
             Self::LocalNvidia => (format!("usr/local/nvidia/bin/{name}"), None),
-            Self::Nix => (
-                format!("{STORE}/bin/{name}"),
-                Some(format!("run/current-system/sw/bin/{name}")),
-            ),
+            Self::Nix => (format!("{STORE}/bin/{name}"), Some(format!("run/current-system/sw/bin/{name}"))),
         };
-        Placed {
-            links: link
-                .map(|link| (link, format!("/{file}")))
-                .into_iter()
-                .collect(),
-            file,
-        }
+        Placed { links: link.map(|link| (link, format!("/{file}"))).into_iter().collect(), file }
     }
 }
 
@@ -206,33 +169,19 @@ fn behind_alternatives(folder: &str, file: &str, names: &[(String, String)]) -> 
     let mut links = Vec::new();
     for (name, target) in names {
         links.push((join(&current, name), target.clone()));
-        links.extend(alternative(
-            &join(folder, name),
-            &format!("{name}-{TRIPLET}"),
-            &join(&current, name),
-        ));
+        links.extend(alternative(&join(folder, name), &format!("{name}-{TRIPLET}"), &join(&current, name)));
     }
-    Placed {
-        file: join(&current, file),
-        links,
-    }
+    Placed { file: join(&current, file), links }
 }
 
 /// The two links of an alternative of the `nvidia` group.
 pub fn alternative(path: &str, name: &str, file: &str) -> Vec<(String, String)> {
     let entry = format!("etc/alternatives/nvidia--{name}");
-    vec![
-        (path.to_owned(), format!("/{entry}")),
-        (entry, format!("/{file}")),
-    ]
+    vec![(path.to_owned(), format!("/{entry}")), (entry, format!("/{file}"))]
 }
 
 fn join(folder: &str, name: &str) -> String {
-    if name.is_empty() {
-        folder.to_owned()
-    } else {
-        format!("{folder}/{name}")
-    }
+    if name.is_empty() { folder.to_owned() } else { format!("{folder}/{name}") }
 }
 
 #[cfg(test)]
@@ -247,30 +196,18 @@ mod tests {
     }
 
     fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(a, b)| (a.replace("TRIPLET", TRIPLET), b.replace("TRIPLET", TRIPLET)))
-            .collect()
+        pairs.iter().map(|(a, b)| (a.replace("TRIPLET", TRIPLET), b.replace("TRIPLET", TRIPLET))).collect()
     }
 
     #[test]
     fn debian_has_the_soname_behind_two_absolute_links() {
         let (file, links) = placed(Layout::DebianAlternatives, "libnvidia-ml");
-        assert_eq!(
-            file,
-            format!("usr/lib/{TRIPLET}/nvidia/current/libnvidia-ml.so.570.1")
-        );
+        assert_eq!(file, format!("usr/lib/{TRIPLET}/nvidia/current/libnvidia-ml.so.570.1"));
         assert_eq!(
             links,
             owned(&[
-                (
-                    "usr/lib/TRIPLET/nvidia/current/libnvidia-ml.so.1",
-                    "libnvidia-ml.so.570.1"
-                ),
-                (
-                    "usr/lib/TRIPLET/libnvidia-ml.so.1",
-                    "/etc/alternatives/nvidia--libnvidia-ml.so.1-TRIPLET"
-                ),
+                ("usr/lib/TRIPLET/nvidia/current/libnvidia-ml.so.1", "libnvidia-ml.so.570.1"),
+                ("usr/lib/TRIPLET/libnvidia-ml.so.1", "/etc/alternatives/nvidia--libnvidia-ml.so.1-TRIPLET"),
                 (
                     "etc/alternatives/nvidia--libnvidia-ml.so.1-TRIPLET",
                     "/usr/lib/TRIPLET/nvidia/current/libnvidia-ml.so.1"

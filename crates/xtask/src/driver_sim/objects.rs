@@ -63,24 +63,15 @@ pub(super) struct Compiler {
 impl Compiler {
     /// Compiles what the libraries have in common.
     pub(super) fn new(scratch: &Path) -> Result<Self, ObjectError> {
-        let compiler = Self {
-            scratch: scratch.into(),
-        };
-        std::fs::create_dir_all(scratch).map_err(|source| ObjectError::Source {
-            path: scratch.into(),
-            source,
-        })?;
-        for (name, text) in [
-            ("libcuda", LIBCUDA),
-            ("libnvidia-ml", LIBNVIDIA_ML),
-            ("others", OTHERS),
-            ("program", PROGRAM),
-        ] {
+        let compiler = Self { scratch: scratch.into() };
+        std::fs::create_dir_all(scratch)
+            .map_err(|source| ObjectError::Source { path: scratch.into(), source })?;
+        for (name, text) in
+            [("libcuda", LIBCUDA), ("libnvidia-ml", LIBNVIDIA_ML), ("others", OTHERS), ("program", PROGRAM)]
+        {
             let path = scratch.join(name).with_extension("c");
-            std::fs::write(&path, text).map_err(|source| ObjectError::Source {
-                path: path.clone(),
-                source,
-            })?;
+            std::fs::write(&path, text)
+                .map_err(|source| ObjectError::Source { path: path.clone(), source })?;
             compiler.cc(Command::new("cc")
                 .args(["-O1", "-fPIC", "-c", "-o"])
                 .args([scratch.join(name).with_extension("o"), path]))?;
@@ -89,12 +80,7 @@ impl Compiler {
     }
 
     /// The shared object of `library` in a driver of `version`, at `output`.
-    pub(super) fn library(
-        &self,
-        library: &Library,
-        version: &str,
-        output: &Path,
-    ) -> Result<(), ObjectError> {
+    pub(super) fn library(&self, library: &Library, version: &str, output: &Path) -> Result<(), ObjectError> {
         let object = match library.stem {
             name @ ("libcuda" | "libnvidia-ml") => name,
             _ => "others",
@@ -111,17 +97,11 @@ impl Compiler {
 
     /// The program, at `output`.
     pub(super) fn program(&self, output: &Path) -> Result<(), ObjectError> {
-        self.cc(Command::new("cc")
-            .arg("-o")
-            .arg(output)
-            .arg(self.scratch.join("program.o"))
-            .arg("-ldl"))
+        self.cc(Command::new("cc").arg("-o").arg(output).arg(self.scratch.join("program.o")).arg("-ldl"))
     }
 
     fn cc(&self, command: &mut Command) -> Result<(), ObjectError> {
-        process::read(command)
-            .map(drop)
-            .map_err(ObjectError::Compile)
+        process::read(command).map(drop).map_err(ObjectError::Compile)
     }
 }
 

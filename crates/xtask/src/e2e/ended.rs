@@ -19,10 +19,7 @@ pub(crate) enum Ended {
 impl Ended {
     /// A claim that did not hold.
     pub(crate) fn failed(reason: impl Into<String>, output: impl Into<String>) -> Self {
-        Self::Failed {
-            reason: reason.into(),
-            output: output.into(),
-        }
+        Self::Failed { reason: reason.into(), output: output.into() }
     }
 }
 
@@ -33,14 +30,6 @@ impl From<Error> for Ended {
 }
 
 /// Fails the case unless `holds`.
-pub(crate) fn claim(
-    holds: bool,
-    reason: &str,
-    output: impl FnOnce() -> String,
-) -> Result<(), Ended> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Ended::failed(reason, output()))
-    }
+pub(crate) fn claim(holds: bool, reason: &str, output: impl FnOnce() -> String) -> Result<(), Ended> {
+    if holds { Ok(()) } else { Err(Ended::failed(reason, output())) }
 }

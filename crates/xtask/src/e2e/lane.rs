@@ -23,37 +23,31 @@ pub(crate) struct Lane {
 impl Lane {
     /// Installs nvbind and the image.
     pub(crate) fn make_ready(spec: Spec) -> Result<Self> {
-        write(
-            Path::new("/etc/nvbind/config.toml"),
-            &format!("[driver]\nroot = \"{DRIVER}\"\n"),
-        )?;
+        use_driver(DRIVER)?;
         said(Command::new(format!("{PAYLOAD}/bin/nvbind")).arg("setup"))?
             .must()
             .map_err(|ended| Error::failed(format!("{ended:?}")))?;
         for user in [User::Root, User::Rootless] {
             let podman = Podman::new(user, Runtime::Crun);
             let archive = format!("{PAYLOAD}/image.tar");
-            podman
-                .must(&["import", &archive, IMAGE])
-                .map_err(|ended| Error::failed(format!("{ended:?}")))?;
+            podman.must(&["import", &archive, IMAGE]).map_err(|ended| Error::failed(format!("{ended:?}")))?;
         }
-        let version = Podman::new(User::Root, Runtime::Crun)
-            .run(&["--version"])?
-            .out;
-        let podman_major = major(&version)
-            .ok_or_else(|| Error::failed(format!("no podman version in {version:?}")))?;
+        let version = Podman::new(User::Root, Runtime::Crun).run(&["--version"])?.out;
+        let podman_major =
+            major(&version).ok_or_else(|| Error::failed(format!("no podman version in {version:?}")))?;
         Ok(Self { spec, podman_major })
     }
 }
 
+/// Makes a folder the driver root of every container that starts from now on.
+pub(crate) fn use_driver(root: &str) -> Result<()> {
+    let config = format!("[driver]\nroot = \"{root}\"\n");
+    write(Path::new("/etc/nvbind/config.toml"), &config)
+}
+
 /// The major version in `podman version 4.3.1`.
 fn major(text: &str) -> Option<u32> {
-    text.split_whitespace()
-        .last()?
-        .split('.')
-        .next()?
-        .parse()
-        .ok()
+    text.split_whitespace().last()?.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]

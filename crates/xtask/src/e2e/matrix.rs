@@ -39,11 +39,7 @@ const USERNS: &[(Userns, &str)] = &[
 const MODES: &[(Mode, &str, &[&str])] = &[
     (Mode::Plain, "plain", &[]),
     (Mode::ReadOnly, "read-only", &["--read-only"]),
-    (
-        Mode::NoCaps,
-        "no-caps",
-        &["--cap-drop=all", "--security-opt=no-new-privileges"],
-    ),
+    (Mode::NoCaps, "no-caps", &["--cap-drop=all", "--security-opt=no-new-privileges"]),
     (Mode::Privileged, "privileged", &["--privileged"]),
 ];
 
@@ -63,22 +59,20 @@ pub(crate) struct Cell {
 /// All cells, in a fixed order.
 pub(crate) fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
-    for runtime in RUNTIMES {
-        for user in USERS {
-            for (userns, userns_name) in USERNS {
-                for (mode, mode_name, options) in MODES {
-                    cells.push(Cell {
-                        podman: Podman::new(*user, *runtime),
-                        userns: *userns,
-                        mode: *mode,
-                        names: (userns_name, mode_name),
-                        options,
-                    });
-                }
+    for podman in podmans() {
+        for (userns, userns_name) in USERNS {
+            for (mode, mode_name, options) in MODES {
+                let names = (*userns_name, *mode_name);
+                cells.push(Cell { podman, userns: *userns, mode: *mode, names, options });
             }
         }
     }
     cells
+}
+
+/// Every user with every runtime.
+pub(crate) fn podmans() -> impl Iterator<Item = Podman> {
+    RUNTIMES.iter().flat_map(|runtime| USERS.iter().map(|user| Podman::new(*user, *runtime)))
 }
 
 impl Cell {
@@ -130,11 +124,7 @@ mod tests {
         assert_eq!(of("crun/rootful/default/plain"), Some(vec![]));
         assert_eq!(
             of("crun/rootless/uidmap/read-only"),
-            Some(vec![
-                "--uidmap=0:1:5000",
-                "--gidmap=0:1:5000",
-                "--read-only"
-            ])
+            Some(vec!["--uidmap=0:1:5000", "--gidmap=0:1:5000", "--read-only"])
         );
     }
 
@@ -152,10 +142,6 @@ mod tests {
             .flat_map(|userns| ["plain", "read-only", "no-caps"].map(|mode| crun(*userns, mode)))
             .collect();
         assert_eq!(open, expected);
-        assert!(
-            cells()
-                .iter()
-                .all(|cell| cell.podman.user == User::Root || !cell.filtered(4))
-        );
+        assert!(cells().iter().all(|cell| cell.podman.user == User::Root || !cell.filtered(4)));
     }
 }

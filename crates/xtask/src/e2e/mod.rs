@@ -1,13 +1,20 @@
 //! The end-to-end cases, inside a lane: real podman, crun and runc, judged from within the container and from outside.
 
 mod cell;
+mod cgroups;
+mod container;
 mod ended;
 mod lane;
+mod life;
 mod matrix;
 pub(crate) mod payload;
 mod podman;
 mod probe;
+mod refusals;
+mod rootfs;
+mod snapshot;
 mod traces;
+mod volumes;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -19,13 +26,26 @@ use crate::lanes::spec::{RESULTS, Spec};
 use crate::report::{Case, Outcome};
 use ended::Ended;
 use lane::Lane;
+use podman::Podman;
+
+/// A case that is the same for every user and runtime.
+type Function = fn(&Lane, Podman) -> std::result::Result<(), Ended>;
+
+/// All of them, by what they are about.
+const CASES: &[&[(&str, Function)]] =
+    &[life::CASES, volumes::CASES, rootfs::CASES, cgroups::CASES, refusals::CASES];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
 pub fn inside(spec_file: &Path) -> Result<()> {
     let lane = Lane::make_ready(Spec::read(spec_file)?)?;
     let mut results = Results::open(&lane.spec)?;
     for cell in matrix::cells() {
-        results.case(&cell.name(), || cell::run(&lane, &cell))?;
+        results.case(&cell.name(), || cell::judge(&lane, &cell))?;
+    }
+    for podman in matrix::podmans() {
+        for (name, run) in CASES.iter().copied().flatten() {
+            results.case(&format!("{}/{name}", podman.name()), || run(&lane, podman))?;
+        }
     }
     results.done()
 }
@@ -40,19 +60,12 @@ struct Results<'a> {
 impl<'a> Results<'a> {
     fn open(spec: &'a Spec) -> Result<Self> {
         let path = Path::new(RESULTS).join("cases");
-        let file = OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .on("open", &path)?;
+        let file = OpenOptions::new().append(true).open(&path).on("open", &path)?;
         Ok(Self { spec, file })
     }
 
     /// Runs a case, if it is among those wanted, and writes how it ended.
-    fn case(
-        &mut self,
-        name: &str,
-        run: impl FnOnce() -> std::result::Result<(), Ended>,
-    ) -> Result<()> {
+    fn case(&mut self, name: &str, run: impl FnOnce() -> std::result::Result<(), Ended>) -> Result<()> {
         let name = format!("{}/{name}", self.spec.lane);
         let only = &self.spec.only;
         if !only.is_empty() && !only.iter().any(|text| name.contains(text)) {
@@ -69,8 +82,7 @@ impl<'a> Results<'a> {
             }
         };
         case.seconds = start.elapsed().as_secs_f64();
-        let line =
-            serde_json::to_string(&case).map_err(|error| Error::failed(error.to_string()))?;
+        let line = serde_json::to_string(&case).map_err(|error| Error::failed(error.to_string()))?;
         writeln!(self.file, "{line}").doing(|| "write a result".into())
     }
 

@@ -20,9 +20,7 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     }
     let lanes = project.join("target/lanes");
     let driver = lanes.join("drivers/simulated");
-    DriverSim::default()
-        .ensure(&driver)
-        .map_err(|error| Error::Fixture(Box::new(error)))?;
+    DriverSim::default().ensure(&driver).map_err(|error| Error::Fixture(Box::new(error)))?;
     let archive = spec.payload().join("image.tar");
     fixtures::image(&[&archive.to_string_lossy()]).map_err(Error::Fixture)?;
     Ok(vec![(driver, PathBuf::from(DRIVER))])

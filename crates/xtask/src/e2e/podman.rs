@@ -62,11 +62,7 @@ pub(crate) struct Said {
 impl Podman {
     /// podman with the lane's own cgroup manager.
     pub(crate) fn new(user: User, runtime: Runtime) -> Self {
-        Self {
-            user,
-            runtime,
-            manager: None,
-        }
+        Self { user, runtime, manager: None }
     }
 
     /// The first part of a case's name: `crun/rootful`.
@@ -75,10 +71,7 @@ impl Podman {
             User::Root => "rootful",
             User::Rootless => "rootless",
         };
-        let manager = self
-            .manager
-            .map(|manager| format!("-{manager}"))
-            .unwrap_or_default();
+        let manager = self.manager.map(|manager| format!("-{manager}")).unwrap_or_default();
         format!("{}/{user}{manager}", self.runtime())
     }
 
@@ -94,10 +87,7 @@ impl Podman {
     pub(crate) fn run(self, words: &[&str]) -> Result<Said, Error> {
         let mut command = as_user(self.user, limited(LIMIT, "podman"));
         command.args(["--runtime", self.runtime()]);
-        command.args(
-            self.manager
-                .map(|manager| format!("--cgroup-manager={manager}")),
-        );
+        command.args(self.manager.map(|manager| format!("--cgroup-manager={manager}")));
         said(command.args(words))
     }
 
@@ -117,11 +107,7 @@ impl Podman {
 
     /// Removes containers, running or not.
     pub(crate) fn remove(self, names: &[&str]) -> Result<(), Ended> {
-        let words: Vec<&str> = ["rm", "--force", "--time=0"]
-            .iter()
-            .chain(names)
-            .copied()
-            .collect();
+        let words: Vec<&str> = ["rm", "--force", "--time=0"].iter().chain(names).copied().collect();
         self.must(&words).map(drop)
     }
 }
@@ -139,10 +125,7 @@ pub(crate) fn as_user(user: User, mut command: Command) -> Command {
             if Path::new(&bus).exists() {
                 command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={bus}"));
             }
-            command
-                .env("XDG_RUNTIME_DIR", runtime)
-                .env("HOME", &home)
-                .env("USER", USER);
+            command.env("XDG_RUNTIME_DIR", runtime).env("HOME", &home).env("USER", USER);
             command.current_dir(home).uid(USER_ID).gid(USER_ID)
         }
     };
@@ -154,9 +137,7 @@ pub(crate) fn as_user(user: User, mut command: Command) -> Command {
 /// Runs a command and keeps what it said.
 pub(crate) fn said(command: &mut Command) -> Result<Said, Error> {
     let output = process::capture(command)?;
-    let words = command
-        .get_args()
-        .map(|word| word.to_string_lossy().into_owned());
+    let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
     Ok(Said {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -168,11 +149,7 @@ pub(crate) fn said(command: &mut Command) -> Result<Said, Error> {
 impl Said {
     /// Itself, if the command succeeded.
     pub(crate) fn must(self) -> Result<Self, Ended> {
-        if self.code == 0 {
-            Ok(self)
-        } else {
-            Err(self.failed("podman failed"))
-        }
+        if self.code == 0 { Ok(self) } else { Err(self.failed("podman failed")) }
     }
 
     /// A failure of the case for `reason`, with all that was said.
@@ -182,18 +159,11 @@ impl Said {
 
     /// All of it, for a person to read.
     pub(crate) fn told(&self) -> String {
-        format!(
-            "$ {}\n{}{}exit code {}",
-            self.line, self.out, self.err, self.code
-        )
+        format!("$ {}\n{}{}exit code {}", self.line, self.out, self.err, self.code)
     }
 
     /// The last words on standard error: why podman refused.
     pub(crate) fn last_words(&self) -> &str {
-        self.err
-            .trim_end()
-            .lines()
-            .next_back()
-            .unwrap_or("it said nothing")
+        self.err.trim_end().lines().next_back().unwrap_or("it said nothing")
     }
 }

@@ -31,9 +31,7 @@ pub(crate) fn command(unasked: Option<&str>) -> String {
     let mut words = vec!["nvbind-probe".to_owned()];
     let mut node = |text: String| words.extend(["--device".to_owned(), text]);
     NODES.iter().for_each(|path| node((*path).to_owned()));
-    ABSENT
-        .iter()
-        .for_each(|path| node(format!("{path}=ENOENT")));
+    ABSENT.iter().for_each(|path| node(format!("{path}=ENOENT")));
     if let Some(answer) = unasked {
         node(format!("/dev/unasked={answer}"));
     }
@@ -42,51 +40,24 @@ pub(crate) fn command(unasked: Option<&str>) -> String {
 
 /// Fails the case unless the container ran to its end, all was as the probe expected, and the libraries were among it.
 pub(crate) fn claim_works(said: &Said) -> Result<(), Ended> {
-    let reports: Vec<Value> = serde_json::Deserializer::from_str(&said.out)
-        .into_iter()
-        .map_while(|value| value.ok())
-        .collect();
-    claim(
-        said.code != 126 && !reports.is_empty(),
-        "the container did not start",
-        || said.told(),
-    )?;
+    let reports: Vec<Value> =
+        serde_json::Deserializer::from_str(&said.out).into_iter().map_while(|value| value.ok()).collect();
+    claim(said.code != 126 && !reports.is_empty(), "the container did not start", || said.told())?;
     for report in &reports {
         let unexpected = texts(report.get("unexpected"));
-        claim(unexpected.is_empty(), &unexpected.join("; "), || {
-            said.told()
-        })?;
-        let libraries = report
-            .get("libraries")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        let loaded: Vec<&str> = libraries
-            .iter()
-            .filter_map(|library| library.get("soname")?.as_str())
-            .collect();
+        claim(unexpected.is_empty(), &unexpected.join("; "), || said.told())?;
+        let libraries = report.get("libraries").and_then(Value::as_array).cloned().unwrap_or_default();
+        let loaded: Vec<&str> =
+            libraries.iter().filter_map(|library| library.get("soname")?.as_str()).collect();
         for soname in LIBRARIES {
-            claim(
-                loaded.contains(soname),
-                &format!("{soname} is not in the view"),
-                || said.told(),
-            )?;
+            claim(loaded.contains(soname), &format!("{soname} is not in the view"), || said.told())?;
         }
     }
-    claim(
-        said.code == 0,
-        "the command in the container failed",
-        || said.told(),
-    )
+    claim(said.code == 0, "the command in the container failed", || said.told())
 }
 
 fn texts(value: Option<&Value>) -> Vec<&str> {
-    value
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 #[cfg(test)]
@@ -94,12 +65,7 @@ mod tests {
     use super::*;
 
     fn said(code: i32, out: &str) -> Said {
-        Said {
-            code,
-            out: out.to_owned(),
-            err: String::new(),
-            line: String::new(),
-        }
+        Said { code, out: out.to_owned(), err: String::new(), line: String::new() }
     }
 
     #[test]
@@ -119,10 +85,9 @@ mod tests {
 
     #[test]
     fn what_the_probe_did_not_expect_is_the_reason() {
-        let report = r#"{"libraries": [], "unexpected": ["/dev/nvidia0: open gives ENXIO, expected ENOENT"]}"#;
-        let Err(Ended::Failed { reason, .. }) = claim_works(&said(1, report)) else {
-            panic!("passed")
-        };
+        let report =
+            r#"{"libraries": [], "unexpected": ["/dev/nvidia0: open gives ENXIO, expected ENOENT"]}"#;
+        let Err(Ended::Failed { reason, .. }) = claim_works(&said(1, report)) else { panic!("passed") };
         assert_eq!(reason, "/dev/nvidia0: open gives ENXIO, expected ENOENT");
     }
 }

@@ -38,29 +38,17 @@ pub(crate) fn diff(podman: Podman, name: &str) -> Result<BTreeSet<String>, Ended
 }
 
 /// Fails the case if `with` nvbind has more than it may beyond `without`.
-pub(crate) fn claim_small(
-    with: &BTreeSet<String>,
-    without: &BTreeSet<String>,
-) -> Result<(), Ended> {
+pub(crate) fn claim_small(with: &BTreeSet<String>, without: &BTreeSet<String>) -> Result<(), Ended> {
     let more: Vec<&String> = with.difference(without).collect();
     let strays: Vec<&&String> = more.iter().filter(|line| !may_be(line, with)).collect();
-    claim(
-        strays.is_empty(),
-        "podman diff shows what nvbind may not leave",
-        || format!("{strays:#?}"),
-    )?;
+    claim(strays.is_empty(), "podman diff shows what nvbind may not leave", || format!("{strays:#?}"))?;
     let added = more.iter().filter(|line| line.starts_with("A ")).count();
-    claim(
-        added <= MOST,
-        "nvbind leaves too many paths in the container's layer",
-        || format!("{more:#?}"),
-    )
+    claim(added <= MOST, "nvbind leaves too many paths in the container's layer", || format!("{more:#?}"))
 }
 
 /// Whether a line of `podman diff` is something of nvbind's, or a folder above it.
 fn may_be(line: &str, all: &BTreeSet<String>) -> bool {
-    let ours =
-        |path: &str| FILES.contains(&path) || BELOW.iter().any(|folder| path.starts_with(folder));
+    let ours = |path: &str| FILES.contains(&path) || BELOW.iter().any(|folder| path.starts_with(folder));
     let Some((_, path)) = line.split_once(' ') else {
         return false;
     };
@@ -75,9 +63,7 @@ fn may_be(line: &str, all: &BTreeSet<String>) -> bool {
 /// Fails the case unless the mount tables before and after it are the same.
 pub(crate) fn claim_nothing_mounted(before: &str, after: &str) -> Result<(), Ended> {
     let more = added(before, after);
-    claim(more.is_empty(), "something is left mounted", || {
-        more.join("\n")
-    })
+    claim(more.is_empty(), "something is left mounted", || more.join("\n"))
 }
 
 /// The lines of a mount table that another lacks, but for their numbers: those change without a mount.
@@ -85,11 +71,7 @@ fn added(before: &str, after: &str) -> Vec<String> {
     // ID PARENT MAJ:MIN ROOT POINT …: the numbers of a namespace's copy of a mount are its own.
     let strip = |line: &str| line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
     let before: Vec<String> = before.lines().map(strip).collect();
-    after
-        .lines()
-        .map(strip)
-        .filter(|line| !before.contains(line))
-        .collect()
+    after.lines().map(strip).filter(|line| !before.contains(line)).collect()
 }
 
 #[cfg(test)]
@@ -129,7 +111,8 @@ mod tests {
     #[test]
     fn a_mount_that_stays_is_told_and_renumbering_is_not() {
         let before = "22 1 0:1 / / rw - ext4 a rw\n30 22 0:5 / /proc rw - proc p rw\n";
-        let after = "22 1 0:1 / / rw - ext4 a rw\n31 22 0:5 / /proc rw - proc p rw\n40 22 0:9 / /x ro - tmpfs t ro\n";
+        let after =
+            "22 1 0:1 / / rw - ext4 a rw\n31 22 0:5 / /proc rw - proc p rw\n40 22 0:9 / /x ro - tmpfs t ro\n";
         assert_eq!(added(before, after), ["0:9 / /x ro - tmpfs t ro"]);
     }
 }

@@ -13,15 +13,7 @@ const PROGRAM_DIRECTORIES: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
 /// Where the loader of each distribution finds libraries without any configuration.
 const LIBRARY_DIRECTORIES: &[&str] = &["/lib", "/usr/lib", "/lib64", "/usr/lib64"];
 /// The links that a merged `/usr` has at the top.
-const TOP: &[&str] = &[
-    "bin",
-    "sbin",
-    "lib",
-    "lib64",
-    "lib32",
-    "usr/lib64",
-    "usr/sbin",
-];
+const TOP: &[&str] = &["bin", "sbin", "lib", "lib64", "lib32", "usr/lib64", "usr/sbin"];
 /// A path with more links than this in it is a loop, as for the kernel.
 const MOST_LINKS: usize = 40;
 
@@ -34,10 +26,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.into(),
-            taken: RefCell::new(BTreeSet::new()),
-        }
+        Self { root: root.into(), taken: RefCell::new(BTreeSet::new()) }
     }
 
     /// The links of a merged `/usr`, so that what comes later lies where it lies in the source.
@@ -58,32 +47,19 @@ impl Source {
     /// The configuration of a container that nobody has touched: the multiarch directories where the source is a
     /// multiarch system, else only the drop-in directory.
     pub(super) fn linker_configuration(&self, tree: &Tree) -> Result<(), ImageError> {
-        tree.file(
-            "etc/ld.so.conf",
-            "include /etc/ld.so.conf.d/*.conf\n",
-            0o644,
-        )?;
+        tree.file("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n", 0o644)?;
         tree.dir("etc/ld.so.conf.d")?;
         if let Some(triplet) = self.triplet() {
             tree.file("etc/ld.so.conf.d/libc.conf", "/usr/local/lib\n", 0o644)?;
-            let directories =
-                format!("/usr/local/lib/{triplet}\n/lib/{triplet}\n/usr/lib/{triplet}\n");
-            tree.file(
-                format!("etc/ld.so.conf.d/{triplet}.conf"),
-                directories,
-                0o644,
-            )?;
+            let directories = format!("/usr/local/lib/{triplet}\n/lib/{triplet}\n/usr/lib/{triplet}\n");
+            tree.file(format!("etc/ld.so.conf.d/{triplet}.conf"), directories, 0o644)?;
         }
         Ok(())
     }
 
     fn triplet(&self) -> Option<&'static str> {
         let triplet = crate::driver_sim::TRIPLET;
-        self.root
-            .join("usr/lib")
-            .join(triplet)
-            .is_dir()
-            .then_some(triplet)
+        self.root.join("usr/lib").join(triplet).is_dir().then_some(triplet)
     }
 
     pub(super) fn has_program(&self, name: &str) -> bool {
@@ -105,9 +81,7 @@ impl Source {
             self.take(tree, Path::new(&loader))?;
         }
         for name in dynamic.needed {
-            let path = self
-                .find_library(&name)
-                .ok_or_else(|| self.missing(&name))?;
+            let path = self.find_library(&name).ok_or_else(|| self.missing(&name))?;
             self.take(tree, &path)?;
         }
         Ok(())
@@ -118,9 +92,7 @@ impl Source {
         if !self.taken.borrow_mut().insert(path.into()) {
             return Ok(());
         }
-        let (links, file) = self
-            .resolve(path)
-            .ok_or_else(|| self.missing(&path.display().to_string()))?;
+        let (links, file) = self.resolve(path).ok_or_else(|| self.missing(&path.display().to_string()))?;
         for (link, target) in links {
             tree.link(link, target)?;
         }
@@ -131,28 +103,22 @@ impl Source {
     }
 
     fn find_program(&self, name: &str) -> Option<PathBuf> {
-        self.find(
-            PROGRAM_DIRECTORIES
-                .iter()
-                .map(|dir| Path::new(dir).join(name)),
-        )
+        self.find(PROGRAM_DIRECTORIES.iter().map(|dir| Path::new(dir).join(name)))
     }
 
     fn find_library(&self, name: &str) -> Option<PathBuf> {
-        let multiarch = self.triplet().into_iter().flat_map(|triplet| {
-            ["/lib", "/usr/lib"].map(|dir| Path::new(dir).join(triplet).join(name))
-        });
-        let flat = LIBRARY_DIRECTORIES
-            .iter()
-            .map(|dir| Path::new(dir).join(name));
+        let multiarch = self
+            .triplet()
+            .into_iter()
+            .flat_map(|triplet| ["/lib", "/usr/lib"].map(|dir| Path::new(dir).join(triplet).join(name)));
+        let flat = LIBRARY_DIRECTORIES.iter().map(|dir| Path::new(dir).join(name));
         self.find(multiarch.chain(flat))
     }
 
     fn find(&self, candidates: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
-        candidates.into_iter().find(|path| {
-            self.resolve(path)
-                .is_some_and(|(_, file)| self.at(&file).is_file())
-        })
+        candidates
+            .into_iter()
+            .find(|path| self.resolve(path).is_some_and(|(_, file)| self.at(&file).is_file()))
     }
 
     /// The links on the way to `path`, and the file at the end, all inside the tree.
@@ -161,11 +127,7 @@ impl Source {
         let mut wanted = normal(path);
         'again: loop {
             let mut so_far = PathBuf::from("/");
-            let parts: Vec<_> = wanted
-                .components()
-                .skip(1)
-                .map(|part| part.as_os_str().to_owned())
-                .collect();
+            let parts: Vec<_> = wanted.components().skip(1).map(|part| part.as_os_str().to_owned()).collect();
             for (index, part) in parts.iter().enumerate() {
                 let here = so_far.join(part);
                 if let Ok(target) = fs::read_link(self.at(&here)) {
@@ -188,10 +150,7 @@ impl Source {
     }
 
     fn missing(&self, name: &str) -> ImageError {
-        ImageError::Missing {
-            name: name.into(),
-            root: self.root.clone(),
-        }
+        ImageError::Missing { name: name.into(), root: self.root.clone() }
     }
 }
 
@@ -228,10 +187,7 @@ mod tests {
         assert_eq!(
             Source::new(tree.root()).resolve(Path::new("/lib64/loader")),
             Some((
-                vec![
-                    pair("/lib64", "usr/lib64"),
-                    pair("/usr/lib64/loader", "/usr/lib/real")
-                ],
+                vec![pair("/lib64", "usr/lib64"), pair("/usr/lib64/loader", "/usr/lib/real")],
                 "/usr/lib/real".into()
             ))
         );

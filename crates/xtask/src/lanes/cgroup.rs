@@ -35,21 +35,13 @@ const V1_AT_LEAST: &[&str] = &["devices", "freezer", "none,name=systemd"];
 impl Hierarchy {
     /// The name of its folder below the root of a v1 view.
     pub(crate) fn folder(&self) -> &str {
-        if self.option.is_empty() {
-            "unified"
-        } else {
-            self.option.trim_start_matches("none,name=")
-        }
+        if self.option.is_empty() { "unified" } else { self.option.trim_start_matches("none,name=") }
     }
 
     /// Mounts it at `at`, a folder that is made.
     pub(crate) fn mount(&self, at: &Path) -> Result<()> {
         fs::create_dir_all(at).on("create", at)?;
-        let kind = if self.option.is_empty() {
-            "cgroup2"
-        } else {
-            "cgroup"
-        };
+        let kind = if self.option.is_empty() { "cgroup2" } else { "cgroup" };
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         let option = (!self.option.is_empty()).then_some(self.option.as_str());
         mount(Some(kind), at, Some(kind), flags, option)
@@ -68,19 +60,11 @@ pub(crate) fn hierarchies(view: View, own: &str) -> Vec<Hierarchy> {
         };
         // Below another cgroup namespace's root the path starts with "/..": the root is the place to be then.
         let caller = if path.starts_with("/..") { "/" } else { path };
-        Some(Hierarchy {
-            option,
-            caller: caller.to_owned(),
-        })
+        Some(Hierarchy { option, caller: caller.to_owned() })
     });
-    let found: Vec<Hierarchy> = parsed
-        .filter(|one| one.option.is_empty() == (view == View::V2))
-        .collect();
+    let found: Vec<Hierarchy> = parsed.filter(|one| one.option.is_empty() == (view == View::V2)).collect();
     if view == View::V1 && found.is_empty() {
-        let one = |option: &&str| Hierarchy {
-            option: (*option).to_owned(),
-            caller: "/".to_owned(),
-        };
+        let one = |option: &&str| Hierarchy { option: (*option).to_owned(), caller: "/".to_owned() };
         return V1_AT_LEAST.iter().map(one).collect();
     }
     found
@@ -95,9 +79,7 @@ pub(crate) struct Cgroups {
 impl Cgroups {
     /// Makes a cgroup `name` below the caller's in each hierarchy, mounted below `at`.
     pub(crate) fn make(hierarchies: &[Hierarchy], at: &Path, name: &str) -> Result<Self> {
-        let mut made = Self {
-            folders: Vec::new(),
-        };
+        let mut made = Self { folders: Vec::new() };
         for hierarchy in hierarchies {
             let top = at.join(hierarchy.folder());
             hierarchy.mount(&top)?;
@@ -106,9 +88,7 @@ impl Cgroups {
             fs::create_dir_all(&folder).on("create", &folder)?;
             // A new v1 cpuset is empty, and nothing can run there.
             for file in ["cpuset.cpus", "cpuset.mems"] {
-                if folder.join(file).exists()
-                    && hierarchy.option.split(',').any(|word| word == "cpuset")
-                {
+                if folder.join(file).exists() && hierarchy.option.split(',').any(|word| word == "cpuset") {
                     let value = fs::read(caller.join(file)).on("read", &caller.join(file))?;
                     fs::write(folder.join(file), value).on("write", &folder.join(file))?;
                 }
@@ -169,10 +149,7 @@ mod tests {
     const HYBRID: &str = "9:name=systemd:/\n5:devices:/\n4:memory:/ci/1\n0::/\n";
 
     fn one(option: &str, caller: &str) -> Hierarchy {
-        Hierarchy {
-            option: option.to_owned(),
-            caller: caller.to_owned(),
-        }
+        Hierarchy { option: option.to_owned(), caller: caller.to_owned() }
     }
 
     #[test]
@@ -180,28 +157,17 @@ mod tests {
         assert_eq!(hierarchies(View::V2, HYBRID), [one("", "/")]);
         assert_eq!(
             hierarchies(View::V1, HYBRID),
-            [
-                one("none,name=systemd", "/"),
-                one("devices", "/"),
-                one("memory", "/ci/1")
-            ]
+            [one("none,name=systemd", "/"), one("devices", "/"), one("memory", "/ci/1")]
         );
     }
 
     #[test]
     fn a_v2_machine_gets_the_v1_hierarchies_that_runtimes_need() {
         let own = "0::/user.slice/session.scope\n";
-        assert_eq!(
-            hierarchies(View::V2, own),
-            [one("", "/user.slice/session.scope")]
-        );
+        assert_eq!(hierarchies(View::V2, own), [one("", "/user.slice/session.scope")]);
         assert_eq!(
             hierarchies(View::V1, own),
-            [
-                one("devices", "/"),
-                one("freezer", "/"),
-                one("none,name=systemd", "/")
-            ]
+            [one("devices", "/"), one("freezer", "/"), one("none,name=systemd", "/")]
         );
     }
 

@@ -48,20 +48,12 @@ const MOUNTS: &[(&str, &str, &str)] = &[
     ("proc", "proc", ""),
     ("sys", "sysfs", ""),
     ("dev", "tmpfs", "mode=755"),
-    (
-        "dev/pts",
-        "devpts",
-        "newinstance,ptmxmode=0666,mode=620,gid=5",
-    ),
+    ("dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=620,gid=5"),
     ("dev/shm", "tmpfs", "mode=1777"),
     ("run", "tmpfs", "mode=755"),
     ("tmp", "tmpfs", "mode=1777"),
     ("var/lib/containers", "tmpfs", "mode=755"),
-    (
-        "home/tester/.local/share/containers",
-        "tmpfs",
-        "mode=700,uid=2000,gid=2000",
-    ),
+    ("home/tester/.local/share/containers", "tmpfs", "mode=700,uid=2000,gid=2000"),
 ];
 
 /// Becomes process 1: joins the cgroups, builds the root, runs the lane.
@@ -90,14 +82,8 @@ pub fn enter(spec_file: &Path, cgroups: &[PathBuf]) -> Result<()> {
 fn build(spec: &Spec) -> Result<PathBuf> {
     let base = spec.run.join("root");
     fs::create_dir_all(&base).on("create", &base)?;
-    mount(
-        Some("tmpfs"),
-        &base,
-        Some("tmpfs"),
-        MsFlags::empty(),
-        Some("size=4g,mode=755"),
-    )
-    .on("mount a tmpfs on", &base)?;
+    mount(Some("tmpfs"), &base, Some("tmpfs"), MsFlags::empty(), Some("size=4g,mode=755"))
+        .on("mount a tmpfs on", &base)?;
     for name in ["lower", "upper", "work", "merged"] {
         fs::create_dir(base.join(name)).on("create", &base.join(name))?;
     }
@@ -116,34 +102,16 @@ fn build(spec: &Spec) -> Result<PathBuf> {
     for (at, kind, options) in MOUNTS {
         let at = root.join(at);
         fs::create_dir_all(&at).on("create", &at)?;
-        mount(
-            Some(*kind),
-            &at,
-            Some(*kind),
-            MsFlags::empty(),
-            Some(*options),
-        )
-        .on(&format!("mount {kind} on"), &at)?;
+        mount(Some(*kind), &at, Some(*kind), MsFlags::empty(), Some(*options))
+            .on(&format!("mount {kind} on"), &at)?;
     }
     fill_dev(&root.join("dev"))?;
     fill_home(&root)?;
     mount_cgroups(spec, &root.join("sys/fs/cgroup"))?;
-    bind(
-        &spec.payload(),
-        &root.join(PAYLOAD.trim_start_matches('/')),
-        MsFlags::MS_RDONLY,
-    )?;
-    bind(
-        &spec.results(),
-        &root.join(RESULTS.trim_start_matches('/')),
-        MsFlags::empty(),
-    )?;
+    bind(&spec.payload(), &root.join(PAYLOAD.trim_start_matches('/')), MsFlags::MS_RDONLY)?;
+    bind(&spec.results(), &root.join(RESULTS.trim_start_matches('/')), MsFlags::empty())?;
     for (source, at) in &spec.binds {
-        bind(
-            source,
-            &root.join(at.strip_prefix("/").unwrap_or(at)),
-            MsFlags::MS_RDONLY,
-        )?;
+        bind(source, &root.join(at.strip_prefix("/").unwrap_or(at)), MsFlags::MS_RDONLY)?;
     }
     if spec.init == Init::Systemd {
         systemd::prepare(&root)?;
@@ -162,27 +130,14 @@ fn bind(source: &Path, at: &Path, flags: MsFlags) -> Result<()> {
     if flags.is_empty() {
         return Ok(());
     }
-    mount(
-        NONE,
-        at,
-        NONE,
-        MsFlags::MS_BIND | MsFlags::MS_REMOUNT | flags,
-        NONE,
-    )
-    .on("remount", at)
+    mount(NONE, at, NONE, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | flags, NONE).on("remount", at)
 }
 
 fn fill_dev(dev: &Path) -> Result<()> {
     fs::create_dir(dev.join("net")).on("create", &dev.join("net"))?;
     for (name, major, minor) in DEVICES {
         let path = dev.join(name);
-        mknod(
-            &path,
-            SFlag::S_IFCHR,
-            Mode::empty(),
-            makedev(*major, *minor),
-        )
-        .on("make the node", &path)?;
+        mknod(&path, SFlag::S_IFCHR, Mode::empty(), makedev(*major, *minor)).on("make the node", &path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).on("open", &path)?;
     }
     for (name, target) in LINKS {
@@ -205,22 +160,11 @@ fn fill_home(root: &Path) -> Result<()> {
 
 fn mount_cgroups(spec: &Spec, at: &Path) -> Result<()> {
     match spec.view {
-        View::V2 => spec
-            .hierarchies
-            .iter()
-            .try_for_each(|hierarchy| hierarchy.mount(at)),
+        View::V2 => spec.hierarchies.iter().try_for_each(|hierarchy| hierarchy.mount(at)),
         View::V1 => {
-            mount(
-                Some("tmpfs"),
-                at,
-                Some("tmpfs"),
-                MsFlags::empty(),
-                Some("mode=755"),
-            )
-            .on("mount a tmpfs on", at)?;
-            spec.hierarchies
-                .iter()
-                .try_for_each(|hierarchy| hierarchy.mount(&at.join(hierarchy.folder())))
+            mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+                .on("mount a tmpfs on", at)?;
+            spec.hierarchies.iter().try_for_each(|hierarchy| hierarchy.mount(&at.join(hierarchy.folder())))
         }
     }
 }
@@ -233,8 +177,7 @@ fn become_root(root: &Path) -> Result<()> {
     umount2("/.old", MntFlags::MNT_DETACH).doing(|| "let go of the host's root".into())?;
     fs::remove_dir("/.old").doing(|| "remove /.old".into())?;
     // As on a booted system; and a mount that leaks out of a container shows.
-    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SHARED, NONE)
-        .doing(|| "share mounts".into())
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SHARED, NONE).doing(|| "share mounts".into())
 }
 
 /// Runs the cases, and waits for whatever else is left to this process 1.
@@ -254,10 +197,7 @@ fn run(spec: &Spec) -> Result<()> {
         }
         return match ended {
             WaitStatus::Exited(_, 0) => Ok(()),
-            other => Err(Error::failed(format!(
-                "the cases of {} ended early: {other:?}",
-                spec.lane
-            ))),
+            other => Err(Error::failed(format!("the cases of {} ended early: {other:?}", spec.lane))),
         };
     }
 }
@@ -265,15 +205,8 @@ fn run(spec: &Spec) -> Result<()> {
 /// The command that runs the cases, with an environment of its own.
 fn inside() -> Command {
     let mut command = Command::new(format!("{PAYLOAD}/bin/xtask"));
-    command
-        .args(["inside", &format!("{PAYLOAD}/spec.json")])
-        .env_clear();
-    command
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        .env("HOME", "/root");
+    command.args(["inside", &format!("{PAYLOAD}/spec.json")]).env_clear();
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
     command.process_group(0);
     command
 }

@@ -28,11 +28,7 @@ enum Kind {
     /// `cargo test` of the workspace.
     Unit,
     /// Cases in a tree.
-    Tree {
-        recipe: &'static Recipe,
-        view: View,
-        init: Init,
-    },
+    Tree { recipe: &'static Recipe, view: View, init: Init },
 }
 
 /// A lane by name.
@@ -45,41 +41,19 @@ pub(crate) struct Lane {
 
 /// All lanes, in the order in which they run.
 pub(crate) const LANES: &[Lane] = &[
-    Lane {
-        name: "unit",
-        kind: Kind::Unit,
-    },
+    Lane { name: "unit", kind: Kind::Unit },
     Lane {
         name: "bookworm-v1",
-        kind: Kind::Tree {
-            recipe: &tree::BOOKWORM,
-            view: View::V1,
-            init: Init::Plain,
-        },
+        kind: Kind::Tree { recipe: &tree::BOOKWORM, view: View::V1, init: Init::Plain },
     },
     Lane {
         name: "bookworm-v2",
-        kind: Kind::Tree {
-            recipe: &tree::BOOKWORM,
-            view: View::V2,
-            init: Init::Plain,
-        },
+        kind: Kind::Tree { recipe: &tree::BOOKWORM, view: View::V2, init: Init::Plain },
     },
-    Lane {
-        name: "trixie-v1",
-        kind: Kind::Tree {
-            recipe: &tree::TRIXIE,
-            view: View::V1,
-            init: Init::Plain,
-        },
-    },
+    Lane { name: "trixie-v1", kind: Kind::Tree { recipe: &tree::TRIXIE, view: View::V1, init: Init::Plain } },
     Lane {
         name: "trixie-systemd",
-        kind: Kind::Tree {
-            recipe: &tree::TRIXIE,
-            view: View::V2,
-            init: Init::Systemd,
-        },
+        kind: Kind::Tree { recipe: &tree::TRIXIE, view: View::V2, init: Init::Systemd },
     },
 ];
 
@@ -93,30 +67,19 @@ pub(crate) fn named(names: &[String]) -> Result<Vec<Lane>> {
         .iter()
         .map(|name| {
             let found = LANES.iter().find(|lane| lane.name == name).copied();
-            found.ok_or_else(|| {
-                Error::failed(format!("no lane {name}; there are: {}", known.join(", ")))
-            })
+            found.ok_or_else(|| Error::failed(format!("no lane {name}; there are: {}", known.join(", "))))
         })
         .collect()
 }
 
 impl Lane {
     /// Runs the lane and calls `each` for every case as it ends. An error means that the lane could not run.
-    pub(crate) fn run(
-        &self,
-        project: &Path,
-        only: &[String],
-        each: &mut dyn FnMut(Case),
-    ) -> Result<()> {
+    pub(crate) fn run(&self, project: &Path, only: &[String], each: &mut dyn FnMut(Case)) -> Result<()> {
         match self.kind {
             Kind::Unit => unit::run(project, each),
-            Kind::Tree { recipe, view, init } => run::Run {
-                lane: self.name,
-                recipe,
-                view,
-                init,
+            Kind::Tree { recipe, view, init } => {
+                run::Run { lane: self.name, recipe, view, init }.run(project, only, each)
             }
-            .run(project, only, each),
         }
     }
 }

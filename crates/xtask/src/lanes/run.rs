@@ -33,12 +33,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Runs the lane's cases, those that `only` names, and calls `each` with every one as it ends.
-    pub(crate) fn run(
-        self,
-        project: &Path,
-        only: &[String],
-        each: &mut dyn FnMut(Case),
-    ) -> Result<()> {
+    pub(crate) fn run(self, project: &Path, only: &[String], each: &mut dyn FnMut(Case)) -> Result<()> {
         if !nix::unistd::geteuid().is_root() {
             return Err(Error::failed(format!(
                 "{} makes namespaces and mounts of its own: run it as root",
@@ -48,8 +43,7 @@ impl Run {
         let lanes = project.join("target/lanes");
         let tree = tree::ready(self.recipe, &lanes.join("trees"))?;
         let folder = Folder::make(&lanes.join("run"), self.lane)?;
-        let own =
-            fs::read_to_string("/proc/self/cgroup").doing(|| "read /proc/self/cgroup".into())?;
+        let own = fs::read_to_string("/proc/self/cgroup").doing(|| "read /proc/self/cgroup".into())?;
         let mut spec = Spec {
             lane: self.lane.to_owned(),
             tree,
@@ -76,12 +70,7 @@ fn watch(spec: &Spec, file: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
     let mut command = Command::new("/proc/self/exe");
     // Out of the terminal's group: an interrupt ends xtask alone, and the supervisor then cleans up in its own time.
     command.process_group(0);
-    command
-        .arg("lane-supervise")
-        .arg(file)
-        .stdin(Stdio::piped())
-        .stdout(log)
-        .stderr(errors);
+    command.arg("lane-supervise").arg(file).stdin(Stdio::piped()).stdout(log).stderr(errors);
     let mut child = command.spawn().doing(|| "start the lane".into())?;
     // Held open until the end: closing it stops the lane.
     let alive = child.stdin.take();
@@ -95,26 +84,16 @@ fn watch(spec: &Spec, file: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
     let log = fs::read_to_string(&log_path).on("read", &log_path)?;
     let last: Vec<&str> = log.lines().rev().take(20).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
-    Err(Error::failed(format!(
-        "{} did not run to its end ({status}):\n{}",
-        spec.lane,
-        last.join("\n")
-    )))
+    Err(Error::failed(format!("{} did not run to its end ({status}):\n{}", spec.lane, last.join("\n"))))
 }
 
 fn follow(child: &mut Child, spec: &Spec, each: &mut dyn FnMut(Case)) -> Result<()> {
     let path = spec.results().join("cases");
-    let mut results = BufReader::new(
-        File::create_new(&path)
-            .and_then(|_| File::open(&path))
-            .on("open", &path)?,
-    );
+    let mut results =
+        BufReader::new(File::create_new(&path).and_then(|_| File::open(&path)).on("open", &path)?);
     let mut line = String::new();
     loop {
-        let ended = child
-            .try_wait()
-            .doing(|| "wait for the lane".into())?
-            .is_some();
+        let ended = child.try_wait().doing(|| "wait for the lane".into())?.is_some();
         while results.read_line(&mut line).on("read", &path)? > 0 {
             // Half a line: its rest is still being written.
             if !line.ends_with('\n') && !ended {

@@ -60,27 +60,17 @@ fn filter(setrlimit: u32, prlimit: u32) -> [libc::sock_filter; 11] {
 
 /// Installs the filter for this process and all it starts, if CAP_SYS_RESOURCE is missing.
 pub(crate) fn stand_in_for_sys_resource() -> Result<()> {
-    let status =
-        fs::read_to_string("/proc/self/status").doing(|| "read /proc/self/status".into())?;
+    let status = fs::read_to_string("/proc/self/status").doing(|| "read /proc/self/status".into())?;
     if may_raise(&status) {
         return Ok(());
     }
     let number = |call: libc::c_long| u32::try_from(call).unwrap_or(u32::MAX);
     let mut filter = filter(number(libc::SYS_setrlimit), number(libc::SYS_prlimit64));
     let length = u16::try_from(filter.len()).unwrap_or_default();
-    let program = libc::sock_fprog {
-        len: length,
-        filter: filter.as_mut_ptr(),
-    };
+    let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
     // SAFETY: the kernel copies the program, which lives until the call returns; it changes nothing in this process's memory.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            0,
-            &raw const program,
-        )
-    };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
     if answer == 0 {
         Ok(())
     } else {
@@ -103,10 +93,7 @@ mod tests {
     fn every_jump_of_the_filter_lands_on_an_instruction() {
         let filter = filter(160, 302);
         for (at, op) in filter.iter().enumerate().filter(|(_, op)| op.code == EQUAL) {
-            assert!(
-                at + 1 + usize::from(op.jt.max(op.jf)) < filter.len(),
-                "jump at {at}"
-            );
+            assert!(at + 1 + usize::from(op.jt.max(op.jf)) < filter.len(), "jump at {at}");
         }
     }
 }

@@ -50,8 +50,7 @@ impl Spec {
     /// Reads it from the file that [`Spec::write`] made.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).on("read", path)?;
-        serde_json::from_str(&text)
-            .map_err(|error| Error::failed(format!("{}: {error}", path.display())))
+        serde_json::from_str(&text).map_err(|error| Error::failed(format!("{}: {error}", path.display())))
     }
 
     /// Writes it for the processes of the lane.

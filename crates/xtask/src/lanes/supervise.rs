@@ -22,8 +22,7 @@ const TICK: u8 = 100;
 /// Runs the lane that the file describes.
 pub fn supervise(spec_file: &Path) -> Result<()> {
     let spec = Spec::read(spec_file)?;
-    unshare(CloneFlags::CLONE_NEWNS)
-        .doing(|| "leave the mount namespace (lanes need root)".into())?;
+    unshare(CloneFlags::CLONE_NEWNS).doing(|| "leave the mount namespace (lanes need root)".into())?;
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .doing(|| "make mounts private".into())?;
@@ -42,11 +41,7 @@ pub fn supervise(spec_file: &Path) -> Result<()> {
 fn start(spec_file: &Path, cgroups: &Cgroups) -> Result<Child> {
     unshare(CloneFlags::CLONE_NEWPID).doing(|| "make a pid namespace".into())?;
     let mut command = Command::new("/proc/self/exe");
-    command
-        .arg("lane-enter")
-        .arg(spec_file)
-        .args(cgroups.folders())
-        .stdin(Stdio::null());
+    command.arg("lane-enter").arg(spec_file).args(cgroups.folders()).stdin(Stdio::null());
     command.spawn().doing(|| "start process 1".into())
 }
 

@@ -39,10 +39,7 @@ pub(crate) fn prepare(root: &Path) -> Result<()> {
     for unit in MASKED {
         symlink("/dev/null", units.join(unit)).on("mask", Path::new(unit))?;
     }
-    write(
-        &root.join("etc/systemd/journald.conf.d/lane.conf"),
-        "[Journal]\nStorage=volatile\n",
-    )
+    write(&root.join("etc/systemd/journald.conf.d/lane.conf"), "[Journal]\nStorage=volatile\n")
 }
 
 /// The cases as a service; when they end, however they end, so does the lane.
@@ -65,13 +62,7 @@ fn service() -> String {
 /// Replaces this process by systemd.
 pub(crate) fn become_init() -> Result<()> {
     let mut init = Command::new("/sbin/init");
-    init.args([
-        "systemd.unit=multi-user.target",
-        "--log-target=journal",
-        "--show-status=false",
-    ])
-    .env_clear();
-    init.env("container", "nvbind-lane")
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    init.args(["systemd.unit=multi-user.target", "--log-target=journal", "--show-status=false"]).env_clear();
+    init.env("container", "nvbind-lane").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     Err(init.exec()).doing(|| "start systemd".into())
 }

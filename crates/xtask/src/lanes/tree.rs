@@ -41,11 +41,7 @@ const CONTAINERS: &[&str] = &[
 ];
 
 /// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5.
-pub(crate) const BOOKWORM: Recipe = Recipe {
-    release: "bookworm",
-    packages: &["slirp4netns"],
-    files: FILES,
-};
+pub(crate) const BOOKWORM: Recipe = Recipe { release: "bookworm", packages: &["slirp4netns"], files: FILES };
 
 /// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, and systemd with what a user's own manager needs.
 pub(crate) const TRIXIE: Recipe = Recipe {
@@ -67,14 +63,8 @@ const FILES: &[(&str, &str)] = &[
     ("etc/hosts", "127.0.0.1 localhost lane\n"),
     ("etc/fstab", ""),
     ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
-    (
-        "etc/subuid",
-        "containers:1000000:1048576\ntester:300000:65536\n",
-    ),
-    (
-        "etc/subgid",
-        "containers:1000000:1048576\ntester:300000:65536\n",
-    ),
+    ("etc/subuid", "containers:1000000:1048576\ntester:300000:65536\n"),
+    ("etc/subgid", "containers:1000000:1048576\ntester:300000:65536\n"),
     // No pids controller in a view that has only what another hierarchy left over; no network but the loopback.
     (
         "etc/containers/containers.conf",
@@ -91,11 +81,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// Documentation is left out of the trees.
-const EXCLUDED: &[&str] = &[
-    "/usr/share/doc/*",
-    "/usr/share/man/*",
-    "/usr/share/locale/*",
-];
+const EXCLUDED: &[&str] = &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 
 /// The tree of a recipe, made if it is not there; `trees` is the folder that keeps them.
 pub(crate) fn ready(recipe: &Recipe, trees: &Path) -> Result<PathBuf> {
@@ -110,11 +96,7 @@ pub(crate) fn ready(recipe: &Recipe, trees: &Path) -> Result<PathBuf> {
     let partial = trees.join(format!("{}.partial", recipe.release));
     remove(&partial)?;
     println!("making the {} tree", recipe.release);
-    read(
-        bootstrap(recipe, &partial)?
-            .arg(&partial)
-            .args(sources(recipe.release)?),
-    )?;
+    read(bootstrap(recipe, &partial)?.arg(&partial).args(sources(recipe.release)?))?;
     configure(recipe, &partial)?;
     fs::rename(&partial, &tree).on("rename to", &tree)?;
     Ok(tree)
@@ -132,17 +114,9 @@ fn bootstrap(recipe: &Recipe, target: &Path) -> Result<Command> {
     let packages: Vec<&str> = CONTAINERS.iter().chain(recipe.packages).copied().collect();
     command.args(["--quiet", "--mode=root", "--variant=minbase"]);
     command.arg(format!("--include={}", packages.join(",")));
-    command.args(
-        EXCLUDED
-            .iter()
-            .map(|glob| format!("--dpkgopt=path-exclude={glob}")),
-    );
+    command.args(EXCLUDED.iter().map(|glob| format!("--dpkgopt=path-exclude={glob}")));
     command.arg("--aptopt=APT::Install-Recommends \"false\"");
-    command.args(
-        tools::apt_options()?
-            .iter()
-            .map(|option| format!("--aptopt={option}")),
-    );
+    command.args(tools::apt_options()?.iter().map(|option| format!("--aptopt={option}")));
     command.arg(recipe.release);
     // mmdebstrap keeps a tree's folder private while it works; its parent has to exist.
     if let Some(parent) = target.parent() {
@@ -159,28 +133,19 @@ fn sources(release: &str) -> Result<Vec<String>> {
             .find(|uri| uri.trim_end_matches('/').ends_with(suffix))
             .map(|uri| format!("deb {uri} {suite} main"))
     };
-    Ok([
-        line("/debian", release),
-        line("/debian-security", &format!("{release}-security")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect())
+    Ok([line("/debian", release), line("/debian-security", &format!("{release}-security"))]
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 fn configure(recipe: &Recipe, tree: &Path) -> Result<()> {
     for (path, content) in recipe.files {
         write(&tree.join(path), content)?;
     }
-    append(
-        &tree.join("etc/passwd"),
-        &format!("{USER}:x:{USER_ID}:{USER_ID}::/home/{USER}:/bin/bash\n"),
-    )?;
+    append(&tree.join("etc/passwd"), &format!("{USER}:x:{USER_ID}:{USER_ID}::/home/{USER}:/bin/bash\n"))?;
     append(&tree.join("etc/group"), &format!("{USER}:x:{USER_ID}:\n"))?;
-    append(
-        &tree.join("etc/shadow"),
-        &format!("{USER}:*:19000:0:99999:7:::\n"),
-    )?;
+    append(&tree.join("etc/shadow"), &format!("{USER}:*:19000:0:99999:7:::\n"))?;
     let home = tree.join("home").join(USER);
     fs::create_dir_all(&home).on("create", &home)?;
     chown(&home, Some(USER_ID), Some(USER_ID)).on("give away", &home)?;
@@ -213,10 +178,9 @@ fn remove_older(recipe: &Recipe, trees: &Path) -> Result<()> {
 
 fn remove(tree: &Path) -> Result<()> {
     match fs::remove_dir_all(tree) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
-            doing: format!("remove {}", tree.display()),
-            source: error,
-        }),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Io { doing: format!("remove {}", tree.display()), source: error })
+        }
         _ => Ok(()),
     }
 }
@@ -227,10 +191,7 @@ mod tests {
 
     #[test]
     fn another_package_is_another_tree() {
-        let more = Recipe {
-            packages: &["slirp4netns", "strace"],
-            ..BOOKWORM
-        };
+        let more = Recipe { packages: &["slirp4netns", "strace"], ..BOOKWORM };
         assert_ne!(digest(&BOOKWORM), digest(&more));
         assert_eq!(digest(&BOOKWORM), digest(&BOOKWORM));
     }

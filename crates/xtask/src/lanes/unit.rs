@@ -12,14 +12,9 @@ use crate::report::{Case, Outcome};
 /// Runs the tests of the workspace.
 pub(crate) fn run(project: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
     let mut command = limited(Duration::from_secs(2400), "cargo");
-    command
-        .args(["test", "--workspace", "--no-fail-fast", "--color=never"])
-        .current_dir(project);
+    command.args(["test", "--workspace", "--no-fail-fast", "--color=never"]).current_dir(project);
     // Both streams into one: the name of a test program is on the other stream than its results.
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .doing(|| "run cargo test".into())?;
+    let mut child = command.stdout(Stdio::piped()).spawn().doing(|| "run cargo test".into())?;
     let mut text = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
@@ -32,11 +27,7 @@ pub(crate) fn run(project: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
     }
     let status = child.wait().doing(|| "wait for cargo test".into())?;
     if !status.success() {
-        let mut case = Case::new(
-            "unit/cargo-test",
-            Outcome::Failed,
-            format!("cargo test failed ({status})"),
-        );
+        let mut case = Case::new("unit/cargo-test", Outcome::Failed, format!("cargo test failed ({status})"));
         case.output = failures(&text).join("\n");
         each(case);
     }
@@ -47,16 +38,10 @@ pub(crate) fn run(project: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
 fn case(line: &str) -> Option<Case> {
     let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
     let name = format!("unit/{}", name.trim_end_matches(" - should panic"));
-    let ignored = outcome
-        .strip_prefix("ignored")
-        .map(|why| why.trim_start_matches([',', ' ']));
+    let ignored = outcome.strip_prefix("ignored").map(|why| why.trim_start_matches([',', ' ']));
     match (outcome, ignored) {
         ("ok", _) => Some(Case::new(name, Outcome::Passed, "")),
-        ("FAILED", _) => Some(Case::new(
-            name,
-            Outcome::Failed,
-            "see the output of cargo test",
-        )),
+        ("FAILED", _) => Some(Case::new(name, Outcome::Failed, "see the output of cargo test")),
         (_, Some("")) => Some(Case::new(name, Outcome::Skipped, "marked as ignored")),
         (_, Some(why)) => Some(Case::new(name, Outcome::Skipped, why)),
         (_, None) => None,
@@ -100,11 +85,7 @@ mod tests {
             cases,
             [
                 of("unit/a::b", Outcome::Passed, ""),
-                of(
-                    "unit/src/lib.rs - c (line 3)",
-                    Outcome::Failed,
-                    "see the output of cargo test"
-                ),
+                of("unit/src/lib.rs - c (line 3)", Outcome::Failed, "see the output of cargo test"),
                 of("unit/d", Outcome::Skipped, "needs a GPU"),
                 of("unit/e", Outcome::Passed, ""),
             ]
@@ -113,16 +94,10 @@ mod tests {
 
     #[test]
     fn only_the_failures_are_shown() {
-        let lines: Vec<String> = [
-            "test a ... ok",
-            "failures:",
-            "---- b",
-            "panicked",
-            "test result: FAILED.",
-            "test c ... ok",
-        ]
-        .map(String::from)
-        .into();
+        let lines: Vec<String> =
+            ["test a ... ok", "failures:", "---- b", "panicked", "test result: FAILED.", "test c ... ok"]
+                .map(String::from)
+                .into();
         assert_eq!(failures(&lines), ["failures:", "---- b", "panicked"]);
     }
 }

@@ -11,12 +11,8 @@ use serde::Serialize;
 use super::{Expected, names};
 
 /// Directories with nodes of the driver, and how the nodes' names begin.
-const PLACES: &[(&str, &str)] = &[
-    ("/dev", "nvidia"),
-    ("/dev/nvidia-caps", ""),
-    ("/dev/nvidia-caps-imex-channels", ""),
-    ("/dev/dri", ""),
-];
+const PLACES: &[(&str, &str)] =
+    &[("/dev", "nvidia"), ("/dev/nvidia-caps", ""), ("/dev/nvidia-caps-imex-channels", ""), ("/dev/dri", "")];
 
 /// One node.
 #[derive(Debug, Serialize)]
@@ -68,29 +64,19 @@ fn find() -> Vec<String> {
 }
 
 fn open(path: &str) -> Device {
-    let number = std::fs::metadata(path)
-        .ok()
-        .map(|meta| format!("{}:{}", major(meta.rdev()), minor(meta.rdev())));
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path);
-    Device {
-        path: path.into(),
-        number,
-        open: name_of(opened.map(drop)),
-    }
+    let number =
+        std::fs::metadata(path).ok().map(|meta| format!("{}:{}", major(meta.rdev()), minor(meta.rdev())));
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    Device { path: path.into(), number, open: name_of(opened.map(drop)) }
 }
 
 /// `ok`, or the name of the error (`EPERM`).
 pub(super) fn name_of(result: std::io::Result<()>) -> String {
     match result {
         Ok(()) => "ok".into(),
-        Err(error) => error.raw_os_error().map_or_else(
-            || error.to_string(),
-            |number| format!("{:?}", Errno::from_raw(number)),
-        ),
+        Err(error) => error
+            .raw_os_error()
+            .map_or_else(|| error.to_string(), |number| format!("{:?}", Errno::from_raw(number))),
     }
 }
 

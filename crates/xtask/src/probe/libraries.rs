@@ -12,10 +12,7 @@ use super::{Expected, names};
 use crate::{elf, process};
 
 /// Functions that take no argument or a zero, and say whether there is a driver.
-const CALLS: &[(&str, &str)] = &[
-    ("libcuda.so.1", "cuInit"),
-    ("libnvidia-ml.so.1", "nvmlInit_v2"),
-];
+const CALLS: &[(&str, &str)] = &[("libcuda.so.1", "cuInit"), ("libnvidia-ml.so.1", "nvmlInit_v2")];
 
 /// One library.
 #[derive(Debug, Serialize)]
@@ -30,19 +27,10 @@ pub struct Library {
     pub error: Option<String>,
 }
 
-pub(super) fn look(
-    view: Option<&Path>,
-    expected: &[Expected],
-    unexpected: &mut Vec<String>,
-) -> Vec<Library> {
+pub(super) fn look(view: Option<&Path>, expected: &[Expected], unexpected: &mut Vec<String>) -> Vec<Library> {
     let found: Vec<Expected>;
     let wanted = if expected.is_empty() {
-        found = view
-            .map(sonames)
-            .unwrap_or_default()
-            .into_iter()
-            .map(Expected::any)
-            .collect();
+        found = view.map(sonames).unwrap_or_default().into_iter().map(Expected::any).collect();
         &found
     } else {
         expected
@@ -87,12 +75,7 @@ fn complaint(library: &Library, expected: &str, view: Option<&Path>) -> Option<S
 }
 
 fn load_apart(soname: &str) -> Library {
-    let mut library = Library {
-        soname: soname.into(),
-        path: None,
-        call: None,
-        error: None,
-    };
+    let mut library = Library { soname: soname.into(), path: None, call: None, error: None };
     match process::capture(Command::new("/proc/self/exe").args(["load", soname])) {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stdout);
@@ -115,10 +98,7 @@ fn load_apart(soname: &str) -> Library {
 
 /// Loads `soname` into this process: the file it came from, and after a tab what its first function answered.
 pub fn load(soname: &str) -> Result<String, String> {
-    #[expect(
-        unsafe_code,
-        reason = "this is what the probe is for: the driver's own constructors run"
-    )]
+    #[expect(unsafe_code, reason = "this is what the probe is for: the driver's own constructors run")]
     // SAFETY: this process exists for this one library, and nothing runs after it that relies on its state.
     let library = unsafe { libloading::Library::new(soname) }.map_err(|error| chain(&error))?;
     let call = CALLS.iter().find(|(name, _)| *name == soname);
@@ -126,18 +106,14 @@ pub fn load(soname: &str) -> Result<String, String> {
         #[expect(unsafe_code, reason = "asks the driver's own first function")]
         // SAFETY: cuInit(unsigned) and nvmlInit_v2(void) return an int (cuda.h, nvml.h); an argument too many is
         // ignored in the C calling convention of every platform with an NVIDIA driver.
-        let answer =
-            unsafe { library.get::<unsafe extern "C" fn(u32) -> i32>(*function) }.map(|function| {
-                #[expect(unsafe_code, reason = "as above")]
-                // SAFETY: as above.
-                unsafe {
-                    function(0)
-                }
-            });
-        answer.map_or_else(
-            |_| format!("{function}: not there"),
-            |n| format!("{function}={n}"),
-        )
+        let answer = unsafe { library.get::<unsafe extern "C" fn(u32) -> i32>(*function) }.map(|function| {
+            #[expect(unsafe_code, reason = "as above")]
+            // SAFETY: as above.
+            unsafe {
+                function(0)
+            }
+        });
+        answer.map_or_else(|_| format!("{function}: not there"), |n| format!("{function}={n}"))
     });
     let path = mapped(soname).ok_or("loaded, but its file is not mapped")?;
     // Unloading would run the driver's destructors, which the process's end makes needless.
@@ -157,9 +133,7 @@ fn file_of(soname: &str, maps: &str) -> Option<String> {
     maps.lines()
         .filter_map(|line| line.find('/').and_then(|at| line.get(at..)))
         .find(|path| {
-            Path::new(path)
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with(&start))
+            Path::new(path).file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start))
         })
         .map(str::to_owned)
 }

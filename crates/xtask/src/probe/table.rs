@@ -12,22 +12,13 @@ pub(super) fn render(report: &Report) -> String {
         ]);
     }
     for library in &report.libraries {
-        let loaded = library
-            .call
-            .as_ref()
-            .map_or_else(|| "loaded".to_owned(), |call| format!("loaded, {call}"));
+        let loaded =
+            library.call.as_ref().map_or_else(|| "loaded".to_owned(), |call| format!("loaded, {call}"));
         rows.push([
             "library".into(),
             library.soname.clone(),
-            library
-                .path
-                .as_ref()
-                .map_or_else(|| "not loaded".to_owned(), |_| loaded),
-            library
-                .path
-                .clone()
-                .or_else(|| library.error.clone())
-                .unwrap_or_default(),
+            library.path.as_ref().map_or_else(|| "not loaded".to_owned(), |_| loaded),
+            library.path.clone().or_else(|| library.error.clone()).unwrap_or_default(),
         ]);
     }
     if let Some(view) = &report.view {
@@ -50,11 +41,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn summary(report: &Report) -> String {
-    let loaded = report
-        .libraries
-        .iter()
-        .filter(|library| library.path.is_some())
-        .count();
+    let loaded = report.libraries.iter().filter(|library| library.path.is_some()).count();
     let mut text = format!(
         "\n{} nodes, {loaded} of {} libraries loaded, {} mounts",
         report.devices.len(),
@@ -91,11 +78,8 @@ fn align(rows: &[[String; 4]]) -> String {
     }
     let mut text = String::new();
     for row in rows {
-        let line: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
+        let line: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         text.push_str(line.join("  ").trim_end());
         text.push('\n');
     }
@@ -108,10 +92,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [
-            ["a", "b", "c", "d"].map(str::to_owned),
-            ["long", "b", "c", ""].map(str::to_owned),
-        ];
+        let rows = [["a", "b", "c", "d"].map(str::to_owned), ["long", "b", "c", ""].map(str::to_owned)];
         assert_eq!(align(&rows), "a     b  c  d\nlong  b  c\n");
     }
 }

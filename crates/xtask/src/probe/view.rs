@@ -70,11 +70,7 @@ fn mounts(path: &Path) -> Vec<String> {
 fn below(path: &Path, table: &str) -> Vec<String> {
     table
         .lines()
-        .filter(|line| {
-            line.split(' ')
-                .nth(4)
-                .is_some_and(|point| Path::new(point).starts_with(path))
-        })
+        .filter(|line| line.split(' ').nth(4).is_some_and(|point| Path::new(point).starts_with(path)))
         .map(str::to_owned)
         .collect()
 }
