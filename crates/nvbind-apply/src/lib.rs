@@ -1,1 +1,141 @@
-//! Carries a plan out: mounts, namespaces, devices, the device cgroup and the ld.so.cache of one container.
+//! Carries a plan out in one container: mounts, namespaces, device nodes, the device cgroup and the ld.so.cache.
+//!
+//! Everything of the host is opened, checked and cloned first; then the device cgroup is told, the container's
+//! namespaces are joined, and only then is anything attached or created. When a step fails, what was created in the
+//! root filesystem is taken back, and the mounts die with the container's mount namespace.
+
+pub mod cgroup;
+mod devices;
+mod error;
+mod journal;
+mod links;
+mod loader;
+mod mount;
+mod namespaces;
+mod rootfs;
+mod sources;
+mod view;
+
+pub use error::Error;
+pub use namespaces::in_user_namespace;
+
+use cgroup::{DeviceNumber, Outcome};
+use nvbind_core::host::Host;
+use nvbind_core::inventory::DeviceNode;
+use nvbind_core::oci::Config;
+use nvbind_core::plan::Plan;
+use rootfs::Rootfs;
+use sources::Sources;
+use std::path::Path;
+use view::View;
+
+/// Where the hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// In the runtime's namespaces, before the container's init pivots (OCI `prestart`, `createRuntime`).
+    Prestart {
+        /// The container's init process as this process sees it.
+        pid: i32,
+    },
+    /// In the container's namespaces, before the pivot (OCI `createContainer`).
+    CreateContainer,
+}
+
+/// The container that a plan is for.
+#[derive(Debug)]
+pub struct Container<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Where the hook runs.
+    pub stage: Stage,
+    /// Its root filesystem.
+    pub root: &'a Path,
+    /// Its bundle.
+    pub bundle: &'a Path,
+    /// Its config.json.
+    pub config: &'a Config,
+}
+
+/// Carries out a plan. Returns where the view stands.
+///
+/// # Errors
+/// When any step fails; nothing is left behind then.
+pub fn apply(plan: Plan, host: &Host, container: &Container<'_>) -> Result<&'static str, Error> {
+    let in_user_namespace = in_user_namespace()?;
+    let sources = Sources::open(&plan, host, in_user_namespace)?;
+    let in_user_namespace = match container.stage {
+        Stage::Prestart { pid } => {
+            if !in_user_namespace {
+                allow(pid, container.id, &plan)?;
+            }
+            namespaces::join(pid)?
+        }
+        Stage::CreateContainer => {
+            if !in_user_namespace {
+                check_allowed(container.config, &plan)?;
+            }
+            in_user_namespace
+        }
+    };
+    let rootfs = Rootfs::open(container.root, container.bundle, container.config)?;
+    match fill(&rootfs, plan, &sources, container.config, in_user_namespace) {
+        Ok(view) => Ok(view),
+        Err(error) => {
+            rootfs.undo();
+            Err(error)
+        }
+    }
+}
+
+fn fill(
+    rootfs: &Rootfs<'_>,
+    mut plan: Plan,
+    sources: &Sources,
+    config: &Config,
+    in_user_namespace: bool,
+) -> Result<&'static str, Error> {
+    let (place, directory) = view::choose(rootfs)?;
+    place.clone_into(&mut plan.view);
+    devices::add(rootfs, &sources.nodes, in_user_namespace)?;
+    let mut view = View::attach(rootfs, &directory, config.linux.mount_label.as_deref())?;
+    for source in &sources.files {
+        view.bind(source)?;
+    }
+    for link in &plan.view_links {
+        view.link(link)?;
+    }
+    links::add(rootfs, &plan, &view)?;
+    loader::teach(rootfs, &plan, &mut view)?;
+    view.seal()?;
+    Ok(place)
+}
+
+/// Lets the plan's nodes through the container's device cgroup.
+fn allow(pid: i32, id: &str, plan: &Plan) -> Result<(), Error> {
+    let number = |node: &DeviceNode| DeviceNumber { major: node.major, minor: node.minor };
+    let devices: Vec<DeviceNumber> = plan.devices.iter().map(|device| number(&device.node)).collect();
+    if devices.is_empty() {
+        return Ok(());
+    }
+    match cgroup::allow(pid, id, &devices)? {
+        Outcome::Allowed | Outcome::Unfiltered => {}
+        Outcome::AllowedUntilReload(error) => {
+            log::warn!(
+                "a `systemctl daemon-reload` will take the GPUs away: systemd cannot be told: {error}"
+            );
+        }
+        Outcome::Shared(cgroup) => {
+            log::info!("the container shares the cgroup {cgroup}; its device rules are left alone");
+        }
+    }
+    Ok(())
+}
+
+/// At stage createContainer only the host's root cgroup can be reached, so the runtime must have been told.
+fn check_allowed(config: &Config, plan: &Plan) -> Result<(), Error> {
+    let denied = |node: &&DeviceNode| !config.allows_device(node.major, node.minor);
+    match plan.devices.iter().map(|device| &device.node).find(denied) {
+        Some(node) => Err(Error::NotAllowed { path: node.path.clone() }),
+        None => Ok(()),
+    }
+}

@@ -1,7 +1,33 @@
-//! The OCI hook: state on stdin, GPUs in the container, a documented exit code.
+//! The OCI hook: a container's state on stdin, its GPUs in the container, a documented exit code.
+//!
+//! ```text
+//! nvbind-hook prestart|createContainer [--driver-root DIR] [--config FILE] < state.json
+//! ```
+//!
+//! It runs as root with input that others control. So it is linked statically (no loader runs, whatever LD_PRELOAD
+//! says), reads nothing of its environment, starts no program, and prints its one message itself.
 #![forbid(unsafe_code)]
 
 #[cfg(not(any(target_feature = "crt-static", test, doc, clippy, miri)))]
 compile_error!("build nvbind-hook from inside the workspace: .cargo/config.toml links it statically");
 
-fn main() {}
+mod arguments;
+mod bundle;
+mod harden;
+mod hook;
+mod report;
+
+use nvbind_core::exit::Exit;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let start = match harden::harden() {
+        Ok(start) => start,
+        Err(error) => return report::failure(None, "", &error, Exit::Permission),
+    };
+    let record = report::start();
+    match hook::run(std::env::args_os().skip(1), std::io::stdin().lock(), &start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report::failure(record, &failure.container, &*failure.error, failure.exit),
+    }
+}

@@ -16,11 +16,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with this exit code.
     pub(crate) fn new(error: impl Error + 'static, code: u8) -> Failure {
-        Failure {
-            error: Box::new(error),
-            hint: None,
-            code,
-        }
+        Failure { error: Box::new(error), hint: None, code }
     }
 
     /// With a remedy.
@@ -54,15 +50,14 @@ impl Failure {
 
 /// Paths and names can hold escape sequences, which would reach the terminal.
 fn printable(text: &str) -> String {
-    text.chars()
-        .fold(String::with_capacity(text.len()), |mut line, letter| {
-            if letter.is_control() {
-                line.extend(letter.escape_default());
-            } else {
-                line.push(letter);
-            }
-            line
-        })
+    text.chars().fold(String::with_capacity(text.len()), |mut line, letter| {
+        if letter.is_control() {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
+        }
+        line
+    })
 }
 
 #[cfg(test)]
@@ -80,12 +75,10 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line_with_its_causes_and_a_hint() {
-        let error = Unreadable {
-            path: "/a\x1b[2J".into(),
-            source: io::Error::from_raw_os_error(13),
-        };
+        let error = Unreadable { path: "/a\x1b[2J".into(), source: io::Error::from_raw_os_error(13) };
         let failure = Failure::new(error, 4).hint(Some("run as root".into()));
-        let expected = "nvbind: cannot read /a\\u{1b}[2J: Permission denied (os error 13)\nhint: run as root\n";
+        let expected =
+            "nvbind: cannot read /a\\u{1b}[2J: Permission denied (os error 13)\nhint: run as root\n";
         assert_eq!(failure.text(), expected);
     }
 }

@@ -25,9 +25,7 @@ fn main() -> ExitCode {
 /// clap would eat the `--` in `nvbind run -- IMAGE`.
 fn command(mut words: Vec<OsString>) -> Command {
     if words.get(1).is_some_and(|word| word == "run") {
-        return Command::Run {
-            words: words.split_off(2),
-        };
+        return Command::Run { words: words.split_off(2) };
     }
     Cli::parse_from(words).command
 }

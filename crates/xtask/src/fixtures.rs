@@ -1,10 +1,10 @@
-//! The command line of the fixtures: `driver-sim`, `image`.
+//! The command line of the fixtures: `driver-sim`, `image`, `real-driver`.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::driver_sim::{DriverSim, Layout};
 use crate::image::Image;
-use crate::process;
+use crate::{process, real_driver};
 
 /// Any error with its causes.
 type Failure = Box<dyn std::error::Error>;
@@ -50,6 +50,26 @@ pub fn image(arguments: &[&str]) -> Result<(), Failure> {
     Image { from: Path::new(from), probe: &probe }.root_filesystem(&root)?;
     Image::pack(&root, archive)?;
     Ok(())
+}
+
+/// `cargo xtask real-driver DIR [--suite SUITE]`: unpacks NVIDIA's real driver from Debian's packages into
+/// `DIR/real-SUITE`, for every suite or the one named, and returns its shared objects, a line each with its soname.
+pub fn real_driver(arguments: &[&str]) -> Result<String, Failure> {
+    let (dir, suites) = match arguments {
+        [dir] => (dir, real_driver::SUITES),
+        [dir, "--suite", suite] => (dir, std::slice::from_ref(suite)),
+        _ => return Err("real-driver: name the directory, and --suite SUITE for one alone".into()),
+    };
+    let mut text = String::new();
+    for suite in suites {
+        let root = real_driver::ensure(suite, Path::new(dir))?;
+        text.push_str(&format!("{}\n", root.display()));
+        for (path, soname) in real_driver::shared_objects(&root)? {
+            let soname = soname.unwrap_or_else(|| "no soname".into());
+            text.push_str(&format!("{}\t{soname}\n", path.display()));
+        }
+    }
+    Ok(text)
 }
 
 /// Builds the probe, which `cargo xtask` alone does not, and says where it is.

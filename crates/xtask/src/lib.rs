@@ -10,6 +10,7 @@ pub mod lanes;
 mod limits;
 pub mod probe;
 pub mod process;
+pub mod real_driver;
 mod report;
 pub mod test;
 pub mod tools;

@@ -40,6 +40,12 @@ fn run(words: &[String]) -> Result<bool> {
         }
         "driver-sim" => fixtures::driver_sim(&strs(rest)).map(|()| true).map_err(Error::Fixture),
         "image" => fixtures::image(&strs(rest)).map(|()| true).map_err(Error::Fixture),
+        "real-driver" => fixtures::real_driver(&strs(rest))
+            .map(|text| {
+                print!("{text}");
+                true
+            })
+            .map_err(Error::Fixture),
         // Not for people: a lane's own processes.
         "lane-supervise" => lanes::supervise(&first()?).map(|()| true),
         "lane-enter" => {

@@ -201,6 +201,11 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_is_written_as_ldconfig_lays_it_out() {
+        assert_eq!(expected().to_bytes(), Ok(file()));
+    }
+
+    #[test]
     fn a_file_of_before_byte_order_marks_reads_without_extensions() {
         let mut file = file();
         file[28..48].fill(0);

@@ -50,11 +50,7 @@ fn start(words: Vec<OsString>) -> Result<(), Error> {
     }
     pre_flight(&line)?;
     let error = Command::new("podman").args(arguments).exec();
-    Err(if error.kind() == io::ErrorKind::NotFound {
-        Error::NoPodman
-    } else {
-        Error::Podman(error)
-    })
+    Err(if error.kind() == io::ErrorKind::NotFound { Error::NoPodman } else { Error::Podman(error) })
 }
 
 /// Fails where the container would start without its GPUs, or not start for a reason that crun does not tell.
@@ -67,21 +63,14 @@ fn pre_flight(line: &CommandLine) -> Result<(), Error> {
         return Ok(());
     }
     let given = hooks::from_command_line(&line.hooks_dirs);
-    hooks::find(if given.is_empty() {
-        &engine.hooks_dirs
-    } else {
-        &given
-    })?;
+    hooks::find(if given.is_empty() { &engine.hooks_dirs } else { &given })?;
     Ok(())
 }
 
 /// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.
 fn is_remote(line: &CommandLine) -> bool {
-    let from_environment = || {
-        ["CONTAINER_HOST", "CONTAINER_CONNECTION"]
-            .iter()
-            .any(|name| std::env::var_os(name).is_some())
-    };
+    let from_environment =
+        || ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().any(|name| std::env::var_os(name).is_some());
     line.remote.service || line.remote.switch.unwrap_or_else(from_environment)
 }
 
@@ -114,9 +103,7 @@ fn help() -> Result<(), Error> {
 }
 
 fn print(arguments: &[OsString]) -> Result<(), Error> {
-    let words = [OsStr::new("podman")]
-        .into_iter()
-        .chain(arguments.iter().map(OsString::as_os_str));
+    let words = [OsStr::new("podman")].into_iter().chain(arguments.iter().map(OsString::as_os_str));
     let mut line = shell::quote(words);
     line.push(b'\n');
     io::stdout().write_all(&line).map_err(Error::Stdout)

@@ -41,22 +41,14 @@ fn act(options: &args::Setup) -> Result<(), Error> {
     }
     // Every user's podman runs the hook, whatever the umask of who installs it.
     umask(Mode::from_bits_truncate(0o022));
-    install(
-        &layout,
-        &executables::find()?,
-        options.driver_root.as_deref(),
-        &sources,
-    )
+    install(&layout, &executables::find()?, options.driver_root.as_deref(), &sources)
 }
 
 fn absolute(options: &args::Setup) -> Result<args::Setup, Error> {
     let resolve = |path: &Option<PathBuf>| match path {
         Some(path) => match path::absolute(path) {
             Ok(absolute) => Ok(Some(absolute)),
-            Err(source) => Err(Error::Read {
-                path: path.clone(),
-                source,
-            }),
+            Err(source) => Err(Error::Read { path: path.clone(), source }),
         },
         None => Ok(None),
     };
@@ -64,11 +56,7 @@ fn absolute(options: &args::Setup) -> Result<args::Setup, Error> {
     if let Some(path) = driver_root.as_ref().filter(|path| !path.is_dir()) {
         return Err(Error::DriverRoot { path: path.clone() });
     }
-    Ok(args::Setup {
-        prefix: resolve(&options.prefix)?,
-        driver_root,
-        ..options.clone()
-    })
+    Ok(args::Setup { prefix: resolve(&options.prefix)?, driver_root, ..options.clone() })
 }
 
 fn install(
@@ -88,38 +76,25 @@ fn install(
         let mut directories = before.hooks_dirs.clone();
         directories.retain(|directory| directory != layout.hooks_dir());
         directories.push(layout.hooks_dir().to_owned());
-        staged.push(stage_text(
-            drop_in,
-            &content::hooks_dir_setting(&directories)?,
-        )?);
+        staged.push(stage_text(drop_in, &content::hooks_dir_setting(&directories)?)?);
     }
     for file in staged {
         let path = file.target().to_owned();
-        file.commit().map_err(|source| Error::Write {
-            path: path.clone(),
-            source,
-        })?;
+        file.commit().map_err(|source| Error::Write { path: path.clone(), source })?;
         say(&format!("installed {}", path.display()));
     }
     tell_where_podman_looks(layout, &before, &sources.read(&[])?)
 }
 
 fn stage_executable(target: &Path, source: &Path) -> Result<Option<Staged>, Error> {
-    let mut file = File::open(source).map_err(|error| Error::Read {
-        path: source.to_owned(),
-        source: error,
-    })?;
-    Staged::copy(target, &mut file).map_err(|source| Error::Write {
-        path: target.to_owned(),
-        source,
-    })
+    let mut file =
+        File::open(source).map_err(|error| Error::Read { path: source.to_owned(), source: error })?;
+    Staged::copy(target, &mut file).map_err(|source| Error::Write { path: target.to_owned(), source })
 }
 
 fn stage_text(target: &Path, text: &str) -> Result<Staged, Error> {
-    Staged::write(target, 0o644, &mut text.as_bytes()).map_err(|source| Error::Write {
-        path: target.to_owned(),
-        source,
-    })
+    Staged::write(target, 0o644, &mut text.as_bytes())
+        .map_err(|source| Error::Write { path: target.to_owned(), source })
 }
 
 /// What a user has to do, or know, so that podman finds the hook.
@@ -138,11 +113,7 @@ fn tell_where_podman_looks(layout: &Layout, before: &Engine, after: &Engine) -> 
             directory.display()
         ));
     } else if let Some(drop_in) = &layout.drop_in {
-        for other in before
-            .hooks_dirs_from
-            .iter()
-            .filter(|file| *file != drop_in)
-        {
+        for other in before.hooks_dirs_from.iter().filter(|file| *file != drop_in) {
             say(&format!(
                 "note: {} sets hooks_dir too; {} goes before it, with its directories as they are now",
                 other.display(),
@@ -155,21 +126,13 @@ fn tell_where_podman_looks(layout: &Layout, before: &Engine, after: &Engine) -> 
 
 /// The JSON first: without the binary that it names, podman would start containers without their GPUs.
 fn uninstall(layout: &Layout) -> Result<(), Error> {
-    let files = [
-        Some(&layout.json),
-        layout.drop_in.as_ref(),
-        Some(&layout.hook),
-        Some(&layout.cli),
-    ];
+    let files = [Some(&layout.json), layout.drop_in.as_ref(), Some(&layout.hook), Some(&layout.cli)];
     for path in files.into_iter().flatten() {
         match fs::remove_file(path) {
             Ok(()) => say(&format!("removed {}", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => {
-                return Err(Error::Remove {
-                    path: path.clone(),
-                    source,
-                });
+                return Err(Error::Remove { path: path.clone(), source });
             }
         }
     }
@@ -205,17 +168,10 @@ mod tests {
             fs::write(root.join(name), name).unwrap();
         }
         let prefix = Some(root.join("prefix"));
-        let options = args::Setup {
-            prefix,
-            user,
-            ..args::Setup::default()
-        };
+        let options = args::Setup { prefix, user, ..args::Setup::default() };
         Machine {
             layout: Layout::new(&options, root, &root.join("config")),
-            executables: Executables {
-                cli: root.join("nvbind"),
-                hook: root.join("nvbind-hook"),
-            },
+            executables: Executables { cli: root.join("nvbind"), hook: root.join("nvbind-hook") },
             sources: Sources {
                 vendor: root.join("usr"),
                 admin: root.join("etc"),
@@ -232,11 +188,7 @@ mod tests {
         let mut found = Vec::new();
         for entry in fs::read_dir(directory).into_iter().flatten() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
-                found.extend(files(&path))
-            } else {
-                found.push(path)
-            }
+            if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
         }
         found.sort();
         found
@@ -244,33 +196,19 @@ mod tests {
 
     #[test]
     fn a_users_podman_finds_the_installed_hook_and_after_uninstall_no_file_is_left() {
-        let Machine {
-            dir,
-            layout,
-            executables,
-            sources,
-        } = machine(true);
+        let Machine { dir, layout, executables, sources } = machine(true);
         install(&layout, &executables, Some(Path::new("/driver")), &sources).unwrap();
         install(&layout, &executables, Some(Path::new("/driver")), &sources).unwrap();
 
         let directories = sources.read(&[]).unwrap().hooks_dirs;
-        assert_eq!(
-            directories,
-            [
-                Path::new(containers_conf::DEFAULT_HOOKS_DIR),
-                layout.hooks_dir()
-            ]
-        );
+        assert_eq!(directories, [Path::new(containers_conf::DEFAULT_HOOKS_DIR), layout.hooks_dir()]);
         let expected = hooks::Installed {
             json: layout.json.clone(),
             binary: layout.hook.clone(),
             driver_root: Some("/driver".into()),
             config: None,
         };
-        assert_eq!(
-            hooks::find(&[layout.hooks_dir().to_owned()]).unwrap(),
-            expected
-        );
+        assert_eq!(hooks::find(&[layout.hooks_dir().to_owned()]).unwrap(), expected);
         assert_eq!(fs::read(&layout.cli).unwrap(), b"nvbind");
 
         uninstall(&layout).unwrap();
@@ -281,64 +219,33 @@ mod tests {
 
     #[test]
     fn directories_that_another_file_sets_are_kept() {
-        let Machine {
-            layout,
-            executables,
-            sources,
-            dir: _dir,
-        } = machine(true);
+        let Machine { layout, executables, sources, dir: _dir } = machine(true);
         fs::create_dir_all(&sources.admin).unwrap();
-        fs::write(
-            sources.admin.join("containers.conf"),
-            "[engine]\nhooks_dir = [\"/theirs\"]\n",
-        )
-        .unwrap();
+        fs::write(sources.admin.join("containers.conf"), "[engine]\nhooks_dir = [\"/theirs\"]\n").unwrap();
         install(&layout, &executables, None, &sources).unwrap();
-        assert_eq!(
-            sources.read(&[]).unwrap().hooks_dirs,
-            [Path::new("/theirs"), layout.hooks_dir()]
-        );
+        assert_eq!(sources.read(&[]).unwrap().hooks_dirs, [Path::new("/theirs"), layout.hooks_dir()]);
     }
 
     #[test]
     fn a_failed_installation_leaves_nothing_behind() {
-        let Machine {
-            dir,
-            layout,
-            executables,
-            sources,
-        } = machine(false);
+        let Machine { dir, layout, executables, sources } = machine(false);
         // the directory of the JSON, the last to be written, can't be made
         fs::create_dir_all(dir.path().join("prefix")).unwrap();
         fs::write(dir.path().join("prefix/share"), "").unwrap();
         let error = install(&layout, &executables, None, &sources).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("cannot install {}", layout.json.display())
-        );
-        assert_eq!(
-            files(&dir.path().join("prefix")),
-            [dir.path().join("prefix/share")]
-        );
+        assert_eq!(error.to_string(), format!("cannot install {}", layout.json.display()));
+        assert_eq!(files(&dir.path().join("prefix")), [dir.path().join("prefix/share")]);
     }
 
     #[test]
     fn the_json_is_the_first_to_go() {
-        let Machine {
-            layout,
-            executables,
-            sources,
-            dir: _dir,
-        } = machine(false);
+        let Machine { layout, executables, sources, dir: _dir } = machine(false);
         install(&layout, &executables, None, &sources).unwrap();
         // a directory in the binary's place can't be removed as a file
         fs::remove_file(&layout.hook).unwrap();
         fs::create_dir(&layout.hook).unwrap();
         let error = uninstall(&layout).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("cannot remove {}", layout.hook.display())
-        );
+        assert_eq!(error.to_string(), format!("cannot remove {}", layout.hook.display()));
         assert!(!layout.json.exists() && layout.cli.exists());
     }
 }

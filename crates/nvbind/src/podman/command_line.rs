@@ -78,10 +78,7 @@ impl CommandLine {
                 break;
             } else if let Some(option) = bytes.strip_prefix(b"--") {
                 line.take_long(&word, option, &mut words)?;
-            } else if let Some(cluster) = bytes
-                .strip_prefix(b"-")
-                .filter(|cluster| !cluster.is_empty())
-            {
+            } else if let Some(cluster) = bytes.strip_prefix(b"-").filter(|cluster| !cluster.is_empty()) {
                 line.take_cluster(&word, cluster, &mut words);
             } else {
                 line.after_run.push(word);
@@ -104,9 +101,7 @@ impl CommandLine {
             attached
                 .clone()
                 .or_else(|| rest.next())
-                .ok_or_else(|| Error::NoValue {
-                    option: format!("--{name}"),
-                })
+                .ok_or_else(|| Error::NoValue { option: format!("--{name}") })
         };
         match &*name {
             "help" if attached.is_none() => self.help = true,
@@ -116,17 +111,10 @@ impl CommandLine {
             "runtime" => self.runtime = Some(own_value()?).filter(|runtime| runtime != "podman"),
             _ => {
                 let known = options::long(&name);
-                let separate = if known.form == Form::Value && attached.is_none() {
-                    rest.next()
-                } else {
-                    None
-                };
+                let separate =
+                    if known.form == Form::Value && attached.is_none() { rest.next() } else { None };
                 self.note(&name, attached.as_deref().or(separate.as_deref()));
-                let target = if known.before_run {
-                    &mut self.before_run
-                } else {
-                    &mut self.after_run
-                };
+                let target = if known.before_run { &mut self.before_run } else { &mut self.after_run };
                 target.push(word.to_owned());
                 target.extend(separate);
             }
@@ -134,12 +122,7 @@ impl CommandLine {
         Ok(())
     }
 
-    fn take_cluster(
-        &mut self,
-        word: &OsStr,
-        cluster: &[u8],
-        rest: &mut impl Iterator<Item = OsString>,
-    ) {
+    fn take_cluster(&mut self, word: &OsStr, cluster: &[u8], rest: &mut impl Iterator<Item = OsString>) {
         if let Some((letter, attached)) = cluster.split_first()
             && let Some(name) = options::short_before_run(*letter)
         {
@@ -155,9 +138,8 @@ impl CommandLine {
             }
         }
         self.after_run.push(word.to_owned());
-        let value_at = cluster
-            .iter()
-            .position(|letter| *letter == b'=' || options::short(*letter) == Form::Value);
+        let value_at =
+            cluster.iter().position(|letter| *letter == b'=' || options::short(*letter) == Form::Value);
         // In `-itv a:b` the value is the next word, in `-itva:b` and `-t=false` the rest of this one.
         if value_at.is_some_and(|at| at + 1 == cluster.len()) && !cluster.ends_with(b"=") {
             self.after_run.extend(rest.next());
@@ -186,13 +168,9 @@ impl CommandLine {
         }
         arguments.extend_from_slice(&self.before_run);
         arguments.push("run".into());
-        let capabilities = self
-            .capabilities
-            .as_deref()
-            .map(|list| (CAPABILITIES_ANNOTATION, list));
-        for (key, value) in [(GPU_ANNOTATION, self.gpu.as_deref().unwrap_or("all"))]
-            .into_iter()
-            .chain(capabilities)
+        let capabilities = self.capabilities.as_deref().map(|list| (CAPABILITIES_ANNOTATION, list));
+        for (key, value) in
+            [(GPU_ANNOTATION, self.gpu.as_deref().unwrap_or("all"))].into_iter().chain(capabilities)
         {
             arguments.push("--annotation".into());
             arguments.push(format!("{key}={}", comma_free(value)).into());
@@ -209,32 +187,19 @@ fn comma_free(list: &str) -> String {
 }
 
 fn split_at_equals(option: &[u8]) -> (&[u8], Option<OsString>) {
-    match option
-        .iter()
-        .position(|byte| *byte == b'=')
-        .and_then(|at| option.split_at_checked(at))
-    {
-        Some((name, value)) => (
-            name,
-            value
-                .get(1..)
-                .map(|value| OsString::from_vec(value.to_vec())),
-        ),
+    match option.iter().position(|byte| *byte == b'=').and_then(|at| option.split_at_checked(at)) {
+        Some((name, value)) => (name, value.get(1..).map(|value| OsString::from_vec(value.to_vec()))),
         None => (option, None),
     }
 }
 
 fn text(value: OsString, name: &str) -> Result<String, Error> {
-    value.into_string().map_err(|_value| Error::NotText {
-        option: format!("--{name}"),
-    })
+    value.into_string().map_err(|_value| Error::NotText { option: format!("--{name}") })
 }
 
 /// Go's strconv.ParseBool, which podman's switches use; what it refuses, podman refuses too.
 fn go_bool(value: &OsStr) -> bool {
-    ["1", "t", "T", "true", "TRUE", "True"]
-        .iter()
-        .any(|word| value == *word)
+    ["1", "t", "T", "true", "TRUE", "True"].iter().any(|word| value == *word)
 }
 
 #[cfg(test)]
@@ -260,18 +225,9 @@ mod tests {
             ("IMAGE", "run --annotation io.nvbind.gpu=all IMAGE"),
             ("--gpu 0 IMAGE", "run --annotation io.nvbind.gpu=0 IMAGE"),
             ("--gpu=0 IMAGE", "run --annotation io.nvbind.gpu=0 IMAGE"),
-            (
-                "--gpus all IMAGE",
-                "run --annotation io.nvbind.gpu=all IMAGE",
-            ),
-            (
-                "--gpu 0 --gpu 1 IMAGE",
-                "run --annotation io.nvbind.gpu=1 IMAGE",
-            ),
-            (
-                "--gpu 0,1 IMAGE",
-                "run --annotation io.nvbind.gpu=0+1 IMAGE",
-            ),
+            ("--gpus all IMAGE", "run --annotation io.nvbind.gpu=all IMAGE"),
+            ("--gpu 0 --gpu 1 IMAGE", "run --annotation io.nvbind.gpu=1 IMAGE"),
+            ("--gpu 0,1 IMAGE", "run --annotation io.nvbind.gpu=0+1 IMAGE"),
             (
                 "--capabilities compute,utility IMAGE",
                 "run --annotation io.nvbind.gpu=all --annotation io.nvbind.capabilities=compute+utility IMAGE",
@@ -280,91 +236,34 @@ mod tests {
                 "-it --gpu 1 -v a:b --name x IMAGE --gpu is-the-commands",
                 "run --annotation io.nvbind.gpu=1 -it -v a:b --name x IMAGE --gpu is-the-commands",
             ),
-            (
-                "--rm IMAGE --help",
-                "run --annotation io.nvbind.gpu=all --rm IMAGE --help",
-            ),
+            ("--rm IMAGE --help", "run --annotation io.nvbind.gpu=all --rm IMAGE --help"),
             // values that look like options or images are values
-            (
-                "--name --gpu --gpu 1 I",
-                "run --annotation io.nvbind.gpu=1 --name --gpu I",
-            ),
-            (
-                "-v --gpu I --gpu 1",
-                "run --annotation io.nvbind.gpu=all -v --gpu I --gpu 1",
-            ),
+            ("--name --gpu --gpu 1 I", "run --annotation io.nvbind.gpu=1 --name --gpu I"),
+            ("-v --gpu I --gpu 1", "run --annotation io.nvbind.gpu=all -v --gpu I --gpu 1"),
             ("--gpu --rm I", "run --annotation io.nvbind.gpu=--rm I"),
             // clusters
-            (
-                "-itv a:b --gpu 1 I",
-                "run --annotation io.nvbind.gpu=1 -itv a:b I",
-            ),
-            (
-                "-itva:b I --gpu 1",
-                "run --annotation io.nvbind.gpu=all -itva:b I --gpu 1",
-            ),
-            (
-                "-eFOO --gpu 1 I",
-                "run --annotation io.nvbind.gpu=1 -eFOO I",
-            ),
-            (
-                "-e=FOO --gpu 1 I",
-                "run --annotation io.nvbind.gpu=1 -e=FOO I",
-            ),
-            (
-                "-t=false --gpu 1 I",
-                "run --annotation io.nvbind.gpu=1 -t=false I",
-            ),
+            ("-itv a:b --gpu 1 I", "run --annotation io.nvbind.gpu=1 -itv a:b I"),
+            ("-itva:b I --gpu 1", "run --annotation io.nvbind.gpu=all -itva:b I --gpu 1"),
+            ("-eFOO --gpu 1 I", "run --annotation io.nvbind.gpu=1 -eFOO I"),
+            ("-e=FOO --gpu 1 I", "run --annotation io.nvbind.gpu=1 -e=FOO I"),
+            ("-t=false --gpu 1 I", "run --annotation io.nvbind.gpu=1 -t=false I"),
             ("-e= --gpu 1 I", "run --annotation io.nvbind.gpu=1 -e= I"),
-            (
-                "-dPh host --gpu 1 I",
-                "run --annotation io.nvbind.gpu=1 -dPh host I",
-            ),
+            ("-dPh host --gpu 1 I", "run --annotation io.nvbind.gpu=1 -dPh host I"),
             // the end of options
-            (
-                "-it -- IMAGE --gpu 1",
-                "run --annotation io.nvbind.gpu=all -it -- IMAGE --gpu 1",
-            ),
-            (
-                "--gpu 1 -- --gpu 2",
-                "run --annotation io.nvbind.gpu=1 -- --gpu 2",
-            ),
+            ("-it -- IMAGE --gpu 1", "run --annotation io.nvbind.gpu=all -it -- IMAGE --gpu 1"),
+            ("--gpu 1 -- --gpu 2", "run --annotation io.nvbind.gpu=1 -- --gpu 2"),
             ("- --gpu 1", "run --annotation io.nvbind.gpu=all - --gpu 1"),
             // what no table knows goes on, without a separate value
-            (
-                "--new-in-6 I --gpu 1",
-                "run --annotation io.nvbind.gpu=all --new-in-6 I --gpu 1",
-            ),
-            (
-                "--new-in-6=x --gpu 1 I",
-                "run --annotation io.nvbind.gpu=1 --new-in-6=x I",
-            ),
+            ("--new-in-6 I --gpu 1", "run --annotation io.nvbind.gpu=all --new-in-6 I --gpu 1"),
+            ("--new-in-6=x --gpu 1 I", "run --annotation io.nvbind.gpu=1 --new-in-6=x I"),
             ("-Z --gpu 1 I", "run --annotation io.nvbind.gpu=1 -Z I"),
-            (
-                "--dry-run=x I",
-                "run --annotation io.nvbind.gpu=all --dry-run=x I",
-            ),
+            ("--dry-run=x I", "run --annotation io.nvbind.gpu=all --dry-run=x I"),
             // podman's global options
-            (
-                "--root /r --gpu 1 I",
-                "run --annotation io.nvbind.gpu=1 --root /r I",
-            ),
-            (
-                "--log-level=debug --gpu 1 I",
-                "run --annotation io.nvbind.gpu=1 --log-level=debug I",
-            ),
-            (
-                "-it -r --gpu 1 I",
-                "-r run --annotation io.nvbind.gpu=1 -it I",
-            ),
-            (
-                "-it --url ssh://h --rm I",
-                "--url ssh://h run --annotation io.nvbind.gpu=all -it --rm I",
-            ),
-            (
-                "--rm --connection=c I",
-                "--connection=c run --annotation io.nvbind.gpu=all --rm I",
-            ),
+            ("--root /r --gpu 1 I", "run --annotation io.nvbind.gpu=1 --root /r I"),
+            ("--log-level=debug --gpu 1 I", "run --annotation io.nvbind.gpu=1 --log-level=debug I"),
+            ("-it -r --gpu 1 I", "-r run --annotation io.nvbind.gpu=1 -it I"),
+            ("-it --url ssh://h --rm I", "--url ssh://h run --annotation io.nvbind.gpu=all -it --rm I"),
+            ("--rm --connection=c I", "--connection=c run --annotation io.nvbind.gpu=all --rm I"),
             (
                 "--module m -H tcp://h -c 512 I",
                 "--module m -H tcp://h run --annotation io.nvbind.gpu=all -c 512 I",
@@ -372,18 +271,9 @@ mod tests {
             ("-rit I", "run --annotation io.nvbind.gpu=all -rit I"),
             // the OCI runtime
             ("--runtime podman I", "run --annotation io.nvbind.gpu=all I"),
-            (
-                "--rm --runtime crun I",
-                "--runtime crun run --annotation io.nvbind.gpu=all --rm I",
-            ),
-            (
-                "--runtime=/opt/runc I",
-                "--runtime /opt/runc run --annotation io.nvbind.gpu=all I",
-            ),
-            (
-                "--runtime crun --runtime podman I",
-                "run --annotation io.nvbind.gpu=all I",
-            ),
+            ("--rm --runtime crun I", "--runtime crun run --annotation io.nvbind.gpu=all --rm I"),
+            ("--runtime=/opt/runc I", "--runtime /opt/runc run --annotation io.nvbind.gpu=all I"),
+            ("--runtime crun --runtime podman I", "run --annotation io.nvbind.gpu=all I"),
         ];
         for (typed, expected) in table {
             assert_eq!(podman(typed), expected, "nvbind run {typed}");
@@ -400,10 +290,7 @@ mod tests {
             annotations: words("a=b"),
             hooks_dirs: words("/x /y"),
             modules: vec![PathBuf::from("m")],
-            remote: Remote {
-                switch: Some(false),
-                service: true,
-            },
+            remote: Remote { switch: Some(false), service: true },
             before_run: words("--module m --remote=false --url u"),
             after_run: words("--annotation a=b --hooks-dir /x --hooks-dir=/y I --help"),
             ..CommandLine::default()
@@ -415,41 +302,11 @@ mod tests {
     fn a_switch_of_another_service_is_seen_in_every_spelling() {
         let table = [
             ("I --remote", Remote::default()),
-            (
-                "--remote I",
-                Remote {
-                    switch: Some(true),
-                    service: false,
-                },
-            ),
-            (
-                "-r I",
-                Remote {
-                    switch: Some(true),
-                    service: false,
-                },
-            ),
-            (
-                "--remote=0 I",
-                Remote {
-                    switch: Some(false),
-                    service: false,
-                },
-            ),
-            (
-                "-Htcp://h I",
-                Remote {
-                    switch: None,
-                    service: true,
-                },
-            ),
-            (
-                "--connection c I",
-                Remote {
-                    switch: None,
-                    service: true,
-                },
-            ),
+            ("--remote I", Remote { switch: Some(true), service: false }),
+            ("-r I", Remote { switch: Some(true), service: false }),
+            ("--remote=0 I", Remote { switch: Some(false), service: false }),
+            ("-Htcp://h I", Remote { switch: None, service: true }),
+            ("--connection c I", Remote { switch: None, service: true }),
         ];
         for (typed, expected) in table {
             assert_eq!(scan(typed).remote, expected, "nvbind run {typed}");
@@ -468,16 +325,11 @@ mod tests {
         for option in ["--gpu", "--gpus", "--capabilities", "--runtime"] {
             assert_eq!(
                 CommandLine::parse(words(&format!("-it {option}"))),
-                Err(Error::NoValue {
-                    option: option.into()
-                })
+                Err(Error::NoValue { option: option.into() })
             );
         }
         // podman words its own
-        assert_eq!(
-            podman("--name"),
-            "run --annotation io.nvbind.gpu=all --name"
-        );
+        assert_eq!(podman("--name"), "run --annotation io.nvbind.gpu=all --name");
     }
 
     #[test]
@@ -486,11 +338,6 @@ mod tests {
         let line = CommandLine::parse([raw.clone(), OsString::from("I")]).unwrap();
         assert_eq!(line.after_run, [raw, OsString::from("I")]);
         let gpu = OsString::from_vec(b"--gpu=\xff".to_vec());
-        assert_eq!(
-            CommandLine::parse([gpu]),
-            Err(Error::NotText {
-                option: "--gpu".into()
-            })
-        );
+        assert_eq!(CommandLine::parse([gpu]), Err(Error::NotText { option: "--gpu".into() }));
     }
 }

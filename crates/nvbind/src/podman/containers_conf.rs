@@ -76,11 +76,7 @@ impl Sources {
     /// The sources of a podman that this process starts.
     #[must_use]
     pub(crate) fn of_this_process() -> Sources {
-        let path = |name| {
-            env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
+        let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let config_home =
             path("XDG_CONFIG_HOME").or_else(|| env::home_dir().map(|home| home.join(".config")));
         Sources {
@@ -100,10 +96,7 @@ impl Sources {
             engine.merge(path, &read(path)?)?;
         } else {
             engine.merge_if_there(&self.vendor.join("containers.conf"))?;
-            for directory in [Some(&self.admin), self.user.as_ref()]
-                .into_iter()
-                .flatten()
-            {
+            for directory in [Some(&self.admin), self.user.as_ref()].into_iter().flatten() {
                 engine.merge_if_there(&directory.join("containers.conf"))?;
                 for path in drop_ins(&directory.join("containers.conf.d"))? {
                     engine.merge(&path, &read(&path)?)?;
@@ -127,9 +120,7 @@ impl Sources {
             .flatten()
             .map(|directory| directory.join("containers.conf.modules").join(name))
             .find(|path| path.is_file())
-            .ok_or_else(|| Error::NoModule {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| Error::NoModule { name: name.to_owned() })
     }
 }
 
@@ -157,10 +148,9 @@ impl Engine {
         if !mentions_a_key(text) {
             return Ok(());
         }
-        let table: Table = text.parse().map_err(|source| Error::Parse {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
+        let table: Table = text
+            .parse()
+            .map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })?;
         let Some(engine) = table.get("engine").and_then(Value::as_table) else {
             return Ok(());
         };
@@ -175,32 +165,25 @@ impl Engine {
     }
 
     fn set_hooks_dirs(&mut self, list: &[Value]) {
-        if let Some(append) = list
-            .iter()
-            .find_map(|item| item.get("append").and_then(Value::as_bool))
-        {
+        if let Some(append) = list.iter().find_map(|item| item.get("append").and_then(Value::as_bool)) {
             self.append = append;
         }
         if !self.append {
             self.hooks_dirs.clear();
         }
-        self.hooks_dirs
-            .extend(list.iter().filter_map(Value::as_str).map(PathBuf::from));
+        self.hooks_dirs.extend(list.iter().filter_map(Value::as_str).map(PathBuf::from));
     }
 }
 
 /// The distribution's containers.conf is long and all comments: parsing it would be most of the pre-flight's time.
 fn mentions_a_key(text: &str) -> bool {
-    text.lines().map(str::trim_start).any(|line| {
-        !line.starts_with('#') && (line.contains("hooks_dir") || line.contains("remote"))
-    })
+    text.lines()
+        .map(str::trim_start)
+        .any(|line| !line.starts_with('#') && (line.contains("hooks_dir") || line.contains("remote")))
 }
 
 fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let unreadable = |source| Error::Read {
-        path: directory.to_owned(),
-        source,
-    };
+    let unreadable = |source| Error::Read { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -210,8 +193,7 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     for entry in entries {
         let entry = entry.map_err(unreadable)?;
         let path = entry.path();
-        if path.extension() == Some(OsStr::new("conf"))
-            && entry.file_type().is_ok_and(|kind| !kind.is_dir())
+        if path.extension() == Some(OsStr::new("conf")) && entry.file_type().is_ok_and(|kind| !kind.is_dir())
         {
             paths.push(path);
         }
@@ -221,10 +203,7 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })
+    fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -252,21 +231,13 @@ mod tests {
     }
 
     fn hooks_dirs(sources: &Sources) -> Vec<String> {
-        sources
-            .read(&[])
-            .unwrap()
-            .hooks_dirs
-            .iter()
-            .map(|dir| dir.display().to_string())
-            .collect()
+        sources.read(&[]).unwrap().hooks_dirs.iter().map(|dir| dir.display().to_string()).collect()
     }
 
     #[test]
     fn without_a_setting_podman_reads_its_default_directory() {
-        let (_dir, sources) = machine(&[(
-            "usr/containers.conf",
-            "[engine]\n# hooks_dir = [\"/no\"]\n[machine]\n",
-        )]);
+        let (_dir, sources) =
+            machine(&[("usr/containers.conf", "[engine]\n# hooks_dir = [\"/no\"]\n[machine]\n")]);
         assert_eq!(sources.read(&[]).unwrap(), Engine::default());
     }
 
@@ -281,16 +252,10 @@ mod tests {
             "home/containers.conf.d/nvbind.conf",
         ];
         for last in 0..chain.len() {
-            let texts: Vec<_> = chain
-                .iter()
-                .map(|path| format!("[engine]\nhooks_dir = [\"/from/{path}\"]\n"))
-                .collect();
-            let files: Vec<_> = chain
-                .iter()
-                .copied()
-                .zip(texts.iter().map(String::as_str))
-                .take(last + 1)
-                .collect();
+            let texts: Vec<_> =
+                chain.iter().map(|path| format!("[engine]\nhooks_dir = [\"/from/{path}\"]\n")).collect();
+            let files: Vec<_> =
+                chain.iter().copied().zip(texts.iter().map(String::as_str)).take(last + 1).collect();
             let (_dir, sources) = machine(&files);
             assert_eq!(hooks_dirs(&sources), [format!("/from/{}", chain[last])]);
         }
@@ -299,22 +264,13 @@ mod tests {
     #[test]
     fn append_holds_until_a_file_says_otherwise() {
         let (_dir, sources) = machine(&[
-            (
-                "etc/containers.conf",
-                "[engine]\nhooks_dir = [\"/a\", {append = true}]\n",
-            ),
+            ("etc/containers.conf", "[engine]\nhooks_dir = [\"/a\", {append = true}]\n"),
             ("home/containers.conf", "[engine]\nhooks_dir = [\"/b\"]\n"),
         ]);
         assert_eq!(hooks_dirs(&sources), [DEFAULT_HOOKS_DIR, "/a", "/b"]);
         let (_dir, sources) = machine(&[
-            (
-                "etc/containers.conf",
-                "[engine]\nhooks_dir = [\"/a\", {append = true}]\n",
-            ),
-            (
-                "home/containers.conf",
-                "[engine]\nhooks_dir = [\"/b\", {append = false}]\n",
-            ),
+            ("etc/containers.conf", "[engine]\nhooks_dir = [\"/a\", {append = true}]\n"),
+            ("home/containers.conf", "[engine]\nhooks_dir = [\"/b\", {append = false}]\n"),
         ]);
         assert_eq!(hooks_dirs(&sources), ["/b"]);
     }
@@ -333,21 +289,12 @@ mod tests {
     #[test]
     fn the_environment_replaces_the_chain_or_tops_it() {
         let (dir, mut sources) = machine(&[
-            (
-                "home/containers.conf",
-                "[engine]\nhooks_dir = [\"/home\"]\n",
-            ),
+            ("home/containers.conf", "[engine]\nhooks_dir = [\"/home\"]\n"),
             ("instead", "[engine]\nremote = true\n"),
             ("top", "[engine]\nhooks_dir = [\"/top\"]\n"),
         ]);
         sources.instead = Some(dir.path().join("instead"));
-        assert_eq!(
-            sources.read(&[]).unwrap(),
-            Engine {
-                remote: true,
-                ..Engine::default()
-            }
-        );
+        assert_eq!(sources.read(&[]).unwrap(), Engine { remote: true, ..Engine::default() });
         sources.on_top = Some(dir.path().join("top"));
         assert_eq!(hooks_dirs(&sources), ["/top"]);
     }
@@ -355,55 +302,25 @@ mod tests {
     #[test]
     fn a_module_is_read_after_the_chain_from_the_nearest_directory() {
         let (dir, sources) = machine(&[
-            (
-                "home/containers.conf",
-                "[engine]\nhooks_dir = [\"/home\"]\n",
-            ),
-            (
-                "home/containers.conf.modules/m",
-                "[engine]\nhooks_dir = [\"/user-module\"]\n",
-            ),
-            (
-                "etc/containers.conf.modules/m",
-                "[engine]\nhooks_dir = [\"/admin-module\"]\n",
-            ),
+            ("home/containers.conf", "[engine]\nhooks_dir = [\"/home\"]\n"),
+            ("home/containers.conf.modules/m", "[engine]\nhooks_dir = [\"/user-module\"]\n"),
+            ("etc/containers.conf.modules/m", "[engine]\nhooks_dir = [\"/admin-module\"]\n"),
         ]);
-        let read = |sources: &Sources, name: &Path| {
-            sources
-                .read(&[name.to_owned()])
-                .map(|engine| engine.hooks_dirs)
-        };
-        assert_eq!(
-            read(&sources, Path::new("m")).unwrap(),
-            [Path::new("/user-module")]
-        );
-        let as_root = Sources {
-            rootless: false,
-            ..sources.clone()
-        };
-        assert_eq!(
-            read(&as_root, Path::new("m")).unwrap(),
-            [Path::new("/admin-module")]
-        );
+        let read =
+            |sources: &Sources, name: &Path| sources.read(&[name.to_owned()]).map(|engine| engine.hooks_dirs);
+        assert_eq!(read(&sources, Path::new("m")).unwrap(), [Path::new("/user-module")]);
+        let as_root = Sources { rootless: false, ..sources.clone() };
+        assert_eq!(read(&as_root, Path::new("m")).unwrap(), [Path::new("/admin-module")]);
         let absolute = dir.path().join("etc/containers.conf.modules/m");
-        assert_eq!(
-            read(&sources, &absolute).unwrap(),
-            [Path::new("/admin-module")]
-        );
-        assert!(matches!(
-            read(&sources, Path::new("none")),
-            Err(Error::NoModule { .. })
-        ));
+        assert_eq!(read(&sources, &absolute).unwrap(), [Path::new("/admin-module")]);
+        assert!(matches!(read(&sources, Path::new("none")), Err(Error::NoModule { .. })));
     }
 
     #[test]
     fn what_podman_would_refuse_is_an_error() {
         let (_dir, sources) = machine(&[("home/containers.conf", "[engine\nhooks_dir = 1\n")]);
         assert!(matches!(sources.read(&[]), Err(Error::Parse { .. })));
-        let missing = Sources {
-            instead: Some(PathBuf::from("/nonexistent/containers.conf")),
-            ..sources
-        };
+        let missing = Sources { instead: Some(PathBuf::from("/nonexistent/containers.conf")), ..sources };
         assert!(matches!(missing.read(&[]), Err(Error::Read { .. })));
     }
 }

@@ -80,15 +80,9 @@ struct Command {
 /// The directories of `--hooks-dir`. Podman before 5.0 splits each value at commas.
 #[must_use]
 pub(crate) fn from_command_line(values: &[OsString]) -> Vec<PathBuf> {
-    let split = |value: &OsString| {
-        value
-            .to_str()
-            .map(|text| text.split(',').map(PathBuf::from).collect::<Vec<_>>())
-    };
-    values
-        .iter()
-        .flat_map(|value| split(value).unwrap_or_else(|| vec![PathBuf::from(value)]))
-        .collect()
+    let split =
+        |value: &OsString| value.to_str().map(|text| text.split(',').map(PathBuf::from).collect::<Vec<_>>());
+    values.iter().flat_map(|value| split(value).unwrap_or_else(|| vec![PathBuf::from(value)])).collect()
 }
 
 /// The hook that podman finds in these directories.
@@ -107,16 +101,11 @@ pub(crate) fn find(directories: &[PathBuf]) -> Result<Installed, Error> {
             return installed(path, command);
         }
     }
-    Err(Error::NotInstalled {
-        directories: directories.to_vec(),
-    })
+    Err(Error::NotInstalled { directories: directories.to_vec() })
 }
 
 fn json_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let unreadable = |source| Error::Read {
-        path: directory.to_owned(),
-        source,
-    };
+    let unreadable = |source| Error::Read { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -134,27 +123,14 @@ fn json_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// The hook's command, if the file is a hook for nvbind's annotation.
 fn read(path: &Path) -> Result<Option<Command>, Error> {
-    let broken = |source| Error::Parse {
-        path: path.to_owned(),
-        source,
-    };
-    let text = fs::read(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let broken = |source| Error::Parse { path: path.to_owned(), source };
+    let text = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let value: Value = serde_json::from_slice(&text).map_err(broken)?;
-    let annotations = value
-        .get("when")
-        .and_then(|when| when.get("annotations"))
-        .and_then(Value::as_object);
-    if !annotations
-        .is_some_and(|annotations| annotations.keys().any(|pattern| is_for_nvbind(pattern)))
-    {
+    let annotations = value.get("when").and_then(|when| when.get("annotations")).and_then(Value::as_object);
+    if !annotations.is_some_and(|annotations| annotations.keys().any(|pattern| is_for_nvbind(pattern))) {
         return Ok(None);
     }
-    serde_json::from_value(value)
-        .map(|document: Document| Some(document.hook))
-        .map_err(broken)
+    serde_json::from_value(value).map(|document: Document| Some(document.hook)).map_err(broken)
 }
 
 /// The keys of `when.annotations` are regular expressions; this knows the ones that people write for a plain key.
@@ -176,11 +152,7 @@ fn installed(json: PathBuf, command: Command) -> Result<Installed, Error> {
                 config: value_of("--config"),
             })
         }
-        Err(errno) => Err(Error::NoBinary {
-            json,
-            binary: command.path,
-            source: errno.into(),
-        }),
+        Err(errno) => Err(Error::NoBinary { json, binary: command.path, source: errno.into() }),
     }
 }
 
@@ -190,11 +162,7 @@ fn value_of(args: &[String], option: &str) -> Option<PathBuf> {
 }
 
 fn list(directories: &[PathBuf]) -> String {
-    directories
-        .iter()
-        .map(|directory| directory.display().to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+    directories.iter().map(|directory| directory.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -217,43 +185,30 @@ mod tests {
 
     #[test]
     fn the_hook_is_found_among_others_with_its_arguments() {
-        let (_dir, path) = directory(&[
-            ("10-other.json", OTHERS),
-            ("nvbind.json", OURS),
-            ("nvbind.json.bak", "x"),
-        ]);
+        let (_dir, path) =
+            directory(&[("10-other.json", OTHERS), ("nvbind.json", OURS), ("nvbind.json.bak", "x")]);
         let expected = Installed {
             json: path.join("nvbind.json"),
             binary: PathBuf::from("/bin/sh"),
             driver_root: Some(PathBuf::from("/d")),
             config: None,
         };
-        assert_eq!(
-            find(&[PathBuf::from("/nonexistent"), path]).unwrap(),
-            expected
-        );
+        assert_eq!(find(&[PathBuf::from("/nonexistent"), path]).unwrap(), expected);
     }
 
     #[test]
     fn a_later_directory_replaces_a_file_of_the_same_name() {
         let (_first, first) = directory(&[("nvbind.json", OURS)]);
         let (_second, second) = directory(&[("nvbind.json", OTHERS)]);
-        assert!(matches!(
-            find(&[first.clone(), second.clone()]),
-            Err(Error::NotInstalled { .. })
-        ));
-        assert_eq!(
-            find(&[second, first.clone()]).unwrap().json,
-            first.join("nvbind.json")
-        );
+        assert!(matches!(find(&[first.clone(), second.clone()]), Err(Error::NotInstalled { .. })));
+        assert_eq!(find(&[second, first.clone()]).unwrap().json, first.join("nvbind.json"));
     }
 
     #[test]
     fn a_missing_or_unexecutable_binary_is_an_error() {
-        for (binary, reason) in [
-            ("/none/nvbind-hook", io::ErrorKind::NotFound),
-            ("/etc/passwd", io::ErrorKind::PermissionDenied),
-        ] {
+        for (binary, reason) in
+            [("/none/nvbind-hook", io::ErrorKind::NotFound), ("/etc/passwd", io::ErrorKind::PermissionDenied)]
+        {
             let (_dir, path) = directory(&[("nvbind.json", &OURS.replace("/bin/sh", binary))]);
             match find(&[path]) {
                 Err(Error::NoBinary { source, .. }) => assert_eq!(source.kind(), reason),
@@ -284,9 +239,6 @@ mod tests {
     #[test]
     fn hooks_dir_options_are_lists_for_an_older_podman() {
         let values = [OsString::from("/a,/b"), OsString::from("/c")];
-        assert_eq!(
-            from_command_line(&values),
-            ["/a", "/b", "/c"].map(PathBuf::from)
-        );
+        assert_eq!(from_command_line(&values), ["/a", "/b", "/c"].map(PathBuf::from));
     }
 }

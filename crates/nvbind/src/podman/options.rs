@@ -25,40 +25,23 @@ pub(super) struct Known {
 #[must_use]
 pub(super) fn long(name: &str) -> Known {
     if let Some((_, form)) = BEFORE_RUN.iter().find(|(known, _)| *known == name) {
-        return Known {
-            form: *form,
-            before_run: true,
-        };
+        return Known { form: *form, before_run: true };
     }
-    let form = if WITH_VALUE.contains(&name) {
-        Form::Value
-    } else {
-        Form::Switch
-    };
-    Known {
-        form,
-        before_run: false,
-    }
+    let form = if WITH_VALUE.contains(&name) { Form::Value } else { Form::Switch };
+    Known { form, before_run: false }
 }
 
 /// The option `-letter`, inside a cluster too.
 #[must_use]
 pub(super) fn short(letter: u8) -> Form {
-    if SHORT_WITH_VALUE.contains(&letter) {
-        Form::Value
-    } else {
-        Form::Switch
-    }
+    if SHORT_WITH_VALUE.contains(&letter) { Form::Value } else { Form::Switch }
 }
 
 /// The long name of a short option that podman has before its subcommand only, and `podman run` does not reuse
 /// (as it does `-c`, `-h` and `-v`).
 #[must_use]
 pub(super) fn short_before_run(letter: u8) -> Option<&'static str> {
-    SHORT_BEFORE_RUN
-        .iter()
-        .find(|(known, _)| *known == letter)
-        .map(|(_, name)| *name)
+    SHORT_BEFORE_RUN.iter().find(|(known, _)| *known == letter).map(|(_, name)| *name)
 }
 
 const SHORT_WITH_VALUE: &[u8] = b"acehlmpuvw";

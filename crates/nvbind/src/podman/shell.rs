@@ -29,10 +29,7 @@ pub(crate) fn quote<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> Vec<u8> {
 
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'_' | b'@' | b'%' | b'+' | b'=' | b':' | b',' | b'.' | b'/' | b'-'
-        )
+        || matches!(byte, b'_' | b'@' | b'%' | b'+' | b'=' | b':' | b',' | b'.' | b'/' | b'-')
 }
 
 #[cfg(test)]
@@ -42,10 +39,7 @@ mod tests {
     #[test]
     fn only_words_that_a_shell_would_change_are_quoted() {
         let table = [
-            (
-                vec!["podman", "run", "-v", "/a:/b:ro", "--gpu=0+1"],
-                "podman run -v /a:/b:ro --gpu=0+1",
-            ),
+            (vec!["podman", "run", "-v", "/a:/b:ro", "--gpu=0+1"], "podman run -v /a:/b:ro --gpu=0+1"),
             (vec!["", "a b", "$x", "~"], "'' 'a b' '$x' '~'"),
             (vec!["it's"], r"'it'\''s'"),
         ];

@@ -12,10 +12,8 @@ pub(super) fn hook_json(hook: &Path, driver_root: Option<&Path>) -> Result<Strin
     let mut document: Value = serde_json::from_str(HOOK_JSON).map_err(Error::Template)?;
     if let Some(command) = document.get_mut("hook").and_then(Value::as_object_mut) {
         command.insert("path".into(), json!(text(hook)?));
-        if let (Some(root), Some(args)) = (
-            driver_root,
-            command.get_mut("args").and_then(Value::as_array_mut),
-        ) {
+        if let (Some(root), Some(args)) = (driver_root, command.get_mut("args").and_then(Value::as_array_mut))
+        {
             args.extend([json!("--driver-root"), json!(text(root)?)]);
         }
     }
@@ -28,19 +26,14 @@ pub(super) fn hook_json(hook: &Path, driver_root: Option<&Path>) -> Result<Strin
 ///
 /// A plain list and no `{append = true}`, which Podman before 4.8 does not parse, and then does not start.
 pub(super) fn hooks_dir_setting(directories: &[PathBuf]) -> Result<String, Error> {
-    let directories = directories
-        .iter()
-        .map(|directory| text(directory))
-        .collect::<Result<Vec<_>, _>>()?;
+    let directories = directories.iter().map(|directory| text(directory)).collect::<Result<Vec<_>, _>>()?;
     // A list of strings in JSON is one in TOML.
     let list = serde_json::to_string(&directories).map_err(Error::Template)?;
     Ok(format!("[engine]\nhooks_dir = {list}\n"))
 }
 
 fn text(path: &Path) -> Result<&str, Error> {
-    path.to_str().ok_or_else(|| Error::NotText {
-        path: path.to_owned(),
-    })
+    path.to_str().ok_or_else(|| Error::NotText { path: path.to_owned() })
 }
 
 #[cfg(test)]
@@ -51,11 +44,7 @@ mod tests {
 
     #[test]
     fn the_hook_json_has_the_path_and_the_driver_root() {
-        let text = hook_json(
-            Path::new("/opt/nvbind-hook"),
-            Some(Path::new("/driver \"x\"")),
-        )
-        .unwrap();
+        let text = hook_json(Path::new("/opt/nvbind-hook"), Some(Path::new("/driver \"x\""))).unwrap();
         let expected = json!({
             "version": "1.0.0",
             "hook": {

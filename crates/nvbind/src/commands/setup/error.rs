@@ -40,9 +40,9 @@ impl Error {
 
     fn cause(&self) -> Option<io::ErrorKind> {
         match self {
-            Error::Read { source, .. }
-            | Error::Write { source, .. }
-            | Error::Remove { source, .. } => Some(source.kind()),
+            Error::Read { source, .. } | Error::Write { source, .. } | Error::Remove { source, .. } => {
+                Some(source.kind())
+            }
             Error::NoHook { .. }
             | Error::NotText { .. }
             | Error::DriverRoot { .. }

@@ -36,9 +36,7 @@ impl Layout {
             cli: prefix.join("bin/nvbind"),
             hook: prefix.join("libexec/nvbind/nvbind-hook"),
             json: hooks_dir.join("nvbind.json"),
-            drop_in: options
-                .user
-                .then(|| user_config.join("containers.conf.d/nvbind.conf")),
+            drop_in: options.user.then(|| user_config.join("containers.conf.d/nvbind.conf")),
         }
     }
 
@@ -55,13 +53,8 @@ mod tests {
 
     #[test]
     fn options_choose_the_places() {
-        let layout = |options| {
-            Layout::new(
-                &options,
-                Path::new("/home/u"),
-                Path::new("/home/u/.config/containers"),
-            )
-        };
+        let layout =
+            |options| Layout::new(&options, Path::new("/home/u"), Path::new("/home/u/.config/containers"));
         let system = Layout {
             cli: "/usr/local/bin/nvbind".into(),
             hook: "/usr/local/libexec/nvbind/nvbind-hook".into(),
@@ -81,19 +74,7 @@ mod tests {
             drop_in: Some("/home/u/.config/containers/containers.conf.d/nvbind.conf".into()),
         };
         assert_eq!(layout(args::Setup::default()), system);
-        assert_eq!(
-            layout(args::Setup {
-                prefix: Some("/opt/n".into()),
-                ..args::Setup::default()
-            }),
-            prefix
-        );
-        assert_eq!(
-            layout(args::Setup {
-                user: true,
-                ..args::Setup::default()
-            }),
-            user
-        );
+        assert_eq!(layout(args::Setup { prefix: Some("/opt/n".into()), ..args::Setup::default() }), prefix);
+        assert_eq!(layout(args::Setup { user: true, ..args::Setup::default() }), user);
     }
 }

@@ -22,15 +22,8 @@ impl Staged {
         fs::create_dir_all(directory)?;
         // No name that podman reads: neither *.json nor *.conf.
         let temporary = directory.join(format!(".{}.{}", name.display(), std::process::id()));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary)?;
-        let staged = Staged {
-            temporary,
-            target: target.to_owned(),
-        };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let staged = Staged { temporary, target: target.to_owned() };
         io::copy(content, &mut file)?;
         // Else a crash could leave a hook JSON that names an empty binary: no container would start.
         file.sync_all()?;
@@ -89,15 +82,9 @@ mod tests {
         drop(staged);
         assert_eq!(fs::read_dir(dir.path().join("a")).unwrap().count(), 0);
 
-        Staged::write(&target, 0o600, &mut &b"new"[..])
-            .unwrap()
-            .commit()
-            .unwrap();
+        Staged::write(&target, 0o600, &mut &b"new"[..]).unwrap().commit().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
-        assert_eq!(
-            fs::metadata(&target).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path().join("a")).unwrap().count(), 1);
     }
 
@@ -106,10 +93,6 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("x");
         fs::write(&path, "x").unwrap();
-        assert!(
-            Staged::copy(&path, &mut File::open(&path).unwrap())
-                .unwrap()
-                .is_none()
-        );
+        assert!(Staged::copy(&path, &mut File::open(&path).unwrap()).unwrap().is_none());
     }
 }

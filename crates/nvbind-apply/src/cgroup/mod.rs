@@ -1,0 +1,175 @@
+//! Lets device nodes through the device cgroup of a container that runs without a user namespace.
+//!
+//! The runtime has set the container's filter up from `linux.resources.devices` before it calls the hook. This adds
+//! to it, for exactly the nodes given: on cgroup v1 rules in `devices.allow`, on v2 instructions in front of each
+//! attached program. Only cgroups that are the container's own by their name are changed. Where the cgroup is a systemd scope, systemd is told
+//! too, for it attaches its own filter anew at `systemctl daemon-reload`.
+//!
+//! Why it is done in this way, and what was measured: `docs/adr/0001-device-cgroup.md`.
+
+mod bpf;
+mod bus;
+mod membership;
+mod program;
+mod systemd;
+mod v1;
+mod v2;
+mod wire;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use membership::{Membership, Version};
+
+pub use bus::Error as SystemdError;
+
+/// The number of a character device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceNumber {
+    /// Which driver.
+    pub major: u32,
+    /// Which of the driver's devices.
+    pub minor: u32,
+}
+
+/// What [`allow`] found and did.
+#[must_use]
+#[derive(Debug)]
+pub enum Outcome {
+    /// The container's filter lets the devices through, as long as the container lives.
+    Allowed,
+    /// As `Allowed`, but systemd could not be told: a `systemctl daemon-reload` takes the devices away.
+    AllowedUntilReload(SystemdError),
+    /// Nothing filters devices here, so nothing was changed.
+    Unfiltered,
+    /// The process shares this cgroup with others (`--cgroups=disabled`), so nothing was changed.
+    Shared(String),
+}
+
+/// Why the devices cannot be let through.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of procfs cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process's cgroup is in no mounted hierarchy that is seen from here.
+    #[error("no mounted cgroup file system shows the cgroup of process {0}: mount it at /sys/fs/cgroup")]
+    NotMounted(i32),
+    /// A cgroup's directory cannot be opened.
+    #[error("cannot open the cgroup {path}")]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel does not take a rule.
+    #[error("cannot allow devices in the cgroup {path}: an outer cgroup may not allow them")]
+    Rule {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A bpf(2) call failed.
+    #[error(
+        "cannot {action} the cgroup {path}: this needs root with CAP_SYS_ADMIN and a kernel that is not locked down"
+    )]
+    Bpf {
+        /// What was to be done.
+        action: &'static str,
+        /// The cgroup's directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel does not show the instructions of the runtime's program.
+    #[error(
+        "the kernel hides the device program of the cgroup {0}, so it cannot be extended: set net.core.bpf_jit_harden to 0 or 1, \
+         or give the nodes to podman with --device"
+    )]
+    Hidden(PathBuf),
+    /// Somebody else kept changing the programs.
+    #[error("the device programs of the cgroup {0} do not stop changing")]
+    Unsettled(PathBuf),
+    /// The new program cannot take the pinned one's place.
+    #[error("cannot pin the changed device program at {path}")]
+    Pin {
+        /// The pin.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// More devices than one program can list.
+    #[error("{0} devices are too many for one device program")]
+    TooMany(usize),
+}
+
+/// Lets `devices` through the filter of container `id`, whose first process is `pid`.
+///
+/// To be called in the host's namespaces by root of the initial user namespace: elsewhere nothing filters, or nothing
+/// may be changed. A second call for the same devices changes nothing.
+pub fn allow(pid: i32, id: &str, devices: &[DeviceNumber]) -> Result<Outcome, Error> {
+    let membership = membership(pid)?;
+    let depth = membership.depth(id);
+    if depth == 0 {
+        return Ok(Outcome::Shared(membership.cgroup));
+    }
+    let directory =
+        membership.directories.iter().find(|directory| directory.is_dir()).ok_or(Error::NotMounted(pid))?;
+    let cgroups = directory.ancestors().take(depth);
+    match membership.version {
+        Version::V1 => {
+            let told = tell_systemd(&membership, id, devices);
+            // From the outermost inwards: none can allow what the one around it does not.
+            let outermost_first: Vec<_> = cgroups.collect();
+            for path in outermost_first.into_iter().rev() {
+                v1::allow(path, devices).map_err(|source| Error::Rule { path: path.to_owned(), source })?;
+            }
+            Ok(told)
+        }
+        Version::V2 => {
+            let filters = v2::filters(cgroups)?;
+            if filters.is_empty() {
+                return Ok(Outcome::Unfiltered);
+            }
+            let prologue = program::prologue(devices).ok_or(Error::TooMany(devices.len()))?;
+            let told = tell_systemd(&membership, id, devices);
+            for filter in filters {
+                filter.prepend(&prologue)?;
+            }
+            Ok(told)
+        }
+    }
+}
+
+fn membership(pid: i32) -> Result<Membership, Error> {
+    let read = |path: &str| -> Result<String, Error> {
+        let bytes =
+            fs::read(path).map_err(|source| Error::Read { path: Path::new(path).to_owned(), source })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let cgroups = read(&format!("/proc/{pid}/cgroup"))?;
+    let mounts = read("/proc/self/mountinfo")?;
+    membership::find(&cgroups, &mounts).ok_or(Error::NotMounted(pid))
+}
+
+fn tell_systemd(membership: &Membership, id: &str, devices: &[DeviceNumber]) -> Outcome {
+    match membership.scope(id).filter(|_| systemd::runs()).map(|unit| systemd::allow(unit, devices)) {
+        None | Some(Ok(())) => Outcome::Allowed,
+        Some(Err(error)) => Outcome::AllowedUntilReload(error),
+    }
+}
+
+impl fmt::Display for DeviceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}

@@ -1,0 +1,79 @@
+//! Device nodes in the container's own `/dev`.
+
+use crate::error::Error;
+use crate::mount;
+use crate::rootfs::{Directory, Missing, Rootfs};
+use crate::sources::{NodeSource, is_device};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+
+/// Makes or binds every node.
+///
+/// Outside user namespaces a node is made: it takes the SELinux label of the container's `/dev`. Inside one only a
+/// bind of the host's node works (mknod(2): EPERM).
+pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource], in_user_namespace: bool) -> Result<(), Error> {
+    let mut directories: BTreeMap<&str, Directory> = BTreeMap::new();
+    for source in nodes {
+        let node = &source.device.node;
+        let (parent, name) = node.path.rsplit_once('/').unwrap_or(("/dev", &node.path));
+        if !directories.contains_key(parent) {
+            let directory = rootfs.directory(parent, Missing::Create)?.ok_or_else(|| no_place(&node.path))?;
+            directories.insert(parent, directory);
+        }
+        if let Some(directory) = directories.get(parent)
+            && !is_there(directory, name, source)?
+        {
+            create(rootfs, directory, name, source, in_user_namespace)?;
+        }
+    }
+    Ok(())
+}
+
+fn no_place(path: &str) -> Error {
+    Error::NoPlace { what: path.to_owned(), why: "its directory cannot be made in the container's /dev" }
+}
+
+/// Whether the node is there already: `--privileged`, or the user's own `--device`.
+fn is_there(directory: &Directory, name: &str, source: &NodeSource) -> Result<bool, Error> {
+    let node = &source.device.node;
+    let failed = |errno| Error::system(format!("look at {} in the container", node.path), errno);
+    let fd = match openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(false),
+        other => other.map_err(failed)?,
+    };
+    if is_device(&fstat(&fd).map_err(failed)?, node.major, node.minor) {
+        Ok(true)
+    } else {
+        Err(Error::Occupied { path: node.path.clone(), major: node.major, minor: node.minor })
+    }
+}
+
+fn create(
+    rootfs: &Rootfs<'_>,
+    directory: &Directory,
+    name: &str,
+    source: &NodeSource,
+    in_user_namespace: bool,
+) -> Result<(), Error> {
+    let node = &source.device.node;
+    if let Some(closed) = directory.closed {
+        return Err(Error::NoPlace { what: node.path.clone(), why: closed.why() });
+    }
+    let failed = |errno| Error::system(format!("create {} in the container", node.path), errno);
+    if in_user_namespace {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(directory, name, flags, Mode::empty()).map_err(failed)?;
+        rootfs.record(|journal| journal.file(directory, name));
+        return mount::attach(&source.mount, directory, name).map_err(failed);
+    }
+    let mode = Mode::from_raw_mode(source.stat.st_mode & 0o777);
+    // The host's permissions exactly, whatever the umask.
+    let umask = rustix::process::umask(Mode::empty());
+    let made = mknodat(directory, name, FileType::CharacterDevice, mode, makedev(node.major, node.minor));
+    rustix::process::umask(umask);
+    made.map_err(failed)?;
+    rootfs.record(|journal| journal.file(directory, name));
+    let (uid, gid) = (Uid::from_raw(source.stat.st_uid), Gid::from_raw(source.stat.st_gid));
+    chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
+}

@@ -1,0 +1,123 @@
+//! What can stop a plan from being carried out.
+
+use crate::cgroup;
+use nvbind_core::exit::Exit;
+use std::path::PathBuf;
+
+/// A failure, in terms of what its reader can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the driver went away, or was never readable.
+    #[error("cannot use {path} of the driver")]
+    Source {
+        /// The host's file.
+        path: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A device node that the driver's user-space tools should have made.
+    #[error("{path} is not there; as root, run `nvidia-modprobe -u -c 0`, or `nvidia-smi` once")]
+    NoNode {
+        /// The host's device node.
+        path: String,
+    },
+    /// A node that is something else than the driver says.
+    #[error(
+        "{path} is not the character device {major}:{minor}; remove it, and run `nvidia-modprobe -u -c 0` as root"
+    )]
+    WrongNode {
+        /// The host's device node.
+        path: String,
+        /// The right major number.
+        major: u32,
+        /// The right minor number.
+        minor: u32,
+    },
+    /// A file that somebody else than root could have put there.
+    #[error("{path} is not a file that root owns and others cannot write; it is not put into a container")]
+    Untrusted {
+        /// The host's file.
+        path: String,
+    },
+    /// Something the kernel did not let us do, or could not.
+    #[error("cannot {action}")]
+    System {
+        /// What was tried.
+        action: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The root filesystem is not the container's.
+    #[error("the root filesystem {path:?} is refused: {why}")]
+    Rootfs {
+        /// As the runtime gave it.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A directory of the container leads out of it.
+    #[error(
+        "{path} in the container's root filesystem is a link to {target:?}, which is not inside it; nothing was injected"
+    )]
+    Escape {
+        /// Path in the container.
+        path: String,
+        /// What the link says.
+        target: String,
+    },
+    /// Something else stands where a device node has to be.
+    #[error(
+        "{path} in the container is something else than the device {major}:{minor}; nothing was injected"
+    )]
+    Occupied {
+        /// Path in the container.
+        path: String,
+        /// Major number of what should be there.
+        major: u32,
+        /// Minor number of what should be there.
+        minor: u32,
+    },
+    /// No directory of the container can take it.
+    #[error("no place in the container for {what}: {why}")]
+    NoPlace {
+        /// The view, or a device node.
+        what: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The device cgroup could not be changed.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    /// At stage createContainer the device cgroup cannot be changed.
+    #[error(
+        "the container may not use {path}: at stage createContainer the device has to be allowed in linux.resources.devices already; use stage prestart"
+    )]
+    NotAllowed {
+        /// The device node.
+        path: String,
+    },
+}
+
+impl Error {
+    /// A failed action; takes rustix's and nix's errors.
+    pub(crate) fn system(action: impl Into<String>, errno: impl Into<std::io::Error>) -> Error {
+        Error::System { action: action.into(), source: errno.into() }
+    }
+
+    /// The exit code of this failure.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::Source { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            Error::Source { .. } | Error::NoNode { .. } | Error::WrongNode { .. } => Exit::Driver,
+            Error::Untrusted { .. } | Error::NotAllowed { .. } | Error::Cgroup(_) | Error::System { .. } => {
+                Exit::Permission
+            }
+            Error::Rootfs { .. } | Error::Escape { .. } | Error::Occupied { .. } | Error::NoPlace { .. } => {
+                Exit::Rootfs
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What was created in the container's root filesystem, to take it back when a later step fails.
+//!
+//! Mounts need no undoing: they die with the container's mount namespace, which no process ever runs in.
+
+use rustix::fs::{AtFlags, unlinkat};
+use rustix::mount::{UnmountFlags, unmount};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+#[derive(Debug)]
+enum Entry {
+    Mount(OwnedFd),
+    Directory(OwnedFd, String),
+    File(OwnedFd, String),
+}
+
+/// Entries in the order in which they were made.
+#[derive(Debug, Default)]
+pub(crate) struct Journal(Vec<Entry>);
+
+impl Journal {
+    /// Records a mount, by a descriptor on it; what lies below it goes with it.
+    pub(crate) fn mounted(&mut self, mount: impl AsFd) {
+        self.record(mount, Entry::Mount);
+    }
+
+    /// Records a new directory.
+    pub(crate) fn directory(&mut self, parent: impl AsFd, name: &str) {
+        self.record(parent, |parent| Entry::Directory(parent, name.to_owned()));
+    }
+
+    /// Records a new file, link or device node.
+    pub(crate) fn file(&mut self, parent: impl AsFd, name: &str) {
+        self.record(parent, |parent| Entry::File(parent, name.to_owned()));
+    }
+
+    fn record(&mut self, fd: impl AsFd, entry: impl FnOnce(OwnedFd) -> Entry) {
+        match fd.as_fd().try_clone_to_owned() {
+            Ok(fd) => self.0.push(entry(fd)),
+            Err(error) => log::warn!("cannot remember what was created: {error}"),
+        }
+    }
+
+    /// Takes everything back, the newest first; goes on where one cannot be.
+    pub(crate) fn undo(self) {
+        for entry in self.0.into_iter().rev() {
+            let result = match &entry {
+                Entry::Mount(mount) => {
+                    unmount(format!("/proc/self/fd/{}", mount.as_raw_fd()), UnmountFlags::DETACH)
+                }
+                Entry::Directory(parent, name) => unlinkat(parent, name, AtFlags::REMOVEDIR),
+                Entry::File(parent, name) => unlinkat(parent, name, AtFlags::empty()),
+            };
+            if let Err(errno) = result {
+                log::warn!("cannot take back {entry:?}: {errno}");
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The namespaces of this process and of the container.
+
+use crate::error::Error;
+use nix::sched::{CloneFlags, setns};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::fs::{Mode, OFlags, fstat, open};
+use std::os::fd::OwnedFd;
+
+/// Whether this process is in a user namespace of somebody's own: rootless Podman, or a container.
+///
+/// # Errors
+/// When `/proc/self/uid_map` cannot be read.
+pub fn in_user_namespace() -> Result<bool, Error> {
+    let map = std::fs::read_to_string("/proc/self/uid_map")
+        .map_err(|error| Error::system("read /proc/self/uid_map", error))?;
+    Ok(!is_initial(&map))
+}
+
+/// The initial user namespace maps every id to itself (user_namespaces(7)).
+fn is_initial(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Joins the user namespace of a process, if it is another one, and then its mount namespace. In this order: a node
+/// in the container's /dev is created by a user that is mapped there, or not at all (EOVERFLOW).
+///
+/// Returns whether this process is in a user namespace afterwards.
+pub(crate) fn join(pid: i32) -> Result<bool, Error> {
+    let user = open_namespace(pid.to_string(), "user")?;
+    let mount = open_namespace(pid.to_string(), "mnt")?;
+    if identity(&user)? != identity(&open_namespace("self", "user")?)? {
+        let join = |errno| Error::system(format!("join the user namespace of process {pid}"), errno);
+        setns(&user, CloneFlags::CLONE_NEWUSER).map_err(join)?;
+        // Denied in namespaces of an unprivileged user (user_namespaces(7)); the groups are not used then.
+        if let Err(errno) = setgroups(&[]) {
+            log::debug!("cannot drop the supplementary groups: {errno}");
+        }
+        let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+        setresgid(gid, gid, gid).map_err(join)?;
+        setresuid(uid, uid, uid).map_err(join)?;
+    }
+    setns(&mount, CloneFlags::CLONE_NEWNS)
+        .map_err(|errno| Error::system(format!("join the mount namespace of process {pid}"), errno))?;
+    in_user_namespace()
+}
+
+fn open_namespace(process: impl AsRef<str>, kind: &str) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{}/ns/{kind}", process.as_ref());
+    open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::system(format!("open {path}"), errno))
+}
+
+fn identity(namespace: &OwnedFd) -> Result<(u64, u64), Error> {
+    let stat = fstat(namespace).map_err(|errno| Error::system("tell namespaces apart", errno))?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_full_identity_map_is_the_initial_namespace() {
+        for (map, initial) in [
+            ("         0          0 4294967295\n", true),
+            ("         0       1000          1\n", false),
+            ("         0          0      65536\n", false),
+            ("0 2000 1\n1 300000 65536\n", false),
+            ("", false),
+        ] {
+            assert_eq!(is_initial(map), initial, "{map:?}");
+        }
+    }
+}

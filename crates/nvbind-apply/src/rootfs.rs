@@ -1,0 +1,261 @@
+//! The container's root filesystem: the only way in which a name inside the container is resolved, and the rule of
+//! where something may be created.
+//!
+//! Directories are resolved by `pathrs` inside the root, each once; everything in them is reached by descriptor.
+//! Something is created only on the root filesystem's own mount, and only if that is the container's (an overlay that
+//! goes with it), or on a tmpfs that the runtime made for this container. Never through a volume to the host.
+
+use crate::error::Error;
+use crate::journal::Journal;
+use nvbind_core::oci::Config;
+use pathrs::Root;
+use pathrs::error::ErrorKind;
+use rustix::fs::{
+    self, AtFlags, Dir, FileType, Mode, OFlags, StatVfsMountFlags, StatxFlags, fstat, mkdirat, openat,
+    readlinkat,
+};
+use rustix::io::Errno;
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
+
+/// A container's root filesystem.
+#[derive(Debug)]
+pub(crate) struct Rootfs<'a> {
+    root: Root,
+    mount: u64,
+    /// Why nothing may be created on it, if so.
+    closed: Option<Closed>,
+    config: &'a Config,
+    journal: RefCell<Journal>,
+}
+
+/// Why nothing may be created in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The root filesystem cannot be written to.
+    ReadOnly,
+    /// The root filesystem is a directory that the user gave.
+    Outlives,
+    /// Another mount of the host lies over the place.
+    Volume,
+}
+
+impl Closed {
+    /// The reason in words.
+    pub(crate) const fn why(self) -> &'static str {
+        match self {
+            Closed::ReadOnly => "the root filesystem is read-only",
+            Closed::Outlives => "the root filesystem is a directory of the host that outlives the container",
+            Closed::Volume => "a volume or another mount of the host lies there",
+        }
+    }
+}
+
+/// Whether a directory that is not there is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Made, where that is allowed.
+    Create,
+    /// Left missing.
+    Leave,
+}
+
+/// A directory of the container.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+    /// Why nothing may be created in it, if so.
+    pub(crate) closed: Option<Closed>,
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Directory {
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> Result<bool, Error> {
+        let read = |errno: Errno| Error::system("read a directory of the container", errno);
+        let fd = openat(&self.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(read)?;
+        for entry in Dir::new(fd).map_err(read)? {
+            let entry = entry.map_err(read)?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl<'a> Rootfs<'a> {
+    /// Opens the root filesystem at `path`; `bundle` tells Podman's storage from a directory of the user's.
+    pub(crate) fn open(path: &Path, bundle: &Path, config: &'a Config) -> Result<Rootfs<'a>, Error> {
+        let refuse = |why| Error::Rootfs { path: path.to_path_buf(), why };
+        if !path.is_absolute() {
+            return Err(refuse("it is not an absolute path"));
+        }
+        let failed =
+            |errno: Errno| Error::system(format!("open the root filesystem {}", path.display()), errno);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = fs::open(path, flags, Mode::empty()).map_err(failed)?;
+        let host = fs::open("/", flags, Mode::empty()).map_err(failed)?;
+        let (ours, theirs) = (fstat(&fd).map_err(failed)?, fstat(&host).map_err(failed)?);
+        if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
+            return Err(refuse("it is the host's own"));
+        }
+        let closed = closed(&fd, path, bundle).map_err(failed)?;
+        let mount = mount_id(&fd).map_err(failed)?;
+        Ok(Rootfs { root: Root::from_fd(fd), mount, closed, config, journal: RefCell::default() })
+    }
+
+    /// What was created so far, to be completed by those who create.
+    pub(crate) fn record(&self, entry: impl FnOnce(&mut Journal)) {
+        entry(&mut self.journal.borrow_mut());
+    }
+
+    /// Takes back what was created.
+    pub(crate) fn undo(self) {
+        self.journal.into_inner().undo();
+    }
+
+    /// A directory of the container, links followed inside it; none where there is none, or where it would have to
+    /// be made where nothing may be.
+    pub(crate) fn directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
+        match self.root.resolve(path) {
+            Ok(handle) => {
+                let fd: OwnedFd = handle.into();
+                let failed = |errno: Errno| Error::system(format!("look at {path} in the container"), errno);
+                if FileType::from_raw_mode(fstat(&fd).map_err(failed)?.st_mode) != FileType::Directory {
+                    return Ok(None);
+                }
+                let closed = self.closed(path, mount_id(&fd).map_err(failed)?)?;
+                Ok(Some(Directory { fd, closed }))
+            }
+            Err(error) => {
+                let errno = if let ErrorKind::OsError(errno) = error.kind() { errno } else { None };
+                match errno {
+                    Some(libc::ENOENT) => self.missing_directory(path, missing),
+                    Some(libc::ENOTDIR | libc::ELOOP) => Ok(None),
+                    _ => {
+                        let source =
+                            errno.map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error);
+                        Err(Error::system(format!("look up {path} in the container"), source))
+                    }
+                }
+            }
+        }
+    }
+
+    fn missing_directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
+        let Some((parent_path, name)) = path.rsplit_once('/').filter(|(_, name)| !name.is_empty()) else {
+            return Ok(None);
+        };
+        let parent_path = if parent_path.is_empty() { "/" } else { parent_path };
+        let Some(parent) = self.directory(parent_path, missing)? else { return Ok(None) };
+        if let Ok(target) = readlinkat(&parent, name, Vec::new()) {
+            let target = target.to_string_lossy().into_owned();
+            let depth = parent_path.split('/').filter(|part| !part.is_empty()).count();
+            return if leaves(&target, depth) {
+                Err(Error::Escape { path: path.to_owned(), target })
+            } else {
+                Ok(None)
+            };
+        }
+        if missing == Missing::Leave || parent.closed.is_some() {
+            return Ok(None);
+        }
+        match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => self.record(|journal| journal.directory(&parent, name)),
+            Err(Errno::ROFS | Errno::EXIST) => return Ok(None),
+            Err(errno) => return Err(Error::system(format!("create {path} in the container"), errno)),
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(&parent, name, flags, Mode::empty())
+            .map_err(|errno| Error::system(format!("open {path} in the container"), errno))?;
+        Ok(Some(Directory { fd, closed: None }))
+    }
+
+    /// Why nothing may be created in a directory on that mount.
+    fn closed(&self, path: &str, mount: u64) -> Result<Option<Closed>, Error> {
+        if mount == self.mount {
+            return Ok(self.closed);
+        }
+        // The innermost mount that the runtime made above the path: a tmpfs of the container's own is no volume.
+        for ancestor in Path::new(path).ancestors() {
+            if self.config.has_private_tmpfs(ancestor)
+                && let Ok(handle) = self.root.resolve(ancestor)
+            {
+                let failed =
+                    |errno| Error::system(format!("look at {} in the container", ancestor.display()), errno);
+                if mount_id(&handle).map_err(failed)? == mount {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(Closed::Volume))
+    }
+}
+
+/// Whether a relative link in a directory that deep, or an absolute one, is written to lead out of the root. Both are
+/// resolved inside it, so this is asked only where that leads nowhere.
+fn leaves(target: &str, depth: usize) -> bool {
+    let mut level = depth;
+    for part in target.split('/') {
+        match part {
+            ".." if level == 0 => return true,
+            ".." => level = level.saturating_sub(1),
+            "" | "." => {}
+            _name => level = level.saturating_add(1),
+        }
+    }
+    target.starts_with('/')
+}
+
+/// Why a root filesystem outlives the container, or cannot be changed: a directory given by `--rootfs` is the user's.
+fn closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> rustix::io::Result<Option<Closed>> {
+    if fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(Some(Closed::ReadOnly));
+    }
+    let kind = fs::fstatfs(fd)?.f_type;
+    if kind == OVERLAYFS_SUPER_MAGIC || kind == FUSE_SUPER_MAGIC {
+        return Ok(None);
+    }
+    // Storage drivers without a filesystem of their own (vfs, btrfs, zfs) keep the container's copy in Podman's
+    // storage: the bundle is STORAGE/DRIVER-containers/ID/userdata.
+    let storage: PathBuf = bundle.components().take(bundle.components().count().saturating_sub(3)).collect();
+    let is_storage =
+        bundle.ends_with("userdata") && storage.components().count() > 1 && path.starts_with(storage);
+    Ok(if is_storage { None } else { Some(Closed::Outlives) })
+}
+
+fn mount_id(fd: impl AsFd) -> rustix::io::Result<u64> {
+    Ok(fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_are_written_to_leave_are_told_from_those_that_stay() {
+        for (target, depth, out) in [
+            ("/opt/local", 1, true),
+            ("../var/usrlocal", 1, false),
+            ("../../etc", 1, true),
+            ("a/../../..", 1, true),
+            ("a/../..", 1, false),
+            ("./a", 0, false),
+            ("..", 0, true),
+        ] {
+            assert_eq!(leaves(target, depth), out, "{target} at {depth}");
+        }
+    }
+}

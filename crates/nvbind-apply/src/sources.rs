@@ -1,0 +1,117 @@
+//! The host's side of a plan: every file and node is opened, checked and cloned as a detached mount before the
+//! container's namespaces are joined. Only then are sources reachable that others cannot search.
+
+use crate::error::Error;
+use crate::mount;
+use nvbind_core::host::Host;
+use nvbind_core::plan::{Bind, Device, Plan};
+use rustix::fs::{FileType, Stat, fstat, major, minor};
+use std::os::fd::OwnedFd;
+
+/// What an unmapped owner, such as the host's root, looks like in a user namespace
+/// (`/proc/sys/kernel/overflowuid`, by default).
+const OVERFLOW_UID: u32 = 65534;
+
+/// A file of the driver, ready to be attached.
+#[derive(Debug)]
+pub(crate) struct FileSource {
+    pub(crate) mount: OwnedFd,
+    /// Path below the view.
+    pub(crate) inside: String,
+}
+
+/// A device node, ready to be made or attached.
+#[derive(Debug)]
+pub(crate) struct NodeSource {
+    pub(crate) mount: OwnedFd,
+    pub(crate) device: Device,
+    /// Permissions and owner on the host.
+    pub(crate) stat: Stat,
+}
+
+/// All sources of a plan, in its order.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) files: Vec<FileSource>,
+    pub(crate) nodes: Vec<NodeSource>,
+}
+
+impl Sources {
+    /// Opens and clones them.
+    pub(crate) fn open(plan: &Plan, host: &Host, in_user_namespace: bool) -> Result<Sources, Error> {
+        let nodes = plan.devices.iter().map(|device| node(device, host)).collect::<Result<_, _>>()?;
+        let files =
+            plan.binds.iter().map(|bind| file(bind, host, in_user_namespace)).collect::<Result<_, _>>()?;
+        Ok(Sources { files, nodes })
+    }
+}
+
+fn file(bind: &Bind, host: &Host, in_user_namespace: bool) -> Result<FileSource, Error> {
+    let path = || host.files.display(&bind.host);
+    let failed = |source: std::io::Error| Error::Source { path: path(), source };
+    let fd = host.files.locate(&bind.host).map_err(|error| failed(std::io::Error::other(error)))?;
+    let stat = fstat(&fd).map_err(|errno| failed(errno.into()))?;
+    if !is_trusted(&stat, in_user_namespace) {
+        return Err(Error::Untrusted { path: path() });
+    }
+    let mount = mount::clone_detached(&fd, mount::FILE).map_err(|errno| failed(errno.into()))?;
+    Ok(FileSource { mount, inside: bind.inside.clone() })
+}
+
+/// A regular file that root owns and neither its group nor others may write.
+fn is_trusted(stat: &Stat, in_user_namespace: bool) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_mode & 0o022 == 0
+        && (stat.st_uid == 0 || (in_user_namespace && stat.st_uid == OVERFLOW_UID))
+}
+
+fn node(device: &Device, host: &Host) -> Result<NodeSource, Error> {
+    let node = &device.node;
+    let path = || host.dev.display(&node.path);
+    let fd = match host.dev.locate(&node.path) {
+        Err(error) if error.is_not_found() => return Err(Error::NoNode { path: path() }),
+        other => {
+            other.map_err(|error| Error::Source { path: path(), source: std::io::Error::other(error) })?
+        }
+    };
+    let failed = |errno: rustix::io::Errno| Error::Source { path: path(), source: errno.into() };
+    let stat = fstat(&fd).map_err(failed)?;
+    if !is_device(&stat, node.major, node.minor) {
+        return Err(Error::WrongNode { path: path(), major: node.major, minor: node.minor });
+    }
+    let mount = mount::clone_detached(&fd, mount::DEVICE).map_err(failed)?;
+    Ok(NodeSource { mount, device: device.clone(), stat })
+}
+
+/// Whether it is that character device.
+pub(crate) fn is_device(stat: &Stat, major_number: u32, minor_number: u32) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && (major(stat.st_rdev), minor(stat.st_rdev)) == (major_number, minor_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_root_that_others_cannot_write_are_trusted() {
+        let directory = tempfile::tempdir().unwrap();
+        let stat = |mode: u32, uid: u32| {
+            let mut stat = fstat(tempfile::tempfile_in(&directory).unwrap()).unwrap();
+            (stat.st_mode, stat.st_uid) = (mode, uid);
+            stat
+        };
+        for (mode, uid, in_user_namespace, trusted) in [
+            (0o100_644, 0, false, true),
+            (0o100_755, 0, true, true),
+            (0o100_664, 0, false, false),
+            (0o100_646, 0, false, false),
+            (0o100_644, 1000, false, false),
+            (0o100_644, OVERFLOW_UID, false, false),
+            (0o100_644, OVERFLOW_UID, true, true),
+            (0o040_755, 0, false, false),
+        ] {
+            assert_eq!(is_trusted(&stat(mode, uid), in_user_namespace), trusted, "{mode:o} {uid}");
+        }
+    }
+}

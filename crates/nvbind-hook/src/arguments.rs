@@ -1,0 +1,89 @@
+//! The hook's command line, as the hook JSON gives it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Why the command line is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// The stage is missing or unknown.
+    #[error("usage: nvbind-hook prestart|createContainer [--driver-root DIR] [--config FILE] < STATE")]
+    Usage,
+    /// Not an option.
+    #[error("{0:?} is no option of nvbind-hook; there are --driver-root DIR and --config FILE")]
+    Unknown(OsString),
+    /// An option without its value, or with a relative one.
+    #[error("{0} needs an absolute path")]
+    Path(&'static str),
+}
+
+/// Which hook this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StageName {
+    Prestart,
+    CreateContainer,
+}
+
+/// The command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    pub(crate) stage: StageName,
+    pub(crate) driver_root: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Reads the arguments after the program's name.
+pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
+    let stage = match words.next().as_ref().and_then(|word| word.to_str()) {
+        Some("prestart") => StageName::Prestart,
+        Some("createContainer") => StageName::CreateContainer,
+        _ => return Err(Error::Usage),
+    };
+    let mut arguments = Arguments { stage, driver_root: None, config: None };
+    while let Some(word) = words.next() {
+        let (option, value) = match word.to_str() {
+            Some("--driver-root") => ("--driver-root", &mut arguments.driver_root),
+            Some("--config") => ("--config", &mut arguments.config),
+            _ => return Err(Error::Unknown(word)),
+        };
+        *value = words.next().map(PathBuf::from).filter(|path| path.is_absolute());
+        if value.is_none() {
+            return Err(Error::Path(option));
+        }
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Arguments, Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn both_stages_and_both_options_are_read() {
+        let plain = Arguments { stage: StageName::Prestart, driver_root: None, config: None };
+        assert_eq!(read("prestart").unwrap(), plain);
+        let full = Arguments {
+            stage: StageName::CreateContainer,
+            driver_root: Some("/d".into()),
+            config: Some("/c.toml".into()),
+        };
+        assert_eq!(read("createContainer --config /c.toml --driver-root /d").unwrap(), full);
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_what_there_is() {
+        for (line, error) in [
+            ("", Error::Usage),
+            ("poststop", Error::Usage),
+            ("prestart --root /", Error::Unknown("--root".into())),
+            ("prestart --config", Error::Path("--config")),
+            ("prestart --driver-root relative", Error::Path("--driver-root")),
+        ] {
+            assert_eq!(read(line).unwrap_err(), error, "{line}");
+        }
+    }
+}

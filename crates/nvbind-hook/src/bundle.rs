@@ -1,0 +1,105 @@
+//! The bundle: where config.json and the root filesystem are.
+
+use nvbind_core::oci::{self, CONFIG_LIMIT, Config, State};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Why the bundle cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot read the container's {path}")]
+    Read { path: String, source: io::Error },
+    #[error("the container's {path} is larger than {CONFIG_LIMIT} bytes")]
+    TooLarge { path: String },
+    #[error(transparent)]
+    Content(#[from] oci::Error),
+    #[error("neither the container's state nor its config.json says where the root filesystem is")]
+    NoRoot,
+}
+
+/// A container's bundle.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    pub(crate) path: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) root: PathBuf,
+}
+
+/// Reads config.json and tells the root filesystem: the state's, which only crun gives, else config.json's, else (for
+/// runc's createContainer hooks of a user namespace that may not read the bundle) the working directory.
+pub(crate) fn read(state: &State, directory: Option<&OwnedFd>) -> Result<Bundle, Error> {
+    let path = if state.bundle == Path::new("/") { parent_bundle()? } else { state.bundle.clone() };
+    let config = match read_config(&path) {
+        // Podman 5 keeps the bundle of a container with a user namespace from that namespace's root.
+        Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Config::default()
+        }
+        other => other?,
+    };
+    let named = config.root.as_ref().map(|root| path.join(root.path()));
+    let working_directory =
+        || directory.and_then(|fd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok());
+    let root = state.root.clone().or(named).or_else(working_directory).ok_or(Error::NoRoot)?;
+    Ok(Bundle { path, config, root })
+}
+
+fn read_config(bundle: &Path) -> Result<Config, Error> {
+    let path = bundle.join("config.json");
+    let failed = |source| Error::Read { path: path.display().to_string(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(&path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::from_raw_os_error(nix::libc::EINVAL)));
+    }
+    file.take(CONFIG_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > CONFIG_LIMIT {
+        return Err(Error::TooLarge { path: path.display().to_string() });
+    }
+    Ok(Config::parse(&bytes, &path)?)
+}
+
+/// crun says `/` for a privileged container with a user namespace; its own command line has the bundle.
+fn parent_bundle() -> Result<PathBuf, Error> {
+    let path = format!("/proc/{}/cmdline", nix::unistd::getppid());
+    let line = std::fs::read(&path).map_err(|source| Error::Read { path, source })?;
+    Ok(bundle_argument(&line).unwrap_or_else(|| PathBuf::from("/")))
+}
+
+/// The value of `--bundle` or `-b` in a NUL-separated command line.
+fn bundle_argument(line: &[u8]) -> Option<PathBuf> {
+    let mut words = line.split(|byte| *byte == 0);
+    while let Some(word) = words.next() {
+        let value = match word {
+            b"--bundle" | b"-b" => words.next(),
+            _ => word.strip_prefix(b"--bundle="),
+        };
+        if let Some(value) = value {
+            return Some(PathBuf::from(std::ffi::OsStr::from_bytes(value)));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bundle_is_found_on_a_runtimes_command_line() {
+        for (line, bundle) in [
+            (
+                &b"/usr/bin/crun\0--systemd-cgroup\0create\0--bundle\0/b/userdata\0--pid-file\0/p\0id\0"[..],
+                Some("/b/userdata"),
+            ),
+            (b"crun\0create\0-b\0/b\0id\0", Some("/b")),
+            (b"crun\0create\0--bundle=/b\0id\0", Some("/b")),
+            (b"crun\0create\0id\0", None),
+            (b"crun\0create\0--bundle", None),
+        ] {
+            assert_eq!(bundle_argument(line), bundle.map(PathBuf::from));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The pipeline: state and config.json → request → inventory → plan → the container.
+
+use crate::arguments::{self, Arguments, StageName};
+use crate::bundle;
+use crate::harden::Start;
+use nvbind_apply::{Container, Stage};
+use nvbind_core::exit::Exit;
+use nvbind_core::host::Host;
+use nvbind_core::inventory::Inventory;
+use nvbind_core::oci::{STATE_LIMIT, State};
+use nvbind_core::plan;
+use nvbind_core::request::{CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, GPU_ANNOTATION, Request};
+use nvbind_core::settings::{Driver, SIZE_LIMIT, SYSTEM_FILE, Settings};
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A failure, with what is needed to report it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The container's id, as far as it is known.
+    pub(crate) container: String,
+    pub(crate) error: Box<dyn Error>,
+    pub(crate) exit: Exit,
+}
+
+/// What can be wrong with the hook's own input.
+#[derive(Debug, thiserror::Error)]
+enum InputError {
+    #[error("cannot read the container state from stdin")]
+    Stdin(#[source] io::Error),
+    #[error("the container state on stdin is larger than {STATE_LIMIT} bytes")]
+    StateTooLarge,
+    #[error("the container state has no usable pid ({0}); hooks of stage prestart need one")]
+    Pid(i32),
+    #[error("cannot read the configuration {path}")]
+    Settings { path: String, source: io::Error },
+    #[error("the configuration {path} has to belong to root, and others must not be able to write it")]
+    UntrustedSettings { path: String },
+}
+
+/// Does everything that the state on `stdin` asks for.
+pub(crate) fn run(
+    words: impl Iterator<Item = OsString>,
+    stdin: impl Read,
+    start: &Start,
+) -> Result<(), Failure> {
+    let mut container = String::new();
+    steps(words, stdin, start, &mut container).map_err(|(exit, error)| Failure { container, error, exit })
+}
+
+type Step<T> = Result<T, (Exit, Box<dyn Error>)>;
+
+fn because<E: Error + 'static>(exit: Exit) -> impl FnOnce(E) -> (Exit, Box<dyn Error>) {
+    move |error| (exit, error.into())
+}
+
+fn steps(
+    words: impl Iterator<Item = OsString>,
+    stdin: impl Read,
+    start: &Start,
+    container: &mut String,
+) -> Step<()> {
+    let arguments = arguments::parse(words).map_err(because(Exit::Request))?;
+    let state = read_state(stdin)?;
+    container.clone_from(&state.id);
+    let Some(gpus) = state.annotations.get(GPU_ANNOTATION) else { return Ok(()) };
+    let bundle = bundle::read(&state, start.directory.as_ref()).map_err(because(Exit::Request))?;
+    let capabilities = state.annotations.get(CAPABILITIES_ANNOTATION).map(String::as_str);
+    let request = Request::parse(gpus, capabilities, bundle.config.env(CAPABILITIES_VARIABLE))
+        .map_err(because(Exit::Request))?;
+    let host = Host::open(&driver(&arguments)?).map_err(because(Exit::Driver))?;
+    let inventory = Inventory::read(&host).map_err(|error| (error.exit(), error.into()))?;
+    let plan = plan::plan(&request, &inventory).map_err(|error| (error.exit(), error.into()))?;
+    let stage = match arguments.stage {
+        StageName::Prestart if state.pid > 1 => Stage::Prestart { pid: state.pid },
+        StageName::Prestart => return Err(because(Exit::Request)(InputError::Pid(state.pid))),
+        StageName::CreateContainer => Stage::CreateContainer,
+    };
+    let (gpus, files) = (plan.gpus.len(), plan.binds.len());
+    let target =
+        Container { id: &state.id, stage, root: &bundle.root, bundle: &bundle.path, config: &bundle.config };
+    let view = nvbind_apply::apply(plan, &host, &target).map_err(|error| (error.exit(), error.into()))?;
+    log::info!("container {}: {gpus} GPUs and {files} files of the driver, at {view}", state.id);
+    Ok(())
+}
+
+fn read_state(stdin: impl Read) -> Step<State> {
+    let mut bytes = Vec::new();
+    stdin
+        .take(STATE_LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| because(Exit::Request)(InputError::Stdin(error)))?;
+    if bytes.len() as u64 > STATE_LIMIT {
+        return Err(because(Exit::Request)(InputError::StateTooLarge));
+    }
+    State::parse(&bytes).map_err(because(Exit::Request))
+}
+
+/// Where the driver is: `--driver-root`, else the configuration, else this machine.
+fn driver(arguments: &Arguments) -> Step<Driver> {
+    if let Some(root) = &arguments.driver_root {
+        return Ok(Driver::below(root));
+    }
+    let path = arguments.config.as_deref().unwrap_or_else(|| Path::new(SYSTEM_FILE));
+    let failed =
+        |source| because(Exit::Request)(InputError::Settings { path: path.display().to_string(), source });
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.config.is_none() => {
+            return Ok(Driver::default());
+        }
+        other => other.map_err(failed)?,
+    };
+    // A user's own podman may be told of a user's own file; root's may not.
+    let metadata = file.metadata().map_err(failed)?;
+    let in_user_namespace = nvbind_apply::in_user_namespace().map_err(because(Exit::Permission))?;
+    if !metadata.is_file() || (!in_user_namespace && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0)) {
+        let path = path.display().to_string();
+        return Err(because(Exit::Request)(InputError::UntrustedSettings { path }));
+    }
+    let mut text = String::new();
+    file.take(SIZE_LIMIT).read_to_string(&mut text).map_err(failed)?;
+    let settings = Settings::parse(&text, &path.display().to_string()).map_err(because(Exit::Request))?;
+    Ok(settings.driver)
+}

@@ -1,0 +1,156 @@
+//! One line to stderr (runc shows it), to syslog, and, for a failure, to a file that outlives the container.
+//!
+//! crun shows nothing of a hook but its exit code, so the line has to be found elsewhere.
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::fcntl::OFlag;
+use nvbind_core::exit::Exit;
+use std::error::Error;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+
+const NAME: &str = "nvbind-hook";
+
+/// The name of the record of the last failure, in `/run/nvbind` or, rootless, `/run/user/UID/nvbind`.
+const RECORD: &str = "last-failure";
+
+type Syslog = Logger<LoggerBackend, Formatter3164>;
+
+struct Lines {
+    syslog: Mutex<Option<Syslog>>,
+}
+
+/// Sends log lines of level info and above to syslog, where there is one; returns the file for a failure.
+pub(crate) fn start() -> Option<File> {
+    let formatter = Formatter3164 {
+        facility: Facility::LOG_DAEMON,
+        hostname: None,
+        process: NAME.to_owned(),
+        pid: std::process::id(),
+    };
+    let syslog = Mutex::new(syslog::unix(formatter).ok());
+    // The only logger of the process; a second call cannot happen.
+    if log::set_boxed_logger(Box::new(Lines { syslog })).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+    }
+    open_record()
+}
+
+impl Log for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Info
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let line = printable(&record.args().to_string());
+        if record.level() <= Level::Warn {
+            // Nobody may be listening.
+            let _ = writeln!(std::io::stderr(), "{NAME}: {line}");
+        }
+        if let Ok(mut syslog) = self.syslog.lock()
+            && let Some(syslog) = syslog.as_mut()
+        {
+            // A log that cannot be written must not stop a container.
+            let _ = match record.level() {
+                Level::Error => syslog.err(&line),
+                Level::Warn => syslog.warning(&line),
+                Level::Info | Level::Debug | Level::Trace => syslog.info(&line),
+            };
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Reports why a container does not start, everywhere, and gives the exit code.
+pub(crate) fn failure(record: Option<File>, container: &str, error: &dyn Error, exit: Exit) -> ExitCode {
+    let mut line = chain(error);
+    if !container.is_empty() {
+        line = format!("container {container}: {line}");
+    }
+    log::error!("{line}");
+    if let Some(mut record) = record {
+        // Where it cannot be written, syslog and stderr have the line still.
+        let _ = record
+            .set_len(0)
+            .and_then(|()| writeln!(record, "exit code {}: {}", exit as u8, printable(&line)));
+    }
+    exit.into()
+}
+
+/// An error and its causes, each once.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line
+}
+
+/// One line without control characters: parts of it may be an image's words.
+fn printable(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The record's file. It is opened at the start: later the process may be another user, in the container's namespaces.
+fn open_record() -> Option<File> {
+    let directory = record_directory()?;
+    // Where there is no record, syslog and stderr have the line still.
+    DirBuilder::new().recursive(true).mode(0o755).create(&directory).ok()?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o644).custom_flags(OFlag::O_NOFOLLOW.bits());
+    options.open(format!("{directory}/{RECORD}")).ok()
+}
+
+/// root's, or that of the user who is root in this user namespace (user_namespaces(7), `uid_map`).
+fn record_directory() -> Option<String> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
+    match outer_root(&map)? {
+        0 => Some("/run/nvbind".to_owned()),
+        uid => Some(format!("/run/user/{uid}/nvbind")),
+    }
+}
+
+fn outer_root(uid_map: &str) -> Option<u32> {
+    uid_map.lines().find_map(|line| {
+        let mut ids = line.split_whitespace();
+        (ids.next() == Some("0")).then(|| ids.next()?.parse().ok()).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once_and_on_one_line() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot do it")]
+        struct Outer(#[source] std::io::Error);
+        let error = Outer(std::io::Error::other("because\nof \u{1b}[31mthis"));
+        assert_eq!(printable(&chain(&error)), "cannot do it: because of  [31mthis");
+    }
+
+    #[test]
+    fn the_record_goes_to_the_user_who_is_root_here() {
+        for (map, uid) in [
+            ("0 0 4294967295\n", Some(0)),
+            ("         0       2000          1\n 1 300000 65536\n", Some(2000)),
+            ("", None),
+        ] {
+            assert_eq!(outer_root(map), uid);
+        }
+    }
+}

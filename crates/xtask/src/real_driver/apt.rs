@@ -1,0 +1,186 @@
+//! An apt that shares nothing with the machine's but its sources and keys: lists, cache and state are its own.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{RealDriverError, sources};
+use crate::process;
+
+/// Where apt keeps the machine's sources.
+const ETC: &str = "/etc/apt";
+
+/// The private configuration's file.
+const CONFIGURATION: &str = "apt.conf";
+/// Parts of the names of settings that hold commands; Debian's container images delete the machine's cache in one.
+const HOOKS: &[&str] = &["-Invoke", "Pre-Install-Pkgs"];
+/// Nothing of the machine's /etc is read but through the dump. The sandbox user may not be able to enter the directory.
+const OVERRIDES: &str = "Dir::Etc::main \"/dev/null\";\n\
+    Dir::Etc::parts \"/dev/null\";\n\
+    Dir::Etc::sourcelist \"/dev/null\";\n\
+    Dir::Etc::preferences \"/dev/null\";\n\
+    Dir::Etc::preferencesparts \"/dev/null\";\n\
+    Acquire::Languages \"none\";\n\
+    APT::Sandbox::User \"root\";\n";
+
+/// The sources of packages that make up the driver's user space.
+const SOURCES: &[&str] = &["nvidia-graphics-drivers", "egl-wayland", "nvidia-egl-gbm"];
+/// What comes from these sources and is no part of the user space.
+const LEFT_OUT: &[&str] = &[
+    "libnvidia-egl-wayland-dev",
+    "nvidia-detect",
+    "nvidia-kernel-dkms",
+    "nvidia-kernel-source",
+    "nvidia-kernel-support",
+    "nvidia-legacy-check",
+];
+
+/// A private apt in a directory.
+#[derive(Debug)]
+pub(super) struct Apt {
+    dir: PathBuf,
+}
+
+impl Apt {
+    /// Sets it up in `dir` for the Debian release `suite`, and reads the archive's lists.
+    pub(super) fn new(dir: &Path, suite: &str) -> Result<Self, RealDriverError> {
+        let apt = Self { dir: dir.into() };
+        for path in ["state/lists/partial", "cache/archives/partial", "sources", "deb"] {
+            let path = dir.join(path);
+            fs::create_dir_all(&path).map_err(|source| RealDriverError::File { path, source })?;
+        }
+        write(&dir.join("status"), "")?;
+        write(&dir.join("sources/debian.sources"), &machine_sources(suite)?)?;
+        let machine = process::read(Command::new("apt-config").arg("dump"))?;
+        write(&dir.join(CONFIGURATION), &configuration(&machine, dir))?;
+        process::read(apt.command("apt-get").arg("update"))?;
+        Ok(apt)
+    }
+
+    /// The packages of the driver's user space.
+    pub(super) fn packages(&self) -> Result<Vec<String>, RealDriverError> {
+        let available = process::read(self.command("apt-cache").arg("dumpavail"))?;
+        Ok(driver_packages(&available))
+    }
+
+    /// Downloads packages; those that are there already are not fetched again.
+    pub(super) fn download(&self, packages: &[String]) -> Result<Vec<PathBuf>, RealDriverError> {
+        let dir = self.dir.join("deb");
+        process::read(self.command("apt-get").arg("download").args(packages).current_dir(&dir))?;
+        let entries =
+            fs::read_dir(&dir).map_err(|source| RealDriverError::File { path: dir.clone(), source })?;
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("--quiet");
+        command.env("APT_CONFIG", self.dir.join(CONFIGURATION));
+        command
+    }
+}
+
+/// The machine's configuration (proxies, architectures, keys), without the commands that apt would run on the machine,
+/// and with our directories.
+fn configuration(machine: &str, dir: &Path) -> String {
+    let mut text: String = machine
+        .lines()
+        .filter(|line| !HOOKS.iter().any(|hook| line.contains(hook)))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let own = [
+        ("Dir::State", "state"),
+        ("Dir::State::status", "status"),
+        ("Dir::Cache", "cache"),
+        ("Dir::Etc::sourceparts", "sources"),
+    ];
+    for (name, path) in own {
+        text.push_str(&format!("{name} \"{}\";\n", dir.join(path).display()));
+    }
+    text.push_str(OVERRIDES);
+    text
+}
+
+fn write(path: &Path, text: &str) -> Result<(), RealDriverError> {
+    fs::write(path, text).map_err(|source| RealDriverError::File { path: path.into(), source })
+}
+
+/// The machine's sources of Debian's archive, for `suite`.
+fn machine_sources(suite: &str) -> Result<String, RealDriverError> {
+    let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let codename = os
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .unwrap_or_default()
+        .trim_matches('"');
+    let etc = Path::new(ETC);
+    let mut entries = sources::parse_list(&text(&etc.join("sources.list")));
+    let parts = fs::read_dir(etc.join("sources.list.d"));
+    for part in parts.into_iter().flatten().flatten() {
+        let path = part.path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("list") => entries.extend(sources::parse_list(&text(&path))),
+            Some("sources") => entries.extend(sources::parse_deb822(&text(&path))),
+            _ => {}
+        }
+    }
+    let sources = sources::for_release(&entries, codename, suite);
+    if sources.is_empty() {
+        return Err(RealDriverError::NoArchive);
+    }
+    Ok(sources)
+}
+
+/// A file that need not be there.
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The names of the driver's packages among the paragraphs of `apt-cache dumpavail`.
+fn driver_packages(available: &str) -> Vec<String> {
+    let mut names: Vec<String> = available
+        .split("\n\n")
+        .filter_map(|paragraph| {
+            let field =
+                |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let name = field("Package")?;
+            // The version follows in parentheses where it differs; without the field the source is called the same.
+            let source = field("Source").unwrap_or(name).split(' ').next()?;
+            (SOURCES.contains(&source) && !LEFT_OUT.contains(&name)).then(|| name.to_owned())
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_hooks_are_not_run_and_its_proxies_are_kept() {
+        let machine = "Acquire::http::Proxy \"http://proxy.example\";\n\
+                       APT::Update::Post-Invoke:: \"rm -f x\";\n";
+        let text = configuration(machine, Path::new("/private"));
+        assert!(
+            text.starts_with(
+                "Acquire::http::Proxy \"http://proxy.example\";\nDir::State \"/private/state\";\n"
+            ),
+            "{text}"
+        );
+        assert!(!text.contains("rm -f"), "{text}");
+    }
+
+    #[test]
+    fn packages_are_chosen_by_their_source() {
+        let available = "Package: libcuda1\nSource: nvidia-graphics-drivers\nVersion: 1\n\n\
+                         Package: firmware-nvidia-gsp\nSource: nvidia-graphics-drivers (535.1)\n\n\
+                         Package: nvidia-kernel-dkms\nSource: nvidia-graphics-drivers\n\n\
+                         Package: libcuda1\nSource: nvidia-graphics-drivers\nVersion: 2\n\n\
+                         Package: egl-wayland\n\n\
+                         Package: bash\n";
+        assert_eq!(driver_packages(available), ["egl-wayland", "firmware-nvidia-gsp", "libcuda1"]);
+    }
+}
