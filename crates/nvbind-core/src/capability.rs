@@ -1,5 +1,6 @@
 //! Driver capabilities: which parts of the driver a container wants.
 
+use crate::request::SEPARATORS;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -105,13 +106,13 @@ impl Capabilities {
         Capability::ALL.into_iter().filter(move |capability| self.0 & (1 << *capability as u8) != 0)
     }
 
-    /// Reads a comma list such as `compute,utility` or `all`; spaces around words are ignored.
+    /// Reads a list such as `compute,utility`, `compute+utility` or `all`; spaces around words are ignored.
     /// Returns the set and the words that are no capability.
     #[must_use]
     pub fn parse(list: &str) -> (Capabilities, Vec<&str>) {
         let mut set = Capabilities::default();
         let mut unknown = Vec::new();
-        for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        for word in list.split(SEPARATORS).map(str::trim).filter(|word| !word.is_empty()) {
             if word == "all" {
                 set = Capabilities::ALL;
             } else if let Some(capability) = Capability::from_name(word) {
@@ -160,6 +161,7 @@ mod tests {
         for (list, text, unknown) in [
             ("compute", "compute", vec![]),
             (" utility, compute,compute ", "compute,utility", vec![]),
+            ("compute+utility", "compute,utility", vec![]),
             ("all", "all", vec![]),
             ("graphics,all", "all", vec![]),
             ("compute,gpu,Video", "compute", vec!["gpu", "Video"]),

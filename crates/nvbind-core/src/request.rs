@@ -1,11 +1,12 @@
 //! What a container asks for: the grammar of `io.nvbind.gpu` and `io.nvbind.capabilities`.
 //!
 //! ```text
-//! gpu          = "all" | "none" | name *( "," name )
+//! gpu          = "all" | "none" | name *( separator name )
 //! name         = index            position in PCI order, as nvidia-smi counts
 //!              | "GPU-" hex…      UUID, or a prefix that only one GPU has
 //!              | [domain ":"] bus ":" device "." function      PCI address; NVIDIA's 8-digit domain, too
-//! capabilities = "all" | word *( "," word )                    see [`Capability`](crate::capability::Capability)
+//! capabilities = "all" | word *( separator word )              see [`Capability`](crate::capability::Capability)
+//! separator    = "," | "+"        podman before 5.0 cuts the value of `--annotation` at commas
 //! ```
 
 use crate::capability::Capabilities;
@@ -22,10 +23,13 @@ pub const CAPABILITIES_ANNOTATION: &str = "io.nvbind.capabilities";
 /// The variable of the container's environment that narrows the capabilities where the annotation is absent.
 pub const CAPABILITIES_VARIABLE: &str = "NVIDIA_DRIVER_CAPABILITIES";
 
+/// What stands between the words of a list.
+pub(crate) const SEPARATORS: [char; 2] = [',', '+'];
+
 /// Why a request cannot be understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Nothing between two commas, or nothing at all.
+    /// Nothing between two separators, or nothing at all.
     #[error("the GPU selection {0:?} has an empty entry; write all, none, or a list such as 0,1")]
     Empty(String),
     /// Neither an index nor a UUID nor a PCI address.
@@ -116,7 +120,7 @@ fn parse_gpus(selection: &str) -> Result<Gpus, Error> {
         "none" => return Ok(Gpus::None),
         _ => {}
     }
-    let names = selection.split(',').map(str::trim).map(|word| {
+    let names = selection.split(SEPARATORS).map(str::trim).map(|word| {
         if word.is_empty() {
             return Err(Error::Empty(selection.to_owned()));
         }
@@ -170,6 +174,7 @@ mod tests {
             ("none", "none"),
             ("0", "0"),
             (" 0 , 1", "0,1"),
+            ("0+1", "0,1"),
             ("GPU-AB12,0000:01:00.0", "GPU-ab12,0000:01:00.0"),
             ("00000000:C1:00.0", "0000:c1:00.0"),
             ("c1:00.0", "0000:c1:00.0"),

@@ -1,6 +1,6 @@
 //! The command line: clap's structures, and nothing that acts.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -28,6 +28,10 @@ pub(crate) enum Command {
         #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
+    /// Show what a container would get, and why
+    Plan(Plan),
+    /// Show the driver and the GPUs of this machine
+    Info(Info),
     /// Install nvbind and its hook
     Setup(Setup),
 }
@@ -43,6 +47,44 @@ Options:
       --help                 Print help
 
 Exit status: 125 where nvbind or podman itself fails, else that of the container (see podman-run(1)).";
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Options of `nvbind plan`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Plan {
+    /// GPUs: all, none, or a comma list of index, UUID or PCI address
+    #[arg(long, value_name = "SEL", default_value = "all", alias = "gpus")]
+    pub(crate) gpu: String,
+    /// Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
+    #[arg(long, value_name = "LIST")]
+    pub(crate) capabilities: Option<String>,
+    /// Take the driver from DIR; by default from where the installed hook takes it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) driver_root: Option<PathBuf>,
+    /// Format of the report
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Options of `nvbind info`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Info {
+    /// Take the driver from DIR; by default from where the installed hook takes it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) driver_root: Option<PathBuf>,
+    /// Format of the report
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
 
 /// Options of `nvbind setup`.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -1,9 +1,11 @@
-//! What a person types: run, setup.
+//! What a person types: run, plan, info, setup.
 #![forbid(unsafe_code)]
 
 mod args;
 mod commands;
+mod driver;
 mod failure;
+mod output;
 mod podman;
 
 use args::{Cli, Command};
@@ -14,6 +16,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let done = match command(std::env::args_os().collect()) {
         Command::Run { words } => commands::run::run(words),
+        Command::Plan(options) => commands::plan::plan(options),
+        Command::Info(options) => commands::info::info(options),
         Command::Setup(options) => commands::setup::setup(&options),
     };
     match done {

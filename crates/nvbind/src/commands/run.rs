@@ -1,13 +1,15 @@
 //! `nvbind run`: makes sure that podman will run the hook, adds the annotation, and becomes podman.
 
 use crate::args::Cli;
+use crate::driver::{self, Place};
 use crate::failure::Failure;
+use crate::output;
 use crate::podman::command_line::{self, CommandLine};
 use crate::podman::containers_conf::{self, Sources};
 use crate::podman::{hooks, shell};
 use clap::CommandFactory;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -23,12 +25,14 @@ enum Error {
     Configuration(#[from] containers_conf::Error),
     #[error(transparent)]
     Hook(#[from] hooks::Error),
+    #[error(transparent)]
+    Driver(#[from] driver::Error),
     #[error("podman is not installed, or not in PATH")]
     NoPodman,
     #[error("cannot start podman")]
     Podman(#[source] io::Error),
-    #[error("cannot write to stdout")]
-    Stdout(#[source] io::Error),
+    #[error(transparent)]
+    Output(#[from] output::Error),
 }
 
 /// Runs podman in place of this process.
@@ -55,6 +59,7 @@ fn start(words: Vec<OsString>) -> Result<(), Error> {
 
 /// Fails where the container would start without its GPUs, or not start for a reason that crun does not tell.
 fn pre_flight(line: &CommandLine) -> Result<(), Error> {
+    let request = line.request().map_err(driver::Error::from)?;
     if is_remote(line) {
         return Ok(());
     }
@@ -63,7 +68,12 @@ fn pre_flight(line: &CommandLine) -> Result<(), Error> {
         return Ok(());
     }
     let given = hooks::from_command_line(&line.hooks_dirs);
-    hooks::find(if given.is_empty() { &engine.hooks_dirs } else { &given })?;
+    let hook = hooks::find(if given.is_empty() { &engine.hooks_dirs } else { &given })?;
+    let host = Place::from(hook).open()?;
+    let plan = driver::plan(&host, &request)?;
+    if !nix::unistd::geteuid().is_root() {
+        driver::require_nodes(&host, &plan)?;
+    }
     Ok(())
 }
 
@@ -85,26 +95,25 @@ fn hint(error: &Error) -> Option<String> {
             Some(format!("run `{setup}`"))
         }
         Error::CommandLine(_) => Some("see `nvbind run --help`".into()),
+        Error::Driver(error) => error.hint(),
         Error::NoPodman => Some("install podman with the system's package manager".into()),
         Error::Hook(hooks::Error::Read { .. } | hooks::Error::Parse { .. })
         | Error::Configuration(_)
         | Error::Podman(_)
-        | Error::Stdout(_) => None,
+        | Error::Output(_) => None,
     }
 }
 
 fn help() -> Result<(), Error> {
     let mut cli = Cli::command();
     cli.build();
-    match cli.find_subcommand_mut("run") {
-        Some(run) => run.print_long_help().map_err(Error::Stdout),
-        None => Ok(()),
-    }
+    let text = cli.find_subcommand_mut("run").map(|run| run.render_long_help().to_string());
+    Ok(output::print(text.unwrap_or_default().as_bytes())?)
 }
 
 fn print(arguments: &[OsString]) -> Result<(), Error> {
     let words = [OsStr::new("podman")].into_iter().chain(arguments.iter().map(OsString::as_os_str));
     let mut line = shell::quote(words);
     line.push(b'\n');
-    io::stdout().write_all(&line).map_err(Error::Stdout)
+    Ok(output::print(&line)?)
 }

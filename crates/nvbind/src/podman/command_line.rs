@@ -4,14 +4,13 @@
 //! option nor the value of one. clap can't do this, because it has to know every option, and loses their order.
 
 use super::options::{self, Form};
+use nvbind_core::request::{self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, GPU_ANNOTATION, Request};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-/// The annotation that asks for GPUs.
-pub(crate) const GPU_ANNOTATION: &str = "io.nvbind.gpu";
-/// The annotation that asks for parts of the driver.
-pub(crate) const CAPABILITIES_ANNOTATION: &str = "io.nvbind.capabilities";
+/// What `nvbind run` asks for without `--gpu`.
+const ALL: &str = "all";
 
 /// A scanned command line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,7 +26,9 @@ pub(crate) struct CommandLine {
     /// `--runtime`, except for `podman`.
     pub(crate) runtime: Option<OsString>,
     /// Values of podman's `--annotation`.
-    pub(crate) annotations: Vec<OsString>,
+    annotations: Vec<OsString>,
+    /// Values of podman's `--env`.
+    environment: Vec<OsString>,
     /// Values of podman's `--hooks-dir`.
     pub(crate) hooks_dirs: Vec<OsString>,
     /// Values of podman's `--module`.
@@ -138,24 +139,40 @@ impl CommandLine {
             }
         }
         self.after_run.push(word.to_owned());
-        let value_at =
-            cluster.iter().position(|letter| *letter == b'=' || options::short(*letter) == Form::Value);
+        let value_of = |letter: &u8| *letter == b'=' || options::short(*letter) == Form::Value;
+        let Some((_switches, [letter, attached @ ..])) =
+            cluster.iter().position(value_of).map(|at| cluster.split_at(at))
+        else {
+            return;
+        };
         // In `-itv a:b` the value is the next word, in `-itva:b` and `-t=false` the rest of this one.
-        if value_at.is_some_and(|at| at + 1 == cluster.len()) && !cluster.ends_with(b"=") {
-            self.after_run.extend(rest.next());
+        let separate = if attached.is_empty() && *letter != b'=' { rest.next() } else { None };
+        if *letter == b'e' {
+            let attached = OsStr::from_bytes(attached.strip_prefix(b"=").unwrap_or(attached));
+            self.note("env", Some(separate.as_deref().unwrap_or(attached)));
         }
+        self.after_run.extend(separate);
     }
 
     /// Remembers what the pre-flight has to know of an option that goes to podman.
     fn note(&mut self, name: &str, value: Option<&OsStr>) {
         match (name, value) {
             ("annotation", Some(value)) => self.annotations.push(value.to_owned()),
+            ("env", Some(value)) => self.environment.push(value.to_owned()),
             ("hooks-dir", Some(value)) => self.hooks_dirs.push(value.to_owned()),
             ("module", Some(value)) => self.modules.push(PathBuf::from(value)),
             ("remote", value) => self.remote.switch = Some(value.is_none_or(go_bool)),
             ("url" | "connection" | "context" | "host", _) => self.remote.service = true,
             _ => {}
         }
+    }
+
+    /// What the container will ask for, as the hook will read it: an annotation or a variable that the user gives to
+    /// podman counts as well.
+    pub(crate) fn request(&self) -> Result<Request, request::Error> {
+        let gpu = last(&self.annotations, GPU_ANNOTATION).or(self.gpu.as_deref());
+        let capabilities = last(&self.annotations, CAPABILITIES_ANNOTATION).or(self.capabilities.as_deref());
+        Request::parse(gpu.unwrap_or(ALL), capabilities, last(&self.environment, CAPABILITIES_VARIABLE))
     }
 
     /// podman's arguments, without `podman` itself. The annotations come first, so that one that the user gives wins.
@@ -170,7 +187,7 @@ impl CommandLine {
         arguments.push("run".into());
         let capabilities = self.capabilities.as_deref().map(|list| (CAPABILITIES_ANNOTATION, list));
         for (key, value) in
-            [(GPU_ANNOTATION, self.gpu.as_deref().unwrap_or("all"))].into_iter().chain(capabilities)
+            [(GPU_ANNOTATION, self.gpu.as_deref().unwrap_or(ALL))].into_iter().chain(capabilities)
         {
             arguments.push("--annotation".into());
             arguments.push(format!("{key}={}", comma_free(value)).into());
@@ -184,6 +201,11 @@ impl CommandLine {
 /// gets through both only with another separator.
 fn comma_free(list: &str) -> String {
     list.replace(',', "+")
+}
+
+/// The value of the last `key=value` with this key.
+fn last<'a>(list: &'a [OsString], key: &str) -> Option<&'a str> {
+    list.iter().rev().find_map(|entry| entry.to_str()?.strip_prefix(key)?.strip_prefix('='))
 }
 
 fn split_at_equals(option: &[u8]) -> (&[u8], Option<OsString>) {
@@ -203,141 +225,4 @@ fn go_bool(value: &OsStr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(line: &str) -> Vec<OsString> {
-        line.split_whitespace().map(OsString::from).collect()
-    }
-
-    fn scan(line: &str) -> CommandLine {
-        CommandLine::parse(words(line)).unwrap()
-    }
-
-    fn podman(line: &str) -> String {
-        let arguments = scan(line).podman_arguments();
-        arguments.join(OsStr::new(" ")).into_string().unwrap()
-    }
-
-    #[test]
-    fn what_podman_gets() {
-        let table = [
-            ("IMAGE", "run --annotation io.nvbind.gpu=all IMAGE"),
-            ("--gpu 0 IMAGE", "run --annotation io.nvbind.gpu=0 IMAGE"),
-            ("--gpu=0 IMAGE", "run --annotation io.nvbind.gpu=0 IMAGE"),
-            ("--gpus all IMAGE", "run --annotation io.nvbind.gpu=all IMAGE"),
-            ("--gpu 0 --gpu 1 IMAGE", "run --annotation io.nvbind.gpu=1 IMAGE"),
-            ("--gpu 0,1 IMAGE", "run --annotation io.nvbind.gpu=0+1 IMAGE"),
-            (
-                "--capabilities compute,utility IMAGE",
-                "run --annotation io.nvbind.gpu=all --annotation io.nvbind.capabilities=compute+utility IMAGE",
-            ),
-            (
-                "-it --gpu 1 -v a:b --name x IMAGE --gpu is-the-commands",
-                "run --annotation io.nvbind.gpu=1 -it -v a:b --name x IMAGE --gpu is-the-commands",
-            ),
-            ("--rm IMAGE --help", "run --annotation io.nvbind.gpu=all --rm IMAGE --help"),
-            // values that look like options or images are values
-            ("--name --gpu --gpu 1 I", "run --annotation io.nvbind.gpu=1 --name --gpu I"),
-            ("-v --gpu I --gpu 1", "run --annotation io.nvbind.gpu=all -v --gpu I --gpu 1"),
-            ("--gpu --rm I", "run --annotation io.nvbind.gpu=--rm I"),
-            // clusters
-            ("-itv a:b --gpu 1 I", "run --annotation io.nvbind.gpu=1 -itv a:b I"),
-            ("-itva:b I --gpu 1", "run --annotation io.nvbind.gpu=all -itva:b I --gpu 1"),
-            ("-eFOO --gpu 1 I", "run --annotation io.nvbind.gpu=1 -eFOO I"),
-            ("-e=FOO --gpu 1 I", "run --annotation io.nvbind.gpu=1 -e=FOO I"),
-            ("-t=false --gpu 1 I", "run --annotation io.nvbind.gpu=1 -t=false I"),
-            ("-e= --gpu 1 I", "run --annotation io.nvbind.gpu=1 -e= I"),
-            ("-dPh host --gpu 1 I", "run --annotation io.nvbind.gpu=1 -dPh host I"),
-            // the end of options
-            ("-it -- IMAGE --gpu 1", "run --annotation io.nvbind.gpu=all -it -- IMAGE --gpu 1"),
-            ("--gpu 1 -- --gpu 2", "run --annotation io.nvbind.gpu=1 -- --gpu 2"),
-            ("- --gpu 1", "run --annotation io.nvbind.gpu=all - --gpu 1"),
-            // what no table knows goes on, without a separate value
-            ("--new-in-6 I --gpu 1", "run --annotation io.nvbind.gpu=all --new-in-6 I --gpu 1"),
-            ("--new-in-6=x --gpu 1 I", "run --annotation io.nvbind.gpu=1 --new-in-6=x I"),
-            ("-Z --gpu 1 I", "run --annotation io.nvbind.gpu=1 -Z I"),
-            ("--dry-run=x I", "run --annotation io.nvbind.gpu=all --dry-run=x I"),
-            // podman's global options
-            ("--root /r --gpu 1 I", "run --annotation io.nvbind.gpu=1 --root /r I"),
-            ("--log-level=debug --gpu 1 I", "run --annotation io.nvbind.gpu=1 --log-level=debug I"),
-            ("-it -r --gpu 1 I", "-r run --annotation io.nvbind.gpu=1 -it I"),
-            ("-it --url ssh://h --rm I", "--url ssh://h run --annotation io.nvbind.gpu=all -it --rm I"),
-            ("--rm --connection=c I", "--connection=c run --annotation io.nvbind.gpu=all --rm I"),
-            (
-                "--module m -H tcp://h -c 512 I",
-                "--module m -H tcp://h run --annotation io.nvbind.gpu=all -c 512 I",
-            ),
-            ("-rit I", "run --annotation io.nvbind.gpu=all -rit I"),
-            // the OCI runtime
-            ("--runtime podman I", "run --annotation io.nvbind.gpu=all I"),
-            ("--rm --runtime crun I", "--runtime crun run --annotation io.nvbind.gpu=all --rm I"),
-            ("--runtime=/opt/runc I", "--runtime /opt/runc run --annotation io.nvbind.gpu=all I"),
-            ("--runtime crun --runtime podman I", "run --annotation io.nvbind.gpu=all I"),
-        ];
-        for (typed, expected) in table {
-            assert_eq!(podman(typed), expected, "nvbind run {typed}");
-        }
-    }
-
-    #[test]
-    fn what_the_pre_flight_learns() {
-        let line = scan(
-            "--annotation a=b --hooks-dir /x --hooks-dir=/y --module m --dry-run --remote=false --url u I --help",
-        );
-        let expected = CommandLine {
-            dry_run: true,
-            annotations: words("a=b"),
-            hooks_dirs: words("/x /y"),
-            modules: vec![PathBuf::from("m")],
-            remote: Remote { switch: Some(false), service: true },
-            before_run: words("--module m --remote=false --url u"),
-            after_run: words("--annotation a=b --hooks-dir /x --hooks-dir=/y I --help"),
-            ..CommandLine::default()
-        };
-        assert_eq!(line, expected);
-    }
-
-    #[test]
-    fn a_switch_of_another_service_is_seen_in_every_spelling() {
-        let table = [
-            ("I --remote", Remote::default()),
-            ("--remote I", Remote { switch: Some(true), service: false }),
-            ("-r I", Remote { switch: Some(true), service: false }),
-            ("--remote=0 I", Remote { switch: Some(false), service: false }),
-            ("-Htcp://h I", Remote { switch: None, service: true }),
-            ("--connection c I", Remote { switch: None, service: true }),
-        ];
-        for (typed, expected) in table {
-            assert_eq!(scan(typed).remote, expected, "nvbind run {typed}");
-        }
-    }
-
-    #[test]
-    fn help_is_nvbinds_only_before_the_image() {
-        assert!(scan("-it --help IMAGE").help);
-        assert!(!scan("-it IMAGE --help").help);
-        assert!(!scan("-h IMAGE").help, "-h is podman's --hostname");
-    }
-
-    #[test]
-    fn an_option_of_nvbind_without_a_value_is_refused() {
-        for option in ["--gpu", "--gpus", "--capabilities", "--runtime"] {
-            assert_eq!(
-                CommandLine::parse(words(&format!("-it {option}"))),
-                Err(Error::NoValue { option: option.into() })
-            );
-        }
-        // podman words its own
-        assert_eq!(podman("--name"), "run --annotation io.nvbind.gpu=all --name");
-    }
-
-    #[test]
-    fn bytes_that_are_not_text_reach_podman_and_are_no_selection() {
-        let raw = OsString::from_vec(b"-v/\xff:/x".to_vec());
-        let line = CommandLine::parse([raw.clone(), OsString::from("I")]).unwrap();
-        assert_eq!(line.after_run, [raw, OsString::from("I")]);
-        let gpu = OsString::from_vec(b"--gpu=\xff".to_vec());
-        assert_eq!(CommandLine::parse([gpu]), Err(Error::NotText { option: "--gpu".into() }));
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! Podman skips a hook whose binary is missing without a word, and the container starts without a GPU: so this is
 //! checked before podman is started.
 
-use super::command_line::GPU_ANNOTATION;
+use nvbind_core::request::GPU_ANNOTATION;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use crate::args;
 use crate::failure::Failure;
 use crate::podman::containers_conf;
+use nvbind_core::exit::Exit;
 use std::io;
 use std::path::PathBuf;
 
@@ -34,8 +35,8 @@ pub(super) enum Error {
 impl Error {
     /// Turns it into what a person reads; what helps depends on what was asked for.
     pub(super) fn into_failure(self, options: &args::Setup) -> Failure {
-        let (code, hint) = (self.exit_code(), self.hint(options));
-        Failure::new(self, code).hint(hint)
+        let (exit, hint) = (self.exit(), self.hint(options));
+        Failure::new(self, exit as u8).hint(hint)
     }
 
     fn cause(&self) -> Option<io::ErrorKind> {
@@ -53,11 +54,13 @@ impl Error {
         }
     }
 
-    fn exit_code(&self) -> u8 {
+    fn exit(&self) -> Exit {
         match (self, self.cause()) {
-            (_, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)) => 4,
-            (Error::Template(_), _) => 70,
-            _ => 2,
+            (_, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)) => {
+                Exit::Permission
+            }
+            (Error::Template(_), _) => Exit::Bug,
+            _ => Exit::Request,
         }
     }
 

@@ -1,0 +1,24 @@
+//! `nvbind info`: the driver and the GPUs of this machine.
+
+use super::{ReportError, document};
+use crate::args;
+use crate::driver::{self, Place};
+use crate::failure::Failure;
+use crate::output;
+use nvbind_core::inventory::Inventory;
+use nvbind_core::render::{self, InventoryDocument};
+
+/// Prints the inventory.
+pub(crate) fn info(options: args::Info) -> Result<(), Failure> {
+    show(options).map_err(ReportError::into_failure)
+}
+
+fn show(options: args::Info) -> Result<(), ReportError> {
+    let host = Place::new(options.driver_root).open()?;
+    let inventory = Inventory::read(&host).map_err(driver::Error::from)?;
+    let text = match options.format {
+        args::Format::Text => render::inventory_text(&inventory, &host.files),
+        args::Format::Json => document(&InventoryDocument::new(&inventory, &host.files))?,
+    };
+    Ok(output::print(text.as_bytes())?)
+}

@@ -1,0 +1,26 @@
+//! `nvbind plan`: what a container would get, and why.
+
+use super::{ReportError, document};
+use crate::args;
+use crate::driver::{self, Place};
+use crate::failure::Failure;
+use crate::output;
+use nvbind_core::render::{self, PlanDocument};
+use nvbind_core::request::Request;
+
+/// Prints the plan.
+pub(crate) fn plan(options: args::Plan) -> Result<(), Failure> {
+    show(options).map_err(ReportError::into_failure)
+}
+
+fn show(options: args::Plan) -> Result<(), ReportError> {
+    let request =
+        Request::parse(&options.gpu, options.capabilities.as_deref(), None).map_err(driver::Error::from)?;
+    let host = Place::new(options.driver_root).open()?;
+    let plan = driver::plan(&host, &request)?;
+    let text = match options.format {
+        args::Format::Text => render::plan_text(&plan, &host.files),
+        args::Format::Json => document(&PlanDocument::new(&plan, &host.files))?,
+    };
+    Ok(output::print(text.as_bytes())?)
+}

@@ -1,0 +1,172 @@
+//! The driver as the installed hook would find it, for everything that tells in advance what the hook will do.
+
+use crate::podman::containers_conf::Sources;
+use crate::podman::hooks::{self, Installed};
+use nvbind_core::exit::Exit;
+use nvbind_core::host::{self, Host};
+use nvbind_core::inventory::{self, Inventory};
+use nvbind_core::plan::{self, Plan};
+use nvbind_core::request::{self, Request};
+use nvbind_core::settings::{self, Settings};
+use std::io;
+use std::path::PathBuf;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The configuration that the hook's command line names, or the system's.
+    #[error("cannot read {}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The configuration's text.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// The driver root.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+    /// The driver.
+    #[error(transparent)]
+    Inventory(#[from] inventory::Error),
+    /// The selection or the capabilities.
+    #[error(transparent)]
+    Request(#[from] request::Error),
+    /// The GPUs.
+    #[error(transparent)]
+    Plan(#[from] plan::Error),
+    /// A device node that only root can make.
+    #[error("{path} is not there, and only root can make it")]
+    NoNode {
+        /// The node.
+        path: String,
+    },
+}
+
+impl Error {
+    /// The documented exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Error::Config { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            Error::Config { .. } | Error::Settings(_) | Error::Request(_) => Exit::Request,
+            Error::Host(_) | Error::NoNode { .. } => Exit::Driver,
+            Error::Inventory(error) => error.exit(),
+            Error::Plan(error) => error.exit(),
+        }
+    }
+
+    /// What to do, where the message does not say it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Error::NoNode { .. } => {
+                Some("as root, run `nvidia-modprobe -u -c 0` or `nvidia-smi` once".into())
+            }
+            Error::Config { .. }
+            | Error::Settings(_)
+            | Error::Host(_)
+            | Error::Inventory(_)
+            | Error::Request(_)
+            | Error::Plan(_) => None,
+        }
+    }
+}
+
+/// Where the hook looks: what its command line says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    driver_root: Option<PathBuf>,
+    config: Option<PathBuf>,
+}
+
+impl From<Installed> for Place {
+    fn from(hook: Installed) -> Place {
+        Place { driver_root: hook.driver_root, config: hook.config }
+    }
+}
+
+impl Place {
+    /// Below this directory; without one, where the hook of a plain `podman run` looks, or would look.
+    pub(crate) fn new(driver_root: Option<PathBuf>) -> Place {
+        if driver_root.is_some() {
+            return Place { driver_root, config: None };
+        }
+        // Where podman's configuration is broken or has no hook, this is a preview.
+        let directories =
+            Sources::of_this_process().read(&[]).map(|engine| engine.hooks_dirs).unwrap_or_default();
+        hooks::find(&directories).map(Place::from).unwrap_or_default()
+    }
+
+    /// Opens the driver's trees.
+    pub(crate) fn open(&self) -> Result<Host, Error> {
+        let roots = match &self.driver_root {
+            Some(root) => settings::Driver::below(root),
+            None => self.settings()?.driver,
+        };
+        Ok(Host::open(&roots)?)
+    }
+
+    fn settings(&self) -> Result<Settings, Error> {
+        let path = self.config.clone().unwrap_or_else(|| settings::SYSTEM_FILE.into());
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Settings::parse(&text, &path.display().to_string())?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.config.is_none() => {
+                Ok(Settings::default())
+            }
+            Err(source) => Err(Error::Config { path, source }),
+        }
+    }
+}
+
+/// What a container that asks for this gets.
+pub(crate) fn plan(host: &Host, request: &Request) -> Result<Plan, Error> {
+    Ok(plan::plan(request, &Inventory::read(host)?)?)
+}
+
+/// Fails if a node of the plan is missing: a rootful hook would make it, a rootless one can't.
+pub(crate) fn require_nodes(host: &Host, plan: &Plan) -> Result<(), Error> {
+    for device in &plan.devices {
+        match host.dev.stat(&device.node.path) {
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => {
+                return Err(Error::NoNode { path: host.dev.display(&device.node.path) });
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    #[test]
+    fn the_driver_root_of_the_hooks_command_line_is_looked_at() {
+        let dir = TempDir::new().unwrap();
+        let place = Place { driver_root: Some(dir.path().to_owned()), config: None };
+        let error = plan(&place.open().unwrap(), &Request::parse("all", None, None).unwrap()).unwrap_err();
+        let expected = format!("no NVIDIA driver is loaded: {}/proc/", dir.path().display());
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        assert_eq!(error.exit(), Exit::Driver);
+    }
+
+    #[test]
+    fn the_configuration_of_the_hooks_command_line_is_read_and_has_to_be_there() {
+        let dir = TempDir::new().unwrap();
+        let config = dir.path().join("config.toml");
+        let place = Place { driver_root: None, config: Some(config.clone()) };
+        let error = place.open().unwrap_err();
+        assert_eq!(
+            (error.to_string(), error.exit()),
+            (format!("cannot read {}", config.display()), Exit::Request)
+        );
+        fs::write(&config, "[driver]\nroot = \"/nonexistent\"\n").unwrap();
+        assert_eq!(place.open().unwrap_err().to_string(), "cannot read /nonexistent");
+    }
+}

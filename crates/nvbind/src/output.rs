@@ -1,0 +1,16 @@
+//! stdout, which may be a pipe that nobody reads any more.
+
+use std::io::{self, Write};
+
+/// The reader of stdout is gone for another reason than that it has read enough.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout")]
+pub(crate) struct Error(#[from] io::Error);
+
+/// Writes it all to stdout.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Error> {
+    match io::stdout().write_all(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
+}

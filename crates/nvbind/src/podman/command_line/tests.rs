@@ -1,0 +1,158 @@
+//! Command lines as people type them.
+
+use super::*;
+
+fn words(line: &str) -> Vec<OsString> {
+    line.split_whitespace().map(OsString::from).collect()
+}
+
+fn scan(line: &str) -> CommandLine {
+    CommandLine::parse(words(line)).unwrap()
+}
+
+fn podman(line: &str) -> String {
+    let arguments = scan(line).podman_arguments();
+    arguments.join(OsStr::new(" ")).into_string().unwrap()
+}
+
+#[test]
+fn what_podman_gets() {
+    let table = [
+        ("IMAGE", "run --annotation io.nvbind.gpu=all IMAGE"),
+        ("--gpu 0 IMAGE", "run --annotation io.nvbind.gpu=0 IMAGE"),
+        ("--gpu=0 IMAGE", "run --annotation io.nvbind.gpu=0 IMAGE"),
+        ("--gpus all IMAGE", "run --annotation io.nvbind.gpu=all IMAGE"),
+        ("--gpu 0 --gpu 1 IMAGE", "run --annotation io.nvbind.gpu=1 IMAGE"),
+        ("--gpu 0,1 IMAGE", "run --annotation io.nvbind.gpu=0+1 IMAGE"),
+        (
+            "--capabilities compute,utility IMAGE",
+            "run --annotation io.nvbind.gpu=all --annotation io.nvbind.capabilities=compute+utility IMAGE",
+        ),
+        (
+            "-it --gpu 1 -v a:b --name x IMAGE --gpu is-the-commands",
+            "run --annotation io.nvbind.gpu=1 -it -v a:b --name x IMAGE --gpu is-the-commands",
+        ),
+        ("--rm IMAGE --help", "run --annotation io.nvbind.gpu=all --rm IMAGE --help"),
+        // values that look like options or images are values
+        ("--name --gpu --gpu 1 I", "run --annotation io.nvbind.gpu=1 --name --gpu I"),
+        ("-v --gpu I --gpu 1", "run --annotation io.nvbind.gpu=all -v --gpu I --gpu 1"),
+        ("--gpu --rm I", "run --annotation io.nvbind.gpu=--rm I"),
+        // clusters
+        ("-itv a:b --gpu 1 I", "run --annotation io.nvbind.gpu=1 -itv a:b I"),
+        ("-itva:b I --gpu 1", "run --annotation io.nvbind.gpu=all -itva:b I --gpu 1"),
+        ("-eFOO --gpu 1 I", "run --annotation io.nvbind.gpu=1 -eFOO I"),
+        ("-e=FOO --gpu 1 I", "run --annotation io.nvbind.gpu=1 -e=FOO I"),
+        ("-t=false --gpu 1 I", "run --annotation io.nvbind.gpu=1 -t=false I"),
+        ("-e= --gpu 1 I", "run --annotation io.nvbind.gpu=1 -e= I"),
+        ("-dPh host --gpu 1 I", "run --annotation io.nvbind.gpu=1 -dPh host I"),
+        // the end of options
+        ("-it -- IMAGE --gpu 1", "run --annotation io.nvbind.gpu=all -it -- IMAGE --gpu 1"),
+        ("--gpu 1 -- --gpu 2", "run --annotation io.nvbind.gpu=1 -- --gpu 2"),
+        ("- --gpu 1", "run --annotation io.nvbind.gpu=all - --gpu 1"),
+        // what no table knows goes on, without a separate value
+        ("--new-in-6 I --gpu 1", "run --annotation io.nvbind.gpu=all --new-in-6 I --gpu 1"),
+        ("--new-in-6=x --gpu 1 I", "run --annotation io.nvbind.gpu=1 --new-in-6=x I"),
+        ("-Z --gpu 1 I", "run --annotation io.nvbind.gpu=1 -Z I"),
+        ("--dry-run=x I", "run --annotation io.nvbind.gpu=all --dry-run=x I"),
+        // podman's global options
+        ("--root /r --gpu 1 I", "run --annotation io.nvbind.gpu=1 --root /r I"),
+        ("--log-level=debug --gpu 1 I", "run --annotation io.nvbind.gpu=1 --log-level=debug I"),
+        ("-it -r --gpu 1 I", "-r run --annotation io.nvbind.gpu=1 -it I"),
+        ("-it --url ssh://h --rm I", "--url ssh://h run --annotation io.nvbind.gpu=all -it --rm I"),
+        ("--rm --connection=c I", "--connection=c run --annotation io.nvbind.gpu=all --rm I"),
+        (
+            "--module m -H tcp://h -c 512 I",
+            "--module m -H tcp://h run --annotation io.nvbind.gpu=all -c 512 I",
+        ),
+        ("-rit I", "run --annotation io.nvbind.gpu=all -rit I"),
+        // the OCI runtime
+        ("--runtime podman I", "run --annotation io.nvbind.gpu=all I"),
+        ("--rm --runtime crun I", "--runtime crun run --annotation io.nvbind.gpu=all --rm I"),
+        ("--runtime=/opt/runc I", "--runtime /opt/runc run --annotation io.nvbind.gpu=all I"),
+        ("--runtime crun --runtime podman I", "run --annotation io.nvbind.gpu=all I"),
+    ];
+    for (typed, expected) in table {
+        assert_eq!(podman(typed), expected, "nvbind run {typed}");
+    }
+}
+
+#[test]
+fn what_the_pre_flight_learns() {
+    let line = scan(
+        "--annotation a=b --hooks-dir /x --hooks-dir=/y --module m --dry-run --remote=false --url u I --help",
+    );
+    let expected = CommandLine {
+        dry_run: true,
+        annotations: words("a=b"),
+        hooks_dirs: words("/x /y"),
+        modules: vec![PathBuf::from("m")],
+        remote: Remote { switch: Some(false), service: true },
+        before_run: words("--module m --remote=false --url u"),
+        after_run: words("--annotation a=b --hooks-dir /x --hooks-dir=/y I --help"),
+        ..CommandLine::default()
+    };
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn a_switch_of_another_service_is_seen_in_every_spelling() {
+    let table = [
+        ("I --remote", Remote::default()),
+        ("--remote I", Remote { switch: Some(true), service: false }),
+        ("-r I", Remote { switch: Some(true), service: false }),
+        ("--remote=0 I", Remote { switch: Some(false), service: false }),
+        ("-Htcp://h I", Remote { switch: None, service: true }),
+        ("--connection c I", Remote { switch: None, service: true }),
+    ];
+    for (typed, expected) in table {
+        assert_eq!(scan(typed).remote, expected, "nvbind run {typed}");
+    }
+}
+
+#[test]
+fn help_is_nvbinds_only_before_the_image() {
+    assert!(scan("-it --help IMAGE").help);
+    assert!(!scan("-it IMAGE --help").help);
+    assert!(!scan("-h IMAGE").help, "-h is podman's --hostname");
+}
+
+#[test]
+fn an_option_of_nvbind_without_a_value_is_refused() {
+    for option in ["--gpu", "--gpus", "--capabilities", "--runtime"] {
+        assert_eq!(
+            CommandLine::parse(words(&format!("-it {option}"))),
+            Err(Error::NoValue { option: option.into() })
+        );
+    }
+    // podman words its own
+    assert_eq!(podman("--name"), "run --annotation io.nvbind.gpu=all --name");
+}
+
+#[test]
+fn bytes_that_are_not_text_reach_podman_and_are_no_selection() {
+    let raw = OsString::from_vec(b"-v/\xff:/x".to_vec());
+    let line = CommandLine::parse([raw.clone(), OsString::from("I")]).unwrap();
+    assert_eq!(line.after_run, [raw, OsString::from("I")]);
+    let gpu = OsString::from_vec(b"--gpu=\xff".to_vec());
+    assert_eq!(CommandLine::parse([gpu]), Err(Error::NotText { option: "--gpu".into() }));
+}
+
+#[test]
+fn the_request_is_what_the_hook_will_read() {
+    let table = [
+        ("I", ("all", "all")),
+        ("--gpu 0,1 --capabilities compute,utility I", ("0,1", "compute,utility")),
+        ("--annotation io.nvbind.gpu=1 --gpu 0 I", ("1", "all")),
+        ("--annotation=io.nvbind.capabilities=video --capabilities compute I", ("all", "video")),
+        ("--env NVIDIA_DRIVER_CAPABILITIES=utility I", ("all", "utility")),
+        ("-iteNVIDIA_DRIVER_CAPABILITIES=video I", ("all", "video")),
+        ("-e=NVIDIA_DRIVER_CAPABILITIES=video -ite NVIDIA_DRIVER_CAPABILITIES=compute I", ("all", "compute")),
+        ("-e NVIDIA_DRIVER_CAPABILITIES=video --capabilities ngx I", ("all", "ngx")),
+        ("-v NVIDIA_DRIVER_CAPABILITIES=video -e NVIDIA_DRIVER_CAPABILITIES I", ("all", "all")),
+    ];
+    for (typed, (gpus, capabilities)) in table {
+        let request = scan(typed).request().unwrap();
+        let found = (request.gpus.to_string(), request.capabilities.to_string());
+        assert_eq!(found, (gpus.into(), capabilities.into()), "nvbind run {typed}");
+    }
+}
