@@ -23,7 +23,7 @@ pub(crate) struct Lane {
 impl Lane {
     /// Installs nvbind and the image.
     pub(crate) fn make_ready(spec: Spec) -> Result<Self> {
-        write(Path::new("/etc/nvbind/config.toml"), &format!("[driver]\nroot = \"{DRIVER}\"\n"))?;
+        use_driver(DRIVER)?;
         said(Command::new(format!("{PAYLOAD}/bin/nvbind")).arg("setup"))?
             .must()
             .map_err(|ended| Error::failed(format!("{ended:?}")))?;
@@ -37,6 +37,12 @@ impl Lane {
             major(&version).ok_or_else(|| Error::failed(format!("no podman version in {version:?}")))?;
         Ok(Self { spec, podman_major })
     }
+}
+
+/// Makes a folder the driver root of every container that starts from now on.
+pub(crate) fn use_driver(root: &str) -> Result<()> {
+    let config = format!("[driver]\nroot = \"{root}\"\n");
+    write(Path::new("/etc/nvbind/config.toml"), &config)
 }
 
 /// The major version in `podman version 4.3.1`.

@@ -59,22 +59,20 @@ pub(crate) struct Cell {
 /// All cells, in a fixed order.
 pub(crate) fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
-    for runtime in RUNTIMES {
-        for user in USERS {
-            for (userns, userns_name) in USERNS {
-                for (mode, mode_name, options) in MODES {
-                    cells.push(Cell {
-                        podman: Podman::new(*user, *runtime),
-                        userns: *userns,
-                        mode: *mode,
-                        names: (userns_name, mode_name),
-                        options,
-                    });
-                }
+    for podman in podmans() {
+        for (userns, userns_name) in USERNS {
+            for (mode, mode_name, options) in MODES {
+                let names = (*userns_name, *mode_name);
+                cells.push(Cell { podman, userns: *userns, mode: *mode, names, options });
             }
         }
     }
     cells
+}
+
+/// Every user with every runtime.
+pub(crate) fn podmans() -> impl Iterator<Item = Podman> {
+    RUNTIMES.iter().flat_map(|runtime| USERS.iter().map(|user| Podman::new(*user, *runtime)))
 }
 
 impl Cell {

@@ -1,13 +1,20 @@
 //! The end-to-end cases, inside a lane: real podman, crun and runc, judged from within the container and from outside.
 
 mod cell;
+mod cgroups;
+mod container;
 mod ended;
 mod lane;
+mod life;
 mod matrix;
 pub(crate) mod payload;
 mod podman;
 mod probe;
+mod refusals;
+mod rootfs;
+mod snapshot;
 mod traces;
+mod volumes;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -19,13 +26,26 @@ use crate::lanes::spec::{RESULTS, Spec};
 use crate::report::{Case, Outcome};
 use ended::Ended;
 use lane::Lane;
+use podman::Podman;
+
+/// A case that is the same for every user and runtime.
+type Function = fn(&Lane, Podman) -> std::result::Result<(), Ended>;
+
+/// All of them, by what they are about.
+const CASES: &[&[(&str, Function)]] =
+    &[life::CASES, volumes::CASES, rootfs::CASES, cgroups::CASES, refusals::CASES];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
 pub fn inside(spec_file: &Path) -> Result<()> {
     let lane = Lane::make_ready(Spec::read(spec_file)?)?;
     let mut results = Results::open(&lane.spec)?;
     for cell in matrix::cells() {
-        results.case(&cell.name(), || cell::run(&lane, &cell))?;
+        results.case(&cell.name(), || cell::judge(&lane, &cell))?;
+    }
+    for podman in matrix::podmans() {
+        for (name, run) in CASES.iter().copied().flatten() {
+            results.case(&format!("{}/{name}", podman.name()), || run(&lane, podman))?;
+        }
     }
     results.done()
 }

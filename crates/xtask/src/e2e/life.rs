@@ -1,0 +1,95 @@
+//! A container's life: joined, restarted, stopped and started, committed.
+
+use super::container::{self, ASK, GPU, PLAIN, claim_works_in, control, keep, then_remove};
+use super::ended::{Ended, claim};
+use super::lane::Lane;
+use super::podman::{IMAGE, Podman};
+use super::{Function, probe, traces};
+
+/// The cases, by name.
+pub(crate) const CASES: &[(&str, Function)] = &[
+    ("untouched", untouched),
+    ("exec", exec),
+    ("restart", restart),
+    ("start-after-stop", start_after_stop),
+    ("commit", commit),
+];
+
+/// What a container without GPU must not have.
+const NOTHING: &str =
+    "test ! -e /usr/local/nvidia/lib64 && test ! -e /dev/nvidiactl && ! nvbind-probe load libcuda.so.1";
+
+/// Without the annotation, nvbind is not there.
+fn untouched(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    then_remove(podman, || container::run(podman, PLAIN, &[], NOTHING)?.must().map(drop))
+}
+
+/// A process that joins later has the GPU too, also as another user.
+fn exec(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    then_remove(podman, || {
+        keep(podman, &[])?;
+        claim_works_in(podman, &[], None)?;
+        claim_works_in(podman, &["--user=1000"], None)
+    })
+}
+
+fn restart(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    again(podman, |podman| podman.must(&["restart", "--time=0", GPU]).map(drop))
+}
+
+fn start_after_stop(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    again(podman, |podman| {
+        podman.must(&["stop", "--time=0", GPU])?;
+        podman.must(&["start", GPU]).map(drop)
+    })
+}
+
+/// After each of three starts the GPU works, and what is left in the container does not grow.
+fn again(podman: Podman, start: fn(Podman) -> Result<(), Ended>) -> Result<(), Ended> {
+    then_remove(podman, || {
+        control(podman, &[])?;
+        let mounts = podman.mounts()?;
+        keep(podman, &[])?;
+        claim_works_in(podman, &[], None)?;
+        let first = traces::diff(podman, GPU)?;
+        let size = cache_size(podman)?;
+        for _ in 0..2 {
+            start(podman)?;
+            claim_works_in(podman, &[], None)?;
+        }
+        let last = traces::diff(podman, GPU)?;
+        claim(first == last, "podman diff grows with each start", || format!("{first:#?}\n{last:#?}"))?;
+        let now = cache_size(podman)?;
+        claim(size == now, "the linker cache grows with each start", || format!("{size} then {now}"))?;
+        traces::claim_small(&last, &traces::diff(podman, PLAIN)?)?;
+        podman.remove(&[GPU])?;
+        traces::claim_nothing_mounted(&mounts, &podman.mounts()?)
+    })
+}
+
+fn cache_size(podman: Podman) -> Result<String, Ended> {
+    Ok(podman.must(&["exec", GPU, "stat", "-c", "%s", "/etc/ld.so.cache"])?.out.trim().to_owned())
+}
+
+/// An image made from a container that had a GPU runs with and without one.
+fn commit(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let image = "localhost/nvbind-committed";
+    let ended = then_remove(podman, || {
+        probe::claim_works(&container::run(podman, GPU, &ASK, &probe::command(None))?)?;
+        podman.must(&["commit", "--quiet", GPU, image])?;
+        podman.remove(&[GPU])?;
+        let without = container::run_image(podman, PLAIN, &[], &[image], NOTHING)?;
+        claim(without.code == 0, "the committed image does not run as before without nvbind", || {
+            without.told()
+        })?;
+        probe::claim_works(&container::run_image(podman, GPU, &ASK, &[image], &probe::command(None))?)
+    });
+    let removed = podman.run(&["rmi", "--force", image])?;
+    // The image that all cases share is not a part of it.
+    podman.must(&["image", "exists", IMAGE])?;
+    ended.and(if removed.code > 1 {
+        Err(removed.failed("the committed image cannot be removed"))
+    } else {
+        Ok(())
+    })
+}

@@ -1,0 +1,118 @@
+//! Bad input: a message of its own, a documented exit code, no container, and nothing changed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::Function;
+use super::container::{ASK, GPU, run, then_remove};
+use super::ended::{Ended, claim};
+use super::lane::{DRIVER, Lane, use_driver};
+use super::podman::{Podman, Runtime, User, said};
+use super::traces;
+use crate::error::Doing;
+use crate::limits::limited;
+
+/// The cases, by name.
+pub(crate) const CASES: &[(&str, Function)] = &[
+    ("unknown-gpu", unknown_gpu),
+    ("no-driver", no_driver),
+    ("half-installed-driver", half_installed),
+    ("missing-node", missing_node),
+    ("bad-state", bad_state),
+];
+
+/// A driver root of the case's own.
+const BROKEN: &str = "/opt/broken-driver";
+
+/// The exit codes of the hook that are documented.
+const BAD_REQUEST: i32 = 2;
+const NO_DRIVER: i32 = 3;
+
+fn unknown_gpu(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    refused(podman, &["--annotation", "io.nvbind.gpu=7"], &[BAD_REQUEST, NO_DRIVER], "7")
+}
+
+fn no_driver(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    with_driver("mkdir -p $1", || refused(podman, &ASK, &[NO_DRIVER], "driver"))
+}
+
+/// Libraries of another version than the kernel module's.
+fn half_installed(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let change = "cp -a $2 $1 && sed -i 's/570\\.172\\.08/560.35.03/g' $1/proc/driver/nvidia/version $1/sys/module/nvidia/version";
+    with_driver(change, || refused(podman, &ASK, &[NO_DRIVER], "560.35.03"))
+}
+
+/// A rootless hook cannot make a node; a rootful one may.
+fn missing_node(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    if podman.user == User::Root {
+        return Err(Ended::Skipped("root's hook makes missing nodes".into()));
+    }
+    with_driver("cp -a $2 $1 && rm $1/dev/nvidia1", || refused(podman, &ASK, &[NO_DRIVER], "nvidia1"))
+}
+
+/// A container that asks for `annotation` is not started: podman shows one of the codes, and the text where runc does.
+fn refused(podman: Podman, annotation: &[&str], codes: &[i32], text: &str) -> Result<(), Ended> {
+    let mounts = podman.mounts()?;
+    then_remove(podman, || {
+        let said = run(podman, GPU, annotation, "echo started")?;
+        claim(!said.out.contains("started") && said.code != 0, "the container started", || said.told())?;
+        let code = |code: &i32| match podman.runtime {
+            Runtime::Crun => said.err.contains(&format!("exit code: {code}")),
+            Runtime::Runc => said.err.contains(&format!("exit status {code}")),
+        };
+        claim(codes.iter().any(code), &format!("the exit code is none of {codes:?}"), || said.told())?;
+        let shown = podman.runtime == Runtime::Crun || said.err.contains(text);
+        claim(shown, &format!("the message does not tell of {text}"), || said.told())
+    })?;
+    traces::claim_nothing_mounted(&mounts, &podman.mounts()?)
+}
+
+/// Makes a driver root by a script that gets its place and the good one's, and makes it nvbind's for the body.
+fn with_driver(script: &str, body: impl FnOnce() -> Result<(), Ended>) -> Result<(), Ended> {
+    let all = format!("rm -rf $1 && {script}");
+    said(Command::new("sh").args(["-c", &all, "sh", BROKEN, DRIVER]))?.must()?;
+    use_driver(BROKEN)?;
+    let ended = body();
+    use_driver(DRIVER)?;
+    ended
+}
+
+/// States that no runtime would send, given to the hook directly.
+fn bad_state(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    if podman != Podman::new(User::Root, Runtime::Crun) {
+        return Err(Ended::Skipped("the same hook for every user and runtime: tried once".into()));
+    }
+    let huge = format!("{{\"id\":\"{}\"}}", "x".repeat(64 << 20));
+    let nowhere = r#"{"ociVersion":"1.0.2","id":"x","status":"creating","pid":1,"bundle":"/nonexistent"}"#;
+    let states = [
+        ("empty", ""),
+        ("truncated", "{\"id\":"),
+        ("no-json", "hello"),
+        ("huge", &huge),
+        ("no-bundle", nowhere),
+    ];
+    let mounts = podman.mounts()?;
+    let mut messages = Vec::new();
+    for (name, state) in states {
+        let path = Path::new("/tmp").join(format!("state-{name}"));
+        fs::write(&path, state).on("write", &path)?;
+        let file = fs::File::open(&path).on("open", &path)?;
+        let mut hook = limited(std::time::Duration::from_secs(20), "/usr/local/libexec/nvbind/nvbind-hook");
+        let output =
+            hook.arg("prestart").stdin(Stdio::from(file)).output().doing(|| "run the hook".into())?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = output.status.code();
+        claim(code == Some(BAD_REQUEST), &format!("{name}: exit code {code:?}, not {BAD_REQUEST}"), || {
+            told.clone()
+        })?;
+        claim(told.lines().count() == 1, &format!("{name}: not one line of message"), || told.clone())?;
+        messages.push(told);
+    }
+    messages.sort();
+    messages.dedup();
+    claim(messages.len() >= states.len() - 1, "the messages do not tell the states apart", || {
+        messages.join("")
+    })?;
+    traces::claim_nothing_mounted(&mounts, &podman.mounts()?)
+}

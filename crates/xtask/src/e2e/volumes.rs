@@ -1,0 +1,75 @@
+//! Volumes over the places where nvbind puts things: the GPU works, and the host's files behind the volume stay as they are.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::container::{ASK, GPU, claim_works_with, control, run, then_remove};
+use super::ended::{Ended, claim};
+use super::lane::Lane;
+use super::podman::Podman;
+use super::{Function, probe, snapshot};
+use crate::error::Doing;
+use crate::lanes::tree::write;
+
+/// The cases, by name.
+pub(crate) const CASES: &[(&str, Function)] =
+    &[("volume-etc", etc), ("volume-view", view), ("volume-usr-share", usr_share), ("volume-dev", dev)];
+
+/// The host's own /etc: its linker cache belongs to the host's programs.
+fn etc(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let options = ["--volume", "/etc:/etc", "--env", "LD_LIBRARY_PATH=/usr/local/nvidia/lib64"];
+    then_remove(podman, || {
+        control(podman, &options)?;
+        let before = snapshot::of("/etc")?;
+        let all: Vec<&str> = ASK.iter().chain(&options).copied().collect();
+        let said = run(podman, GPU, &all, &probe::command(None))?;
+        before.claim_unchanged()?;
+        probe::claim_works(&said)
+    })
+}
+
+/// Something of the user's where the driver's files should go.
+fn view(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    over(podman, "/usr/local/nvidia")
+}
+
+/// Something of the user's above data files of the driver.
+fn usr_share(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    over(podman, "/usr/share")
+}
+
+fn over(podman: Podman, place: &str) -> Result<(), Ended> {
+    let folder = "/tmp/volume";
+    write(&Path::new(folder).join("kept"), "the user's own\n")?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).on("open", Path::new(folder))?;
+    let volume = format!("{folder}:{place}");
+    then_remove(podman, || {
+        let options = ["--volume", &volume];
+        control(podman, &options)?;
+        let before = snapshot::of(folder)?;
+        let works = claim_works_again(podman, &options);
+        before.claim_unchanged()?;
+        works
+    })
+}
+
+fn claim_works_again(podman: Podman, options: &[&str]) -> Result<(), Ended> {
+    podman.remove(&[super::container::PLAIN])?;
+    claim_works_with(podman, options)
+}
+
+/// The host's own /dev: nothing may be made there. Whether the container starts is the hook's decision; if it does, the
+/// GPU works.
+fn dev(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let options = ["--volume", "/dev:/dev"];
+    then_remove(podman, || {
+        control(podman, &options)?;
+        let before = fs::read_dir("/dev").doing(|| "list /dev".into())?.count();
+        let all: Vec<&str> = ASK.iter().chain(&options).copied().collect();
+        let said = run(podman, GPU, &all, &probe::command(None))?;
+        let after = fs::read_dir("/dev").doing(|| "list /dev".into())?.count();
+        claim(before == after, "nodes were made in the host's /dev", || said.told())?;
+        if said.code == 126 { Ok(()) } else { probe::claim_works(&said) }
+    })
+}
