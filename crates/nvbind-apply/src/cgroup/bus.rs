@@ -46,18 +46,11 @@ pub(super) struct Bus {
 impl Bus {
     /// Connects to the system bus.
     pub(super) fn system() -> Result<Self, Error> {
-        Self::over(
-            UnixStream::connect(SYSTEM_BUS).map_err(Error::Connection)?,
-            PATIENCE,
-        )
+        Self::over(UnixStream::connect(SYSTEM_BUS).map_err(Error::Connection)?, PATIENCE)
     }
 
     fn over(stream: UnixStream, patience: Duration) -> Result<Self, Error> {
-        let mut bus = Self {
-            stream,
-            serial: 0,
-            until: Instant::now() + patience,
-        };
+        let mut bus = Self { stream, serial: 0, until: Instant::now() + patience };
         bus.authenticate()?;
         let hello = Method {
             destination: "org.freedesktop.DBus",
@@ -150,13 +143,8 @@ mod tests {
     const ERROR: u8 = 3;
     const SIGNAL: u8 = 4;
 
-    const METHOD: Method<'_> = Method {
-        destination: "a.b",
-        path: "/a",
-        interface: "a.b",
-        name: "Do",
-        signature: "s",
-    };
+    const METHOD: Method<'_> =
+        Method { destination: "a.b", path: "/a", interface: "a.b", name: "Do", signature: "s" };
 
     fn message(kind: u8, reply_to: u32, body: &[u8]) -> Vec<u8> {
         let mut message = vec![b'l', kind, 0, 1];
@@ -183,9 +171,7 @@ mod tests {
             lines.read_line(&mut text).unwrap();
             (&theirs).write_all(answer.as_bytes()).unwrap();
             let _ = lines.read_line(&mut text);
-            (&theirs)
-                .write_all(&[message(REPLY, 1, b"\x04\0\0\0:1.2\0"), rest].concat())
-                .unwrap();
+            (&theirs).write_all(&[message(REPLY, 1, b"\x04\0\0\0:1.2\0"), rest].concat()).unwrap();
             let _ = io::copy(&mut lines, &mut io::sink());
             text
         });
@@ -194,63 +180,40 @@ mod tests {
 
     #[test]
     fn authenticates_as_its_user_and_reads_past_what_it_did_not_ask_for() {
-        let rest = [
-            message(SIGNAL, 0, b""),
-            message(REPLY, 77, b"no"),
-            message(REPLY, 2, b"yes"),
-        ]
-        .concat();
+        let rest = [message(SIGNAL, 0, b""), message(REPLY, 77, b"no"), message(REPLY, 2, b"yes")].concat();
         let (stream, told) = bus("OK 0123\r\n", rest);
         let mut bus = Bus::over(stream, PATIENCE).unwrap();
         assert_eq!(bus.call(&METHOD, &Writer::default()).unwrap(), b"yes");
         drop(bus);
-        let uid: String = nix::unistd::geteuid()
-            .to_string()
-            .bytes()
-            .map(|digit| format!("{digit:x}"))
-            .collect();
-        assert_eq!(
-            told.join().unwrap(),
-            format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n")
-        );
+        let uid: String =
+            nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:x}")).collect();
+        assert_eq!(told.join().unwrap(), format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n"));
     }
 
     #[test]
     fn an_error_tells_what_was_refused_and_why() {
         let (stream, _) = bus("OK 0123\r\n", message(ERROR, 2, b"\x06\0\0\0no way\0"));
-        let error = Bus::over(stream, PATIENCE)
-            .unwrap()
-            .call(&METHOD, &Writer::default())
-            .unwrap_err();
+        let error = Bus::over(stream, PATIENCE).unwrap().call(&METHOD, &Writer::default()).unwrap_err();
         assert_eq!(error.to_string(), "Do was refused: a.b.C: no way");
     }
 
     #[test]
     fn a_bus_that_rejects_us_is_an_error() {
         let (stream, _) = bus("REJECTED EXTERNAL\r\n", Vec::new());
-        assert!(matches!(
-            Bus::over(stream, PATIENCE),
-            Err(Error::Connection(_))
-        ));
+        assert!(matches!(Bus::over(stream, PATIENCE), Err(Error::Connection(_))));
     }
 
     #[test]
     fn a_silent_bus_is_given_up() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        assert!(matches!(
-            Bus::over(ours, Duration::from_millis(20)),
-            Err(Error::Connection(_))
-        ));
+        assert!(matches!(Bus::over(ours, Duration::from_millis(20)), Err(Error::Connection(_))));
     }
 
     #[test]
     fn a_message_without_end_is_not_read() {
         let endless = b"l\x02\0\x01\xff\xff\xff\x7f\0\0\0\x01\0\0\0\0".to_vec();
         let (stream, _) = bus("OK 0123\r\n", endless);
-        let error = Bus::over(stream, PATIENCE)
-            .unwrap()
-            .call(&METHOD, &Writer::default())
-            .unwrap_err();
+        let error = Bus::over(stream, PATIENCE).unwrap().call(&METHOD, &Writer::default()).unwrap_err();
         assert!(matches!(error, Error::Malformed));
     }
 }

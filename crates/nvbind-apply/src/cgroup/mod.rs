@@ -77,10 +77,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel does not take a rule.
-    #[error(
-        "cannot allow devices in the cgroup {path}{}",
-        hint(source, "a cgroup around it does not")
-    )]
+    #[error("cannot allow devices in the cgroup {path}{}", hint(source, "a cgroup around it does not"))]
     Rule {
         /// The directory.
         path: PathBuf,
@@ -177,11 +174,7 @@ fn tell_systemd(membership: &Membership, id: &str, devices: &[DeviceNumber]) -> 
 
 /// What to look at when something was not permitted.
 fn hint(source: &io::Error, text: &str) -> String {
-    if source.kind() == io::ErrorKind::PermissionDenied {
-        format!(" ({text})")
-    } else {
-        String::new()
-    }
+    if source.kind() == io::ErrorKind::PermissionDenied { format!(" ({text})") } else { String::new() }
 }
 
 impl fmt::Display for DeviceNumber {

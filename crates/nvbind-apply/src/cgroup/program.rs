@@ -82,11 +82,7 @@ fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instr
 }
 
 fn destination(registers: u8) -> u8 {
-    if cfg!(target_endian = "little") {
-        registers & 0xf
-    } else {
-        registers >> 4
-    }
+    if cfg!(target_endian = "little") { registers & 0xf } else { registers >> 4 }
 }
 
 #[cfg(test)]

@@ -91,16 +91,7 @@ mod tests {
 
     #[test]
     fn each_device_is_one_rule_of_the_property() {
-        let devices = [
-            DeviceNumber {
-                major: 195,
-                minor: 0,
-            },
-            DeviceNumber {
-                major: 195,
-                minor: 255,
-            },
-        ];
+        let devices = [DeviceNumber { major: 195, minor: 0 }, DeviceNumber { major: 195, minor: 255 }];
         let arguments = device_allow("a.scope", &devices);
         let expected: &[&[u8]] = &[
             b"\x07\0\0\0a.scope\0\x01\0\0\0",        // unit, runtime; ends at 16

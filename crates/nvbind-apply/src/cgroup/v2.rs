@@ -25,14 +25,8 @@ pub(super) struct Filter {
 pub(super) fn filters<'a>(cgroups: impl Iterator<Item = &'a Path>) -> Result<Vec<Filter>, Error> {
     let mut filters = Vec::new();
     for path in cgroups {
-        let cgroup = File::open(path).map_err(|source| Error::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-        let filter = Filter {
-            path: path.to_owned(),
-            cgroup,
-        };
+        let cgroup = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let filter = Filter { path: path.to_owned(), cgroup };
         if filter.restricts()? {
             filters.push(filter);
         }
@@ -44,9 +38,8 @@ impl Filter {
     fn restricts(&self) -> Result<bool, Error> {
         for id in self.attached()?.ids {
             // One that is gone by now was exchanged for another.
-            let instructions = Program::by_id(id)
-                .and_then(|program| program.info())
-                .map(|info| info.instructions);
+            let instructions =
+                Program::by_id(id).and_then(|program| program.info()).map(|info| info.instructions);
             if !instructions.is_ok_and(|instructions| lets_all_through(&instructions)) {
                 return Ok(true);
             }

@@ -83,10 +83,7 @@ impl Writer {
 
     /// Writes an array of structures.
     pub(super) fn array(&mut self, elements: &Self) -> &mut Self {
-        self.number(length(elements.bytes().len()))
-            .align(8)
-            .0
-            .extend(elements.bytes());
+        self.number(length(elements.bytes().len())).align(8).0.extend(elements.bytes());
         self
     }
 }
@@ -221,13 +218,7 @@ mod tests {
     /// A message as a peer would send it.
     fn message(kind: u8, fields: &Writer, body: &Writer) -> Vec<u8> {
         let mut message = Writer::default();
-        message
-            .byte(b'l')
-            .byte(kind)
-            .byte(1)
-            .byte(1)
-            .number(length(body.bytes().len()))
-            .number(7);
+        message.byte(b'l').byte(kind).byte(1).byte(1).number(length(body.bytes().len())).number(7);
         message.array(fields).align(8).0.extend(body.bytes());
         message.0
     }
@@ -248,11 +239,7 @@ mod tests {
     fn the_types_of_the_arguments_and_their_length_go_with_a_call() {
         let mut body = Writer::default();
         body.string("ab").number(1);
-        let call = Method {
-            signature: "sb",
-            ..HELLO
-        }
-        .call(2, &body);
+        let call = Method { signature: "sb", ..HELLO }.call(2, &body);
         assert!(
             call.ends_with(b"\x08\x01g\x00\x02sb\x00\x02\x00\x00\x00ab\x00\x00\x01\x00\x00\x00"),
             "{call:?}"
@@ -266,36 +253,20 @@ mod tests {
         elements.align(8).string("a").align(8).string("b");
         let mut body = Writer::default();
         body.string("x").array(&elements);
-        let expected: &[&[u8]] = &[
-            b"\x01\0\0\0x\0\0\0",
-            b"\x0e\0\0\0\0\0\0\0",
-            b"\x01\0\0\0a\0\0\0\x01\0\0\0b\0",
-        ];
+        let expected: &[&[u8]] =
+            &[b"\x01\0\0\0x\0\0\0", b"\x0e\0\0\0\0\0\0\0", b"\x01\0\0\0a\0\0\0\x01\0\0\0b\0"];
         assert_eq!(body.0, expected.concat());
     }
 
     #[test]
     fn a_reply_is_read_past_fields_that_do_not_matter() {
         let mut fields = Writer::default();
-        fields
-            .align(8)
-            .byte(6)
-            .signature("s")
-            .string(":1.7")
-            .align(8)
-            .byte(8)
-            .signature("g")
-            .signature("s");
+        fields.align(8).byte(6).signature("s").string(":1.7").align(8).byte(8).signature("g").signature("s");
         fields.align(8).byte(5).signature("u").number(42);
         let mut body = Writer::default();
         body.string("auto");
         let bytes = message(2, &fields, &body);
-        let expected = Message {
-            kind: Kind::Reply,
-            reply_to: Some(42),
-            error_name: None,
-            body: body.0,
-        };
+        let expected = Message { kind: Kind::Reply, reply_to: Some(42), error_name: None, body: body.0 };
         assert_eq!(Message::parse(&bytes).as_ref(), Some(&expected));
         let prefix = bytes.first_chunk().unwrap();
         assert_eq!(rest(prefix), Some(bytes.len() - PREFIX));
@@ -304,15 +275,7 @@ mod tests {
     #[test]
     fn an_error_has_its_name() {
         let mut fields = Writer::default();
-        fields
-            .align(8)
-            .byte(4)
-            .signature("s")
-            .string("a.b.C")
-            .align(8)
-            .byte(5)
-            .signature("u")
-            .number(3);
+        fields.align(8).byte(4).signature("s").string("a.b.C").align(8).byte(5).signature("u").number(3);
         let bytes = message(3, &fields, &Writer::default());
         let expected = Message {
             kind: Kind::Error,
@@ -326,15 +289,7 @@ mod tests {
     #[test]
     fn a_message_cut_short_anywhere_is_malformed() {
         let mut fields = Writer::default();
-        fields
-            .align(8)
-            .byte(5)
-            .signature("u")
-            .number(42)
-            .align(8)
-            .byte(8)
-            .signature("g")
-            .signature("s");
+        fields.align(8).byte(5).signature("u").number(42).align(8).byte(8).signature("g").signature("s");
         let mut body = Writer::default();
         body.string("auto");
         let bytes = message(2, &fields, &body);
