@@ -184,7 +184,7 @@ mod tests {
     fn links_of_alternatives_are_followed_inside_the_root() {
         let machine = Machine::empty();
         machine.library("/opt/nvidia", &format!("libcuda.so.{VERSION}"), "libcuda.so.1");
-        machine.link(&format!("/usr/lib64/libcuda.so.{VERSION}"), &format!("/etc/alternatives/cuda"));
+        machine.link(&format!("/usr/lib64/libcuda.so.{VERSION}"), "/etc/alternatives/cuda");
         machine.link("/etc/alternatives/cuda", &format!("/opt/nvidia/libcuda.so.{VERSION}"));
         assert_eq!(
             names(&machine),
