@@ -111,6 +111,8 @@ impl Error {
             Error::Source { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 Exit::Permission
             }
+            // The disk is full or read-only: no permission would help.
+            Error::System { source, .. } if is_storage_failure(source) => Exit::Rootfs,
             Error::Source { .. } | Error::NoNode { .. } | Error::WrongNode { .. } => Exit::Driver,
             Error::Untrusted { .. } | Error::NotAllowed { .. } | Error::Cgroup(_) | Error::System { .. } => {
                 Exit::Permission
@@ -120,4 +122,9 @@ impl Error {
             }
         }
     }
+}
+
+fn is_storage_failure(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    [StorageFull, QuotaExceeded, ReadOnlyFilesystem].contains(&error.kind())
 }

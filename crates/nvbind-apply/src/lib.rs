@@ -119,13 +119,13 @@ fn allow(pid: i32, id: &str, plan: &Plan) -> Result<(), Error> {
     }
     match cgroup::allow(pid, id, &devices)? {
         Outcome::Allowed | Outcome::Unfiltered => {}
-        Outcome::AllowedUntilReload(error) => {
+        Outcome::AllowedForNow(error) => {
             log::warn!(
-                "a `systemctl daemon-reload` will take the GPUs away: systemd cannot be told: {error}"
+                "a `systemctl daemon-reload` will take the GPUs away, since systemd cannot be told: {error}"
             );
         }
         Outcome::Shared(cgroup) => {
-            log::info!("the container shares the cgroup {cgroup}; its device rules are left alone");
+            log::warn!("the container shares the cgroup {cgroup}, whose device rules are left alone");
         }
     }
     Ok(())

@@ -20,8 +20,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
-const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
+const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// A container's root filesystem.
 #[derive(Debug)]
@@ -111,7 +110,9 @@ impl<'a> Rootfs<'a> {
         if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
             return Err(refuse("it is the host's own"));
         }
-        let closed = closed(&fd, path, bundle).map_err(failed)?;
+        let closed = closed(&fd, path, bundle).map_err(|error| {
+            Error::system(format!("look at the root filesystem {}", path.display()), error)
+        })?;
         let mount = mount_id(&fd).map_err(failed)?;
         Ok(Rootfs { root: Root::from_fd(fd), mount, closed, config, journal: RefCell::default() })
     }
@@ -220,20 +221,33 @@ fn leaves(target: &str, depth: usize) -> bool {
 }
 
 /// Why a root filesystem outlives the container, or cannot be changed: a directory given by `--rootfs` is the user's.
-fn closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> rustix::io::Result<Option<Closed>> {
+fn closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>> {
     if fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(Some(Closed::ReadOnly));
     }
-    let kind = fs::fstatfs(fd)?.f_type;
-    if kind == OVERLAYFS_SUPER_MAGIC || kind == FUSE_SUPER_MAGIC {
+    if is_in_storage(path, bundle) || is_whole_overlay(&std::fs::read_to_string(MOUNTINFO)?, mount_id(fd)?) {
         return Ok(None);
     }
-    // Storage drivers without a filesystem of their own (vfs, btrfs, zfs) keep the container's copy in Podman's
-    // storage: the bundle is STORAGE/DRIVER-containers/ID/userdata.
+    Ok(Some(Closed::Outlives))
+}
+
+/// Whether Podman keeps it beside the bundle, which is `STORAGE/DRIVER-containers/ID/userdata`.
+fn is_in_storage(path: &Path, bundle: &Path) -> bool {
     let storage: PathBuf = bundle.components().take(bundle.components().count().saturating_sub(3)).collect();
-    let is_storage =
-        bundle.ends_with("userdata") && storage.components().count() > 1 && path.starts_with(storage);
-    Ok(if is_storage { None } else { Some(Closed::Outlives) })
+    bundle.ends_with("userdata") && storage.components().count() > 1 && path.starts_with(storage)
+}
+
+/// Whether the mount shows an overlay from its own root (proc_pid_mountinfo(5)). Podman mounts a container's overlay
+/// elsewhere when the container's user may not search the storage; a directory of the user's on a host whose own root
+/// is an overlay is one below its root.
+fn is_whole_overlay(mountinfo: &str, mount: u64) -> bool {
+    mountinfo.lines().any(|line| {
+        let Some((fields, filesystem)) = line.split_once(" - ") else { return false };
+        let mut fields = fields.split(' ');
+        fields.next().and_then(|id| id.parse().ok()) == Some(mount)
+            && fields.nth(2) == Some("/")
+            && matches!(filesystem.split(' ').next(), Some("overlay" | "fuse.fuse-overlayfs"))
+    })
 }
 
 fn mount_id(fd: impl AsFd) -> rustix::io::Result<u64> {
@@ -243,6 +257,21 @@ fn mount_id(fd: impl AsFd) -> rustix::io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_s_own_root_filesystem_is_told_from_a_directory_of_the_user() {
+        let bundle = Path::new("/var/lib/containers/storage/overlay-containers/ab/userdata");
+        assert!(is_in_storage(Path::new("/var/lib/containers/storage/overlay/cd/merged"), bundle));
+        assert!(!is_in_storage(Path::new("/home/me/rootfs"), bundle));
+        assert!(!is_in_storage(Path::new("/home/me/rootfs"), Path::new("/a/b/userdata")));
+        let mountinfo = "36 35 98:0 / /merged rw,noatime shared:1 - overlay overlay rw,lowerdir=/l\n\
+                         37 35 98:0 /home/me/rootfs /home/me/rootfs rw - overlay overlay rw\n\
+                         38 35 0:50 / /m rw - fuse.fuse-overlayfs fuse-overlayfs rw\n\
+                         39 35 8:1 / /disk rw - ext4 /dev/sda1 rw\n";
+        for (mount, whole) in [(36, true), (37, false), (38, true), (39, false), (3, false)] {
+            assert_eq!(is_whole_overlay(mountinfo, mount), whole, "{mount}");
+        }
+    }
 
     #[test]
     fn links_that_are_written_to_leave_are_told_from_those_that_stay() {

@@ -2,10 +2,11 @@
 
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
+use nvbind_core::catalogue::CONTROL_NODES;
 use nvbind_core::exit::Exit;
 use nvbind_core::host::{self, Host};
 use nvbind_core::inventory::{self, Inventory};
-use nvbind_core::plan::{self, Plan};
+use nvbind_core::plan::{self, Device, Plan};
 use nvbind_core::request::{self, Request};
 use nvbind_core::settings::{self, Settings};
 use std::io;
@@ -91,8 +92,10 @@ impl From<Installed> for Place {
 impl Place {
     /// Below this directory; without one, where the hook of a plain `podman run` looks, or would look.
     pub(crate) fn new(driver_root: Option<PathBuf>) -> Place {
-        if driver_root.is_some() {
-            return Place { driver_root, config: None };
+        if let Some(root) = driver_root {
+            // The paths of a report mean the same in another directory.
+            let driver_root = std::path::absolute(&root).unwrap_or(root);
+            return Place { driver_root: Some(driver_root), config: None };
         }
         // Where podman's configuration is broken or has no hook, this is a preview.
         let directories =
@@ -126,18 +129,24 @@ pub(crate) fn plan(host: &Host, request: &Request) -> Result<Plan, Error> {
     Ok(plan::plan(request, &Inventory::read(host)?)?)
 }
 
-/// Fails if a node of the plan is missing: a rootful hook would make it, a rootless one can't.
+/// Fails if a node that the request needs is missing: a rootful hook would make it, a rootless one can't.
 pub(crate) fn require_nodes(host: &Host, plan: &Plan) -> Result<(), Error> {
-    for device in &plan.devices {
-        match host.dev.stat(&device.node.path) {
+    for Device { node, .. } in plan.devices.iter().filter(|device| is_required(&device.node.path)) {
+        match host.dev.stat(&node.path) {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {
-                return Err(Error::NoNode { path: host.dev.display(&device.node.path) });
+                return Err(Error::NoNode { path: host.dev.display(&node.path) });
             }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
+}
+
+/// GPUs are, and of the other nodes those that the catalogue says so of; DRM nodes are not.
+fn is_required(path: &str) -> bool {
+    let row = CONTROL_NODES.iter().find(|row| row.path == path);
+    row.map_or_else(|| path.starts_with("/dev/nvidia"), |row| row.required)
 }
 
 #[cfg(test)]
@@ -168,5 +177,18 @@ mod tests {
         );
         fs::write(&config, "[driver]\nroot = \"/nonexistent\"\n").unwrap();
         assert_eq!(place.open().unwrap_err().to_string(), "cannot read /nonexistent");
+    }
+
+    #[test]
+    fn gpus_and_required_nodes_are_required() {
+        for (path, expected) in [
+            ("/dev/nvidia0", true),
+            ("/dev/nvidiactl", true),
+            ("/dev/nvidia-uvm", true),
+            ("/dev/nvidia-modeset", false),
+            ("/dev/dri/renderD128", false),
+        ] {
+            assert_eq!(is_required(path), expected, "{path}");
+        }
     }
 }

@@ -47,7 +47,7 @@ pub fn image(arguments: &[&str]) -> Result<(), Failure> {
     let archive = Path::new(archive);
     let root = archive.with_extension("rootfs");
     let probe = probe()?;
-    Image { from: Path::new(from), probe: &probe }.root_filesystem(&root)?;
+    Image { from: Path::new(from), probe: &probe }.ensure(&root)?;
     Image::pack(&root, archive)?;
     Ok(())
 }

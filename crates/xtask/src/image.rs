@@ -4,6 +4,9 @@
 //! cache as a stock Debian container has them, and nothing else.
 mod source;
 
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -44,6 +47,10 @@ const PROGRAMS: &[&str] = &[
 /// What it has where the machine has it.
 const PROGRAMS_IF_THERE: &[&str] = &["bash", "find", "grep", "mount", "ps", "sed", "umount", "unshare"];
 
+/// The rest of the C library's package, and what every Debian image has besides: a driver's libraries need them.
+const LIBRARIES: &[&str] =
+    &["libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "libresolv.so.2", "librt.so.1"];
+
 /// Accounts: container engines look up `root`, and tests run as someone else too.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
     user:x:1000:1000::/home/user:/bin/sh\n\
@@ -60,8 +67,12 @@ pub struct Image<'a> {
 }
 
 impl Image<'_> {
-    /// Makes the root file system of the image in the directory `root`.
-    pub fn root_filesystem(&self, root: &Path) -> Result<(), ImageError> {
+    /// Makes the root file system of the image in the directory `root`, unless it is there already.
+    pub fn ensure(&self, root: &Path) -> Result<(), ImageError> {
+        let description = self.description();
+        if Tree::is_made(root, &description) {
+            return Ok(());
+        }
         let source = Source::new(self.from);
         let tree = Tree::create(root)?;
         for path in ["dev", "proc", "sys", "run", "root", "home/user", "var/tmp", "var/cache/ldconfig"] {
@@ -81,11 +92,31 @@ impl Image<'_> {
                 source.program(&tree, name)?;
             }
         }
+        for name in LIBRARIES {
+            source.library(&tree, name)?;
+        }
         tree.copy(self.probe, "usr/bin/nvbind-probe")?;
         source.libraries_of(&tree, self.probe)?;
         tree.linker_cache()?;
-        tree.finish("image")?;
+        tree.finish(&description)?;
         Ok(())
+    }
+
+    /// Changes with the probe, and with the source's programs as far as its C library tells of them.
+    fn description(&self) -> String {
+        let state = |path: &Path| {
+            fs::metadata(path).map(|meta| format!("{} {}", meta.size(), meta.mtime())).unwrap_or_default()
+        };
+        let source = Source::new(self.from);
+        let library = source.find_library("libc.so.6").map(|path| state(&source.real(&path)));
+        format!("image of {}, format 1, probe {}, libc {library:?}", self.from.display(), state(self.probe))
+    }
+
+    /// A name for the image that changes when its content does.
+    pub fn tag(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.description().hash(&mut hasher);
+        format!("localhost/nvbind-demo:{:016x}", hasher.finish())
     }
 
     /// Packs such a directory into `archive`, for `podman import`.

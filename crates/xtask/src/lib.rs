@@ -1,5 +1,6 @@
 //! What `cargo xtask` and the probe are made of: fixtures, images, test lanes and the machinery around them.
 #![allow(clippy::print_stdout, reason = "it speaks to the person at the terminal")]
+pub mod demo;
 pub mod driver_sim;
 pub mod e2e;
 pub mod elf;

@@ -61,7 +61,7 @@ pub fn capture(command: &mut Command) -> Result<Output, ProcessError> {
 }
 
 /// The command line as a person would type it (without quoting).
-fn line(command: &Command) -> String {
+pub fn line(command: &Command) -> String {
     let mut line = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {
         line.push(' ');

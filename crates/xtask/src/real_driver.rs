@@ -59,7 +59,7 @@ pub enum RealDriverError {
 /// Makes the driver root of the release `suite` in `dir`, unless it is there already, and says where it is.
 pub fn ensure(suite: &str, dir: &Path) -> Result<PathBuf, RealDriverError> {
     let root = dir.join(format!("real-{suite}"));
-    let description = format!("the driver of {suite}, format 1");
+    let description = format!("the driver of {suite}, format 2");
     if Tree::is_made(&root, &description) {
         return Ok(root);
     }

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::wire::{Kind, Message, Method, PREFIX, Reader, Writer, rest};
@@ -47,8 +46,11 @@ pub(super) struct Bus {
 impl Bus {
     /// Connects to the system bus.
     pub(super) fn system() -> Result<Self, Error> {
-        let stream = UnixStream::connect(Path::new(SYSTEM_BUS)).map_err(Error::Connection)?;
-        let mut bus = Self { stream, serial: 0, until: Instant::now() + PATIENCE };
+        Self::over(UnixStream::connect(SYSTEM_BUS).map_err(Error::Connection)?, PATIENCE)
+    }
+
+    fn over(stream: UnixStream, patience: Duration) -> Result<Self, Error> {
+        let mut bus = Self { stream, serial: 0, until: Instant::now() + patience };
         bus.authenticate()?;
         let hello = Method {
             destination: "org.freedesktop.DBus",
@@ -127,5 +129,91 @@ impl Bus {
     fn left(&self) -> Result<Duration, Error> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(Error::Connection(io::ErrorKind::TimedOut.into())) } else { Ok(left) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+
+    const REPLY: u8 = 2;
+    const ERROR: u8 = 3;
+    const SIGNAL: u8 = 4;
+
+    const METHOD: Method<'_> =
+        Method { destination: "a.b", path: "/a", interface: "a.b", name: "Do", signature: "s" };
+
+    fn message(kind: u8, reply_to: u32, body: &[u8]) -> Vec<u8> {
+        let mut message = vec![b'l', kind, 0, 1];
+        let mut fields = vec![5, 1, b'u', 0];
+        fields.extend(reply_to.to_le_bytes());
+        if kind == ERROR {
+            fields.extend(b"\x04\x01s\x00\x05\x00\x00\x00a.b.C\x00");
+        }
+        for number in [body.len(), 9, fields.len()] {
+            message.extend(u32::try_from(number).unwrap().to_le_bytes());
+        }
+        message.extend(fields);
+        message.resize(message.len().next_multiple_of(8), 0);
+        message.extend(body);
+        message
+    }
+
+    /// A bus that accepts whoever comes, answers `Hello` and then says `rest`; gives back what it read before that.
+    fn bus(answer: &'static str, rest: Vec<u8>) -> (UnixStream, JoinHandle<String>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let told = thread::spawn(move || {
+            let mut lines = BufReader::new(theirs.try_clone().unwrap());
+            let mut text = String::new();
+            lines.read_line(&mut text).unwrap();
+            (&theirs).write_all(answer.as_bytes()).unwrap();
+            let _ = lines.read_line(&mut text);
+            (&theirs).write_all(&[message(REPLY, 1, b"\x04\0\0\0:1.2\0"), rest].concat()).unwrap();
+            let _ = io::copy(&mut lines, &mut io::sink());
+            text
+        });
+        (ours, told)
+    }
+
+    #[test]
+    fn authenticates_as_its_user_and_reads_past_what_it_did_not_ask_for() {
+        let rest = [message(SIGNAL, 0, b""), message(REPLY, 77, b"no"), message(REPLY, 2, b"yes")].concat();
+        let (stream, told) = bus("OK 0123\r\n", rest);
+        let mut bus = Bus::over(stream, PATIENCE).unwrap();
+        assert_eq!(bus.call(&METHOD, &Writer::default()).unwrap(), b"yes");
+        drop(bus);
+        let uid: String =
+            nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:x}")).collect();
+        assert_eq!(told.join().unwrap(), format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n"));
+    }
+
+    #[test]
+    fn an_error_tells_what_was_refused_and_why() {
+        let (stream, _) = bus("OK 0123\r\n", message(ERROR, 2, b"\x06\0\0\0no way\0"));
+        let error = Bus::over(stream, PATIENCE).unwrap().call(&METHOD, &Writer::default()).unwrap_err();
+        assert_eq!(error.to_string(), "Do was refused: a.b.C: no way");
+    }
+
+    #[test]
+    fn a_bus_that_rejects_us_is_an_error() {
+        let (stream, _) = bus("REJECTED EXTERNAL\r\n", Vec::new());
+        assert!(matches!(Bus::over(stream, PATIENCE), Err(Error::Connection(_))));
+    }
+
+    #[test]
+    fn a_silent_bus_is_given_up() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        assert!(matches!(Bus::over(ours, Duration::from_millis(20)), Err(Error::Connection(_))));
+    }
+
+    #[test]
+    fn a_message_without_end_is_not_read() {
+        let endless = b"l\x02\0\x01\xff\xff\xff\x7f\0\0\0\x01\0\0\0\0".to_vec();
+        let (stream, _) = bus("OK 0123\r\n", endless);
+        let error = Bus::over(stream, PATIENCE).unwrap().call(&METHOD, &Writer::default()).unwrap_err();
+        assert!(matches!(error, Error::Malformed));
     }
 }

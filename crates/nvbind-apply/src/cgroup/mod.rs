@@ -1,9 +1,10 @@
-//! Lets device nodes through the device cgroup of a container that runs without a user namespace.
+//! Lets device nodes through the device cgroup of a rootful container.
 //!
-//! The runtime has set the container's filter up from `linux.resources.devices` before it calls the hook. This adds
-//! to it, for exactly the nodes given: on cgroup v1 rules in `devices.allow`, on v2 instructions in front of each
-//! attached program. Only cgroups that are the container's own by their name are changed. Where the cgroup is a systemd scope, systemd is told
-//! too, for it attaches its own filter anew at `systemctl daemon-reload`.
+//! The runtime has set the container's filter up from `linux.resources.devices` before it calls the hook. This adds to
+//! it, for exactly the nodes given: on cgroup v1 rules in `devices.allow`, on v2 instructions in front of each attached
+//! program. Only cgroups that are the container's own by their name are changed; what a cgroup around them forbids
+//! stays forbidden, as it does for `--device`. Where the cgroup is a systemd scope, systemd is told too, for it
+//! attaches its own filter again.
 //!
 //! Why it is done in this way, and what was measured: `docs/adr/0001-device-cgroup.md`.
 
@@ -40,13 +41,18 @@ pub struct DeviceNumber {
 pub enum Outcome {
     /// The container's filter lets the devices through, as long as the container lives.
     Allowed,
-    /// As `Allowed`, but systemd could not be told: a `systemctl daemon-reload` takes the devices away.
-    AllowedUntilReload(SystemdError),
-    /// Nothing filters devices here, so nothing was changed.
+    /// As `Allowed`, but systemd could not be told: when it applies the scope's properties the next time (a
+    /// `systemctl daemon-reload` or `set-property`), the devices are gone.
+    AllowedForNow(SystemdError),
+    /// Nothing here keeps devices away (`--privileged`, or crun with a user namespace), so nothing was changed.
     Unfiltered,
     /// The process shares this cgroup with others (`--cgroups=disabled`), so nothing was changed.
     Shared(String),
 }
+
+/// What bpf(2) asks of its caller.
+const NEEDS: &str =
+    "this needs CAP_SYS_ADMIN in the initial user namespace, and a kernel that is not locked down";
 
 /// Why the devices cannot be let through.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +77,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel does not take a rule.
-    #[error("cannot allow devices in the cgroup {path}: an outer cgroup may not allow them")]
+    #[error("cannot allow devices in the cgroup {path}{}", hint(source, "a cgroup around it does not"))]
     Rule {
         /// The directory.
         path: PathBuf,
@@ -79,9 +85,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A bpf(2) call failed.
-    #[error(
-        "cannot {action} the cgroup {path}: this needs root with CAP_SYS_ADMIN and a kernel that is not locked down"
-    )]
+    #[error("cannot {action} the cgroup {path}{}", hint(source, NEEDS))]
     Bpf {
         /// What was to be done.
         action: &'static str,
@@ -164,8 +168,13 @@ fn membership(pid: i32) -> Result<Membership, Error> {
 fn tell_systemd(membership: &Membership, id: &str, devices: &[DeviceNumber]) -> Outcome {
     match membership.scope(id).filter(|_| systemd::runs()).map(|unit| systemd::allow(unit, devices)) {
         None | Some(Ok(())) => Outcome::Allowed,
-        Some(Err(error)) => Outcome::AllowedUntilReload(error),
+        Some(Err(error)) => Outcome::AllowedForNow(error),
     }
+}
+
+/// What to look at when something was not permitted.
+fn hint(source: &io::Error, text: &str) -> String {
+    if source.kind() == io::ErrorKind::PermissionDenied { format!(" ({text})") } else { String::new() }
 }
 
 impl fmt::Display for DeviceNumber {

@@ -13,7 +13,14 @@ const LOAD_WORD: u8 = 0x61; // BPF_LDX | BPF_W | BPF_MEM
 const AND32: u8 = 0x54; // BPF_ALU | BPF_AND | BPF_K
 const JUMP_NOT_EQUAL: u8 = 0x55; // BPF_JMP | BPF_JNE | BPF_K
 const MOVE: u8 = 0xb7; // BPF_ALU64 | BPF_MOV | BPF_K
+const MOVE32: u8 = 0xb4; // BPF_ALU | BPF_MOV | BPF_K
 const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
+const CLASS_MASK: u8 = 0x07;
+const CLASS_LOAD: u8 = 0x01; // BPF_LDX
+const CLASS_ALU32: u8 = 0x04; // BPF_ALU
+const CLASS_JUMP: u8 = 0x05; // BPF_JMP
+const CALL: u8 = 0x85; // BPF_JMP | BPF_CALL
+const CLASS_ALU64: u8 = 0x07; // BPF_ALU64
 const TYPE_MASK: i32 = 0xffff;
 const CHARACTER_DEVICE: i32 = 2; // BPF_DEVCG_DEV_CHAR
 
@@ -49,12 +56,33 @@ pub(super) fn prologue(devices: &[DeviceNumber]) -> Option<Vec<Instruction>> {
     Some(code)
 }
 
+/// Whether a program can answer nothing but 1, as runtimes write it for `--privileged`: all that it ever puts into the
+/// result is 1. A program with calls or stores may be one too, and is not recognized.
+pub(super) fn lets_all_through(program: &[Instruction]) -> bool {
+    let ones = [MOVE, MOVE32].map(|code| instruction(code, RESULT, 0, 0, 1));
+    let keeps_or_sets_one = |instruction: &Instruction| {
+        let [code, registers, ..] = *instruction;
+        match code & CLASS_MASK {
+            CLASS_LOAD | CLASS_ALU32 | CLASS_ALU64 => {
+                destination(registers) != RESULT || ones.contains(instruction)
+            }
+            CLASS_JUMP => code != CALL,
+            _ => false,
+        }
+    };
+    !program.is_empty() && program.iter().all(keeps_or_sets_one)
+}
+
 fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
     let [low, high] = offset.to_ne_bytes();
     let [a, b, c, d] = immediate.to_ne_bytes();
     // The two registers are four-bit fields, the first in the low half on a little-endian machine.
     let registers = if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from };
     [code, registers, low, high, a, b, c, d]
+}
+
+fn destination(registers: u8) -> u8 {
+    if cfg!(target_endian = "little") { registers & 0xf } else { registers >> 4 }
 }
 
 #[cfg(test)]
@@ -128,6 +156,37 @@ mod tests {
     fn no_device_changes_nothing() {
         assert_eq!(run(&before(&[], &answer(0)), READ, CHARACTER, device(195, 0)), 0);
         assert_eq!(run(&before(&[], &answer(1)), READ, CHARACTER, device(195, 0)), 1);
+    }
+
+    #[test]
+    fn only_a_program_whose_every_result_is_one_lets_all_through() {
+        let load = instruction(LOAD_WORD, TYPE, CONTEXT, 0, 0);
+        let and = instruction(AND32, TYPE, 0, 0, TYPE_MASK);
+        let [one, exit] = answer(1);
+        let [zero, _] = answer(0);
+        let jump = instruction(JUMP_NOT_EQUAL, TYPE, 0, 2, CHARACTER_DEVICE);
+        let result_from_context = instruction(LOAD_WORD, RESULT, CONTEXT, 4, 0);
+        let and_result = instruction(AND32, RESULT, 0, 0, 0);
+        let call = instruction(CALL, 0, 0, 0, 1);
+        let store = instruction(0x63, RESULT, TYPE, 0, 0); // BPF_STX | BPF_W | BPF_MEM
+        let one32 = instruction(MOVE32, RESULT, 0, 0, 1);
+        let table: [(&[Instruction], bool); 10] = [
+            (&[one, exit], true),
+            (&[one32, exit], true),
+            (&[load, and, one, exit], true),
+            (&[load, and, jump, one, exit, one, exit], true),
+            (&[zero, exit], false),
+            (&[load, and, jump, one, exit, zero, exit], false),
+            (&[result_from_context, exit], false),
+            (&[one, and_result, exit], false),
+            (&[one, call, exit], false),
+            (&[one, store, exit], false),
+        ];
+        for (program, expected) in table {
+            assert_eq!(lets_all_through(program), expected, "{program:?}");
+        }
+        assert!(!lets_all_through(&[]));
+        assert!(!lets_all_through(&before(&[device(195, 0)], &answer(0))));
     }
 
     #[test]

@@ -78,3 +78,29 @@ fn escape(unit: &str) -> String {
     });
     escaped.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_name_becomes_a_part_of_an_object_path() {
+        assert_eq!(escape("libpod-4f0c.scope"), "libpod_2d4f0c_2escope");
+        assert_eq!(escape("4f.scope"), "_34f_2escope");
+    }
+
+    #[test]
+    fn each_device_is_one_rule_of_the_property() {
+        let devices = [DeviceNumber { major: 195, minor: 0 }, DeviceNumber { major: 195, minor: 255 }];
+        let arguments = device_allow("a.scope", &devices);
+        let expected: &[&[u8]] = &[
+            b"\x07\0\0\0a.scope\0\x01\0\0\0",        // unit, runtime; ends at 16
+            b"\x60\0\0\0\0\0\0\0",                   // length of the properties
+            b"\x0b\0\0\0DeviceAllow\0\x05a(ss)\0\0", // at 24, the variant's array at 48
+            b"\x40\0\0\0\0\0\0\0",
+            b"\x0f\0\0\0/dev/char/195:0\0\x03\0\0\0rwm\0\0\0\0\0",
+            b"\x11\0\0\0/dev/char/195:255\0\0\0\x03\0\0\0rwm\0",
+        ];
+        assert_eq!(arguments.bytes(), expected.concat());
+    }
+}

@@ -1,13 +1,13 @@
 //! The device filter of cgroup v2: eBPF programs on the cgroups, all of which must let an access through.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::bpf::{Attached, Info, Program};
-use super::program::Instruction;
+use super::program::{Instruction, lets_all_through};
 
 /// Where crun 1.23 and newer pins the program that it has systemd attach, a file for each scope.
 const CRUN_PINS: &str = "/sys/fs/bpf/crun";
@@ -21,13 +21,13 @@ pub(super) struct Filter {
     cgroup: File,
 }
 
-/// Opens those of `cgroups` that filter devices.
+/// Opens those of `cgroups` that have a program which keeps devices away.
 pub(super) fn filters<'a>(cgroups: impl Iterator<Item = &'a Path>) -> Result<Vec<Filter>, Error> {
     let mut filters = Vec::new();
     for path in cgroups {
         let cgroup = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
         let filter = Filter { path: path.to_owned(), cgroup };
-        if !filter.attached()?.ids.is_empty() {
+        if filter.restricts()? {
             filters.push(filter);
         }
     }
@@ -35,6 +35,18 @@ pub(super) fn filters<'a>(cgroups: impl Iterator<Item = &'a Path>) -> Result<Vec
 }
 
 impl Filter {
+    fn restricts(&self) -> Result<bool, Error> {
+        for id in self.attached()?.ids {
+            // One that is gone by now was exchanged for another.
+            let instructions =
+                Program::by_id(id).and_then(|program| program.info()).map(|info| info.instructions);
+            if !instructions.is_ok_and(|instructions| lets_all_through(&instructions)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Puts `prologue` in front of every device program of the cgroup that does not start with it yet.
     pub(super) fn prepend(&self, prologue: &[Instruction]) -> Result<(), Error> {
         // Where systemd or the runtime exchanges a program meanwhile, its id is gone (ENOENT): look again.
@@ -55,7 +67,7 @@ impl Filter {
             if info.instructions.is_empty() {
                 return Err(Error::Hidden(self.path.clone()));
             }
-            if info.instructions.starts_with(prologue) {
+            if info.instructions.starts_with(prologue) || lets_all_through(&info.instructions) {
                 continue;
             }
             let new = Program::load(&[prologue, &info.instructions].concat())
@@ -84,8 +96,12 @@ impl Filter {
         }
         // By rename: systemd may look at any time.
         let fresh = Path::new(CRUN_PINS).join(format!("nvbind-{}", std::process::id()));
-        let renamed = new.pin(&fresh).and_then(|()| std::fs::rename(&fresh, &pin));
-        renamed.map_err(|source| Error::Pin { path: pin, source })
+        let renamed = new.pin(&fresh).and_then(|()| fs::rename(&fresh, &pin));
+        renamed.map_err(|source| {
+            // It may not be there; what failed before is what counts.
+            let _ = fs::remove_file(&fresh);
+            Error::Pin { path: pin, source }
+        })
     }
 
     fn attached(&self) -> Result<Attached, Error> {

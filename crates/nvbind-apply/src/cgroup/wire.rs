@@ -76,9 +76,14 @@ impl Writer {
         self
     }
 
+    /// What was written.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Writes an array of structures.
     pub(super) fn array(&mut self, elements: &Self) -> &mut Self {
-        self.number(length(elements.0.len())).align(8).0.extend(&elements.0);
+        self.number(length(elements.bytes().len())).align(8).0.extend(elements.bytes());
         self
     }
 }
@@ -139,7 +144,13 @@ impl Method<'_> {
         }
         let mut message = Writer::default();
         message.byte(b'l').byte(METHOD_CALL).byte(0).byte(1);
-        message.number(length(body.0.len())).number(serial).array(&fields).align(8).0.extend(&body.0);
+        message
+            .number(length(body.bytes().len()))
+            .number(serial)
+            .array(&fields)
+            .align(8)
+            .0
+            .extend(body.bytes());
         message.0
     }
 }
@@ -190,4 +201,105 @@ impl Message {
 /// The length of something that this program wrote, which is never near four gigabytes.
 fn length(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELLO: Method<'_> = Method {
+        destination: "org.freedesktop.DBus",
+        path: "/org/freedesktop/DBus",
+        interface: "org.freedesktop.DBus",
+        name: "Hello",
+        signature: "",
+    };
+
+    /// A message as a peer would send it.
+    fn message(kind: u8, fields: &Writer, body: &Writer) -> Vec<u8> {
+        let mut message = Writer::default();
+        message.byte(b'l').byte(kind).byte(1).byte(1).number(length(body.bytes().len())).number(7);
+        message.array(fields).align(8).0.extend(body.bytes());
+        message.0
+    }
+
+    #[test]
+    fn a_call_is_laid_out_as_the_specification_says() {
+        let expected: &[&[u8]] = &[
+            b"l\x01\x00\x01\x00\x00\x00\x00\x01\x00\x00\x00\x6d\x00\x00\x00",
+            b"\x01\x01o\x00\x15\x00\x00\x00/org/freedesktop/DBus\x00\x00\x00",
+            b"\x02\x01s\x00\x14\x00\x00\x00org.freedesktop.DBus\x00\x00\x00\x00",
+            b"\x03\x01s\x00\x05\x00\x00\x00Hello\x00\x00\x00",
+            b"\x06\x01s\x00\x14\x00\x00\x00org.freedesktop.DBus\x00\x00\x00\x00",
+        ];
+        assert_eq!(HELLO.call(1, &Writer::default()), expected.concat());
+    }
+
+    #[test]
+    fn the_types_of_the_arguments_and_their_length_go_with_a_call() {
+        let mut body = Writer::default();
+        body.string("ab").number(1);
+        let call = Method { signature: "sb", ..HELLO }.call(2, &body);
+        assert!(
+            call.ends_with(b"\x08\x01g\x00\x02sb\x00\x02\x00\x00\x00ab\x00\x00\x01\x00\x00\x00"),
+            "{call:?}"
+        );
+        assert_eq!(call.get(4..8), Some([12, 0, 0, 0].as_slice()));
+    }
+
+    #[test]
+    fn structures_in_an_array_start_on_multiples_of_eight_and_padding_before_them_does_not_count() {
+        let mut elements = Writer::default();
+        elements.align(8).string("a").align(8).string("b");
+        let mut body = Writer::default();
+        body.string("x").array(&elements);
+        let expected: &[&[u8]] =
+            &[b"\x01\0\0\0x\0\0\0", b"\x0e\0\0\0\0\0\0\0", b"\x01\0\0\0a\0\0\0\x01\0\0\0b\0"];
+        assert_eq!(body.0, expected.concat());
+    }
+
+    #[test]
+    fn a_reply_is_read_past_fields_that_do_not_matter() {
+        let mut fields = Writer::default();
+        fields.align(8).byte(6).signature("s").string(":1.7").align(8).byte(8).signature("g").signature("s");
+        fields.align(8).byte(5).signature("u").number(42);
+        let mut body = Writer::default();
+        body.string("auto");
+        let bytes = message(2, &fields, &body);
+        let expected = Message { kind: Kind::Reply, reply_to: Some(42), error_name: None, body: body.0 };
+        assert_eq!(Message::parse(&bytes).as_ref(), Some(&expected));
+        let prefix = bytes.first_chunk().unwrap();
+        assert_eq!(rest(prefix), Some(bytes.len() - PREFIX));
+    }
+
+    #[test]
+    fn an_error_has_its_name() {
+        let mut fields = Writer::default();
+        fields.align(8).byte(4).signature("s").string("a.b.C").align(8).byte(5).signature("u").number(3);
+        let bytes = message(3, &fields, &Writer::default());
+        let expected = Message {
+            kind: Kind::Error,
+            reply_to: Some(3),
+            error_name: Some("a.b.C".to_owned()),
+            body: Vec::new(),
+        };
+        assert_eq!(Message::parse(&bytes), Some(expected));
+    }
+
+    #[test]
+    fn a_message_cut_short_anywhere_is_malformed() {
+        let mut fields = Writer::default();
+        fields.align(8).byte(5).signature("u").number(42).align(8).byte(8).signature("g").signature("s");
+        let mut body = Writer::default();
+        body.string("auto");
+        let bytes = message(2, &fields, &body);
+        for end in 0..bytes.len() {
+            assert_eq!(Message::parse(&bytes[..end]), None, "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn big_endian_is_not_read() {
+        assert_eq!(rest(b"B\x02\x00\x01\0\0\0\0\0\0\0\x01\0\0\0\0"), None);
+    }
 }

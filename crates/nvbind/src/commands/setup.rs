@@ -83,7 +83,7 @@ fn install(
         file.commit().map_err(|source| Error::Write { path: path.clone(), source })?;
         say(&format!("installed {}", path.display()));
     }
-    tell_where_podman_looks(layout, &before, &sources.read(&[])?)
+    tell_where_podman_looks(layout, &before, sources)
 }
 
 fn stage_executable(target: &Path, source: &Path) -> Result<Option<Staged>, Error> {
@@ -98,24 +98,26 @@ fn stage_text(target: &Path, text: &str) -> Result<Staged, Error> {
 }
 
 /// What a user has to do, or know, so that podman finds the hook.
-fn tell_where_podman_looks(layout: &Layout, before: &Engine, after: &Engine) -> Result<(), Error> {
+fn tell_where_podman_looks(layout: &Layout, before: &Engine, sources: &Sources) -> Result<(), Error> {
+    let after = sources.read(&[])?;
     let directory = layout.hooks_dir();
     if !after.hooks_dirs.iter().any(|read| read == directory) {
         let mut all = after.hooks_dirs.clone();
         all.push(directory.to_owned());
         let setting = content::hooks_dir_setting(&all)?;
-        let place = match after.hooks_dirs_from.last() {
-            Some(file) => file.display().to_string(),
-            None => "/etc/containers/containers.conf.d/nvbind.conf".into(),
+        let place = match sources.instead.as_ref().or_else(|| after.hooks_dirs_from.last()) {
+            Some(file) => file.clone(),
+            None => sources.admin.join("containers.conf.d/nvbind.conf"),
         };
         say(&format!(
-            "note: podman does not look in {}: give it `--hooks-dir {0}`, or write into {place}\n{setting}",
-            directory.display()
+            "note: podman does not look in {}: give it `--hooks-dir {0}`, or write into {}\n{setting}",
+            directory.display(),
+            place.display()
         ));
     } else if let Some(drop_in) = &layout.drop_in {
         for other in before.hooks_dirs_from.iter().filter(|file| *file != drop_in) {
             say(&format!(
-                "note: {} sets hooks_dir too; {} goes before it, with its directories as they are now",
+                "note: {} sets hooks_dir too; {} replaces that, with its directories as they are now",
                 other.display(),
                 drop_in.display()
             ));

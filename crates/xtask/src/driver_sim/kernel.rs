@@ -48,6 +48,9 @@ fn proc_files(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
 fn sys_files(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
     tree.file("sys/module/nvidia/version", format!("{}\n", sim.version), 0o444)?;
     tree.file("sys/module/nvidia_drm/parameters/modeset", "Y\n", 0o400)?;
+    for module in ["nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm"] {
+        tree.file(format!("sys/module/{module}/initstate"), "live\n", 0o444)?;
+    }
     for gpu in &sim.gpus {
         pci_device(tree, &gpu.pci, "0x10de", gpu.card, gpu.render)?;
     }

@@ -72,6 +72,17 @@ impl Source {
         self.take(tree, &path)
     }
 
+    /// Takes a library and what it needs.
+    pub(super) fn library(&self, tree: &Tree, name: &str) -> Result<(), ImageError> {
+        let path = self.find_library(name).ok_or_else(|| self.missing(name))?;
+        self.take(tree, &path)
+    }
+
+    /// Where the file behind `path` is on this machine.
+    pub(super) fn real(&self, path: &Path) -> PathBuf {
+        self.resolve(path).map(|(_, file)| self.at(&file)).unwrap_or_default()
+    }
+
     /// Takes what a program from elsewhere needs.
     pub(super) fn libraries_of(&self, tree: &Tree, program: &Path) -> Result<(), ImageError> {
         let Some(dynamic) = elf::read(program)? else {
@@ -106,7 +117,7 @@ impl Source {
         self.find(PROGRAM_DIRECTORIES.iter().map(|dir| Path::new(dir).join(name)))
     }
 
-    fn find_library(&self, name: &str) -> Option<PathBuf> {
+    pub(super) fn find_library(&self, name: &str) -> Option<PathBuf> {
         let multiarch = self
             .triplet()
             .into_iter()

@@ -25,6 +25,8 @@ pub struct Library {
     pub call: Option<String>,
     /// Why it did not load.
     pub error: Option<String>,
+    /// A library of the image's that it did not load for: its own file was found.
+    pub lacks: Option<String>,
 }
 
 pub(super) fn look(view: Option<&Path>, expected: &[Expected], unexpected: &mut Vec<String>) -> Vec<Library> {
@@ -38,7 +40,8 @@ pub(super) fn look(view: Option<&Path>, expected: &[Expected], unexpected: &mut 
     wanted
         .iter()
         .map(|one| {
-            let library = load_apart(&one.name);
+            let mut library = load_apart(&one.name);
+            library.lacks = library.error.as_deref().and_then(|error| lacks(error, &one.name, view));
             let result = one.result.as_deref().unwrap_or("view");
             unexpected.extend(complaint(&library, result, view));
             library
@@ -61,6 +64,8 @@ fn complaint(library: &Library, expected: &str, view: Option<&Path>) -> Option<S
     let soname = &library.soname;
     let trouble = match (&library.path, expected) {
         (None, "missing") => return None,
+        // That is between the image and the driver: nvbind has done its part.
+        (None, "view") if library.lacks.is_some() => return None,
         (None, _) => library.error.clone().unwrap_or_default(),
         (Some(path), "missing") => format!("loads from {path}, expected not at all"),
         (Some(_), "ok") => return None,
@@ -74,8 +79,16 @@ fn complaint(library: &Library, expected: &str, view: Option<&Path>) -> Option<S
     Some(format!("{soname}: {trouble}"))
 }
 
+/// The library that is missing according to the loader's message, if it is neither `soname` nor one of the driver's.
+fn lacks(error: &str, soname: &str, view: Option<&Path>) -> Option<String> {
+    let (before, _) = error.split_once(": cannot open shared object file")?;
+    let name = before.rsplit(' ').next()?;
+    let ours = name == soname || view.is_some_and(|view| view.join("lib64").join(name).exists());
+    (!ours).then(|| name.to_owned())
+}
+
 fn load_apart(soname: &str) -> Library {
-    let mut library = Library { soname: soname.into(), path: None, call: None, error: None };
+    let mut library = Library { soname: soname.into(), path: None, call: None, error: None, lacks: None };
     match process::capture(Command::new("/proc/self/exe").args(["load", soname])) {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stdout);
@@ -164,12 +177,20 @@ mod tests {
     }
 
     #[test]
+    fn a_library_of_the_images_that_is_missing_is_told_from_the_drivers() {
+        let error = "dlopen failed: libX11.so.6: cannot open shared object file: No such file or directory";
+        assert_eq!(lacks(error, "libGLX_nvidia.so.0", None).as_deref(), Some("libX11.so.6"));
+        assert_eq!(lacks(error, "libX11.so.6", None), None);
+    }
+
+    #[test]
     fn a_library_from_elsewhere_than_the_view_is_a_complaint() {
         let library = Library {
             soname: "libcuda.so.1".into(),
             path: Some("/usr/lib/libcuda.so.1".into()),
             call: None,
             error: None,
+            lacks: None,
         };
         let view = Some(Path::new("/usr/local/nvidia"));
         assert_eq!(complaint(&library, "ok", view), None);

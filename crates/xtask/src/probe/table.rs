@@ -12,14 +12,14 @@ pub(super) fn render(report: &Report) -> String {
         ]);
     }
     for library in &report.libraries {
-        let loaded =
-            library.call.as_ref().map_or_else(|| "loaded".to_owned(), |call| format!("loaded, {call}"));
-        rows.push([
-            "library".into(),
-            library.soname.clone(),
-            library.path.as_ref().map_or_else(|| "not loaded".to_owned(), |_| loaded),
-            library.path.clone().or_else(|| library.error.clone()).unwrap_or_default(),
-        ]);
+        let result = match (&library.path, &library.call, &library.lacks) {
+            (Some(_), Some(call), _) => format!("loaded, {call}"),
+            (Some(_), None, _) => "loaded".to_owned(),
+            (None, _, Some(name)) => format!("found; the image lacks {name}"),
+            (None, _, None) => "not loaded".to_owned(),
+        };
+        let from = library.path.clone().or_else(|| library.error.clone()).unwrap_or_default();
+        rows.push(["library".into(), library.soname.clone(), result, from]);
     }
     if let Some(view) = &report.view {
         rows.push([

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Why nothing was installed or removed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("nvbind-hook is neither in {} nor in {}", beside.display(), installed.display())]
+    #[error("nvbind-hook is neither at {} nor at {}", beside.display(), installed.display())]
     NoHook { beside: PathBuf, installed: PathBuf },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },

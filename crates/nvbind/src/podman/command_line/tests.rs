@@ -44,6 +44,7 @@ fn what_podman_gets() {
         ("-e=FOO --gpu 1 I", "run --annotation io.nvbind.gpu=1 -e=FOO I"),
         ("-t=false --gpu 1 I", "run --annotation io.nvbind.gpu=1 -t=false I"),
         ("-e= --gpu 1 I", "run --annotation io.nvbind.gpu=1 -e= I"),
+        ("-it= --gpu 1 I", "run --annotation io.nvbind.gpu=1 -it= I"),
         ("-dPh host --gpu 1 I", "run --annotation io.nvbind.gpu=1 -dPh host I"),
         // the end of options
         ("-it -- IMAGE --gpu 1", "run --annotation io.nvbind.gpu=all -it -- IMAGE --gpu 1"),
