@@ -41,7 +41,9 @@ impl Lane {
 
 /// Makes a folder the driver root of every container that starts from now on.
 pub(crate) fn use_driver(root: &str) -> Result<()> {
-    let config = format!("[driver]\nroot = \"{root}\"\n");
+    let keys = ["root", "dev_root", "proc_root", "sys_root"];
+    let lines: Vec<String> = keys.iter().map(|key| format!("{key} = \"{root}\"\n")).collect();
+    let config = format!("[driver]\n{}", lines.concat());
     write(Path::new("/etc/nvbind/config.toml"), &config)
 }
 
