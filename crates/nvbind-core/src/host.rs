@@ -12,6 +12,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+/// How often a file is tried to be opened again when other processes' mounts and renames come in between.
+const RACES: usize = 128;
+
 /// Why something of the machine could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}")]
@@ -62,8 +65,17 @@ impl Tree {
 
     fn open_with(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        fs::openat2(&self.directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
-            .map_err(|errno| self.error(path, errno))
+        let open = || fs::openat2(&self.directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+        // EAGAIN: something was renamed or mounted on this machine while a `..` was followed, so that the kernel could
+        // not tell whether it stayed inside (openat2(2)). Containers that start at the same time are enough for that.
+        let mut opened = open();
+        for _ in 0..RACES {
+            if opened.as_ref().err() != Some(&Errno::AGAIN) {
+                break;
+            }
+            opened = open();
+        }
+        opened.map_err(|errno| self.error(path, errno))
     }
 
     /// Opens a file by name only (`O_PATH`), links followed inside the tree.
