@@ -58,13 +58,16 @@ pub enum RealDriverError {
 
 /// Makes the driver root of the release `suite` in `dir`, unless it is there already, and says where it is.
 pub fn ensure(suite: &str, dir: &Path) -> Result<PathBuf, RealDriverError> {
+    // apt takes what is relative as relative to its own directories.
+    let dir =
+        std::path::absolute(dir).map_err(|source| RealDriverError::File { path: dir.into(), source })?;
     let root = dir.join(format!("real-{suite}"));
     let description = format!("the driver of {suite}, format 2");
     if Tree::is_made(&root, &description) {
         return Ok(root);
     }
     let apt = Apt::new(&dir.join(format!("apt-{suite}")), suite)?;
-    let archives = apt.download(&apt.packages()?)?;
+    let archives = apt.download()?;
     let tree = Tree::create(&root)?;
     for (path, target) in [("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")] {
         tree.dir(target)?;

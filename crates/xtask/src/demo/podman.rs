@@ -32,6 +32,12 @@ impl Way {
         let runtime = self.runtime.map(|runtime| format!("--runtime={runtime}"));
         runtime.into_iter().chain(self.limits.iter().map(|limit| format!("--ulimit={limit}"))).collect()
     }
+
+    /// For people.
+    fn told(&self) -> String {
+        let words: Vec<String> = ["podman run".to_owned()].into_iter().chain(self.options()).collect();
+        words.join(" ")
+    }
 }
 
 impl Podman {
@@ -84,13 +90,13 @@ impl Podman {
                     super::say(reason);
                 }
                 if !reasons.is_empty() {
-                    super::say(&format!("works: podman run {}", way.options().join(" ")));
+                    super::say(&format!("{}: works", way.told()));
                 }
                 return Ok(way);
             }
             let said = String::from_utf8_lossy(&output.stderr);
             let last = said.trim().lines().next_back().unwrap_or_default();
-            reasons.push(format!("podman run {}: {last}", way.options().join(" ")));
+            reasons.push(format!("{}: {last}", way.told()));
         }
         Err(DemoError::NoRuntime { reasons: reasons.join("\n  ") })
     }
