@@ -25,8 +25,7 @@ pub fn in_user_namespace() -> Result<bool, Error> {
 pub(crate) fn join(pid: i32) -> Result<bool, Error> {
     let user = open_namespace(pid.to_string(), "user")?;
     let mount = open_namespace(pid.to_string(), "mnt")?;
-    let foreign = identity(&user)? != identity(&open_namespace("self", "user")?)?;
-    if foreign {
+    if identity(&user)? != identity(&open_namespace("self", "user")?)? {
         let join = |errno| Error::system(format!("join the user namespace of process {pid}"), errno);
         setns(&user, CloneFlags::CLONE_NEWUSER).map_err(join)?;
         // Denied in namespaces of an unprivileged user (user_namespaces(7)); the groups are not used then.
@@ -39,8 +38,7 @@ pub(crate) fn join(pid: i32) -> Result<bool, Error> {
     }
     setns(&mount, CloneFlags::CLONE_NEWNS)
         .map_err(|errno| Error::system(format!("join the mount namespace of process {pid}"), errno))?;
-    // The map does not tell: rootful `podman run --userns=keep-id` makes a namespace that maps every id to itself.
-    Ok(foreign || in_user_namespace()?)
+    in_user_namespace()
 }
 
 fn open_namespace(process: impl AsRef<str>, kind: &str) -> Result<OwnedFd, Error> {
