@@ -3,6 +3,7 @@
 mod cell;
 mod cgroups;
 mod container;
+mod direct;
 mod ended;
 mod lane;
 mod life;
@@ -33,8 +34,15 @@ use podman::Podman;
 type Function = fn(&Lane, Podman) -> std::result::Result<(), Ended>;
 
 /// All of them, by what they are about.
-const CASES: &[&[(&str, Function)]] =
-    &[life::CASES, volumes::CASES, rootfs::CASES, cgroups::CASES, refusals::CASES, real::CASES];
+const CASES: &[&[(&str, Function)]] = &[
+    life::CASES,
+    volumes::CASES,
+    rootfs::CASES,
+    cgroups::CASES,
+    refusals::CASES,
+    direct::CASES,
+    real::CASES,
+];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
 pub fn inside(spec_file: &Path) -> Result<()> {
