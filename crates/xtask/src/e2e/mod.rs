@@ -83,6 +83,7 @@ impl<'a> Results<'a> {
         let start = Instant::now();
         let mut case = match run() {
             Ok(()) => Case::new(name, Outcome::Passed, ""),
+            Err(Ended::NoSuchCase) => return Ok(()),
             Err(Ended::Skipped(reason)) => Case::new(name, Outcome::Skipped, reason),
             Err(Ended::Failed { reason, output }) => {
                 let mut case = Case::new(name, Outcome::Failed, reason);
