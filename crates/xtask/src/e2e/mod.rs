@@ -13,6 +13,7 @@ mod probe;
 mod real;
 mod refusals;
 mod rootfs;
+mod shim;
 mod snapshot;
 mod stages;
 mod traces;
@@ -42,6 +43,7 @@ const CASES: &[&[(&str, Function)]] = &[
     refusals::CASES,
     real::CASES,
     stages::CASES,
+    shim::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
