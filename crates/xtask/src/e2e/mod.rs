@@ -5,6 +5,7 @@ mod cgroups;
 mod container;
 mod ended;
 mod lane;
+mod layouts;
 mod life;
 mod matrix;
 pub(crate) mod payload;
@@ -33,8 +34,15 @@ use podman::Podman;
 type Function = fn(&Lane, Podman) -> std::result::Result<(), Ended>;
 
 /// All of them, by what they are about.
-const CASES: &[&[(&str, Function)]] =
-    &[life::CASES, volumes::CASES, rootfs::CASES, cgroups::CASES, refusals::CASES, real::CASES];
+const CASES: &[&[(&str, Function)]] = &[
+    life::CASES,
+    volumes::CASES,
+    rootfs::CASES,
+    cgroups::CASES,
+    refusals::CASES,
+    layouts::CASES,
+    real::CASES,
+];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
 pub fn inside(spec_file: &Path) -> Result<()> {
