@@ -5,6 +5,7 @@ mod cgroups;
 mod container;
 mod ended;
 mod lane;
+mod layouts;
 mod life;
 mod matrix;
 pub(crate) mod payload;
@@ -41,6 +42,7 @@ const CASES: &[&[(&str, Function)]] = &[
     rootfs::CASES,
     cgroups::CASES,
     refusals::CASES,
+    layouts::CASES,
     real::CASES,
     stages::CASES,
     shim::CASES,
