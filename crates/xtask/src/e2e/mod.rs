@@ -6,6 +6,7 @@ mod container;
 mod direct;
 mod ended;
 mod lane;
+mod layouts;
 mod life;
 mod matrix;
 pub(crate) mod payload;
@@ -14,7 +15,9 @@ mod probe;
 mod real;
 mod refusals;
 mod rootfs;
+mod shim;
 mod snapshot;
+mod stages;
 mod traces;
 mod volumes;
 
@@ -41,7 +44,10 @@ const CASES: &[&[(&str, Function)]] = &[
     cgroups::CASES,
     refusals::CASES,
     direct::CASES,
+    layouts::CASES,
     real::CASES,
+    stages::CASES,
+    shim::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
