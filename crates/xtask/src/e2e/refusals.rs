@@ -6,7 +6,7 @@ use super::Function;
 use super::container::{ASK, GPU, run, then_remove};
 use super::ended::{Ended, claim};
 use super::lane::{DRIVER, Lane, use_driver};
-use super::podman::{Podman, Runtime, User, said};
+use super::podman::{Podman, Runtime, said};
 use super::traces;
 
 /// The cases, by name.
