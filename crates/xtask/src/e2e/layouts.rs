@@ -16,7 +16,7 @@ pub(crate) const LAYOUTS: &str = "/opt/layouts";
 
 fn layouts(_: &Lane, podman: Podman) -> Result<(), Ended> {
     if podman != Podman::new(User::Root, Runtime::Crun) {
-        return Err(Ended::Skipped("the same files for every user and runtime: tried once".into()));
+        return Err(Ended::NoSuchCase);
     }
     let all = || Layout::ALL.iter().try_for_each(|(name, _)| layout(podman, name));
     let ended = all();

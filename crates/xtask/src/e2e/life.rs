@@ -105,9 +105,6 @@ fn commit(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let removed = podman.run(&["rmi", "--force", image])?;
     // The image that all cases share is not a part of it.
     podman.must(&["image", "exists", IMAGE])?;
-    ended.and(if removed.code > 1 {
-        Err(removed.failed("the committed image cannot be removed"))
-    } else {
-        Ok(())
-    })
+    ended?;
+    claim(removed.code <= 1, "the committed image cannot be removed", || removed.told())
 }

@@ -3,6 +3,7 @@
 mod cell;
 mod cgroups;
 mod container;
+mod direct;
 mod ended;
 mod lane;
 mod layouts;
@@ -42,6 +43,7 @@ const CASES: &[&[(&str, Function)]] = &[
     rootfs::CASES,
     cgroups::CASES,
     refusals::CASES,
+    direct::CASES,
     layouts::CASES,
     real::CASES,
     stages::CASES,

@@ -1,8 +1,6 @@
 //! Bad input: a message of its own, a documented exit code, no container, and nothing changed.
 
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::Function;
 use super::container::{ASK, GPU, run, then_remove};
@@ -12,7 +10,6 @@ use super::podman::{Podman, Runtime, User, said};
 use super::traces;
 use crate::error::Doing;
 use crate::lanes::tree::USER_ID;
-use crate::limits::limited;
 
 /// The cases, by name.
 pub(crate) const CASES: &[(&str, Function)] = &[
@@ -20,7 +17,6 @@ pub(crate) const CASES: &[(&str, Function)] = &[
     ("no-driver", no_driver),
     ("half-installed-driver", half_installed),
     ("missing-node", missing_node),
-    ("bad-state", bad_state),
 ];
 
 /// A driver root of the case's own.
@@ -86,43 +82,4 @@ fn with_driver(script: &str, body: impl FnOnce() -> Result<(), Ended>) -> Result
     let ended = body();
     use_driver(DRIVER)?;
     ended
-}
-
-/// States that no runtime would send, given to the hook directly.
-fn bad_state(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    if podman != Podman::new(User::Root, Runtime::Crun) {
-        return Err(Ended::NoSuchCase);
-    }
-    let huge = format!("{{\"id\":\"{}\"}}", "x".repeat(64 << 20));
-    let nowhere = r#"{"ociVersion":"1.0.2","id":"x","status":"creating","pid":2,"bundle":"/nonexistent","annotations":{"io.nvbind.gpu":"0"}}"#;
-    let states = [
-        ("empty", ""),
-        ("truncated", "{\"id\":"),
-        ("no-json", "hello"),
-        ("huge", &huge),
-        ("no-bundle", nowhere),
-    ];
-    let mounts = podman.mounts()?;
-    let mut messages = Vec::new();
-    for (name, state) in states {
-        let path = Path::new("/tmp").join(format!("state-{name}"));
-        fs::write(&path, state).on("write", &path)?;
-        let file = fs::File::open(&path).on("open", &path)?;
-        let mut hook = limited(std::time::Duration::from_secs(20), "/usr/local/libexec/nvbind/nvbind-hook");
-        let output =
-            hook.arg("prestart").stdin(Stdio::from(file)).output().doing(|| "run the hook".into())?;
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        let code = output.status.code();
-        claim(code == Some(BAD_REQUEST), &format!("{name}: exit code {code:?}, not {BAD_REQUEST}"), || {
-            told.clone()
-        })?;
-        claim(told.lines().count() == 1, &format!("{name}: not one line of message"), || told.clone())?;
-        messages.push(told);
-    }
-    messages.sort();
-    messages.dedup();
-    claim(messages.len() >= states.len() - 1, "the messages do not tell the states apart", || {
-        messages.join("")
-    })?;
-    traces::claim_nothing_mounted(&mounts, &podman.mounts()?)
 }

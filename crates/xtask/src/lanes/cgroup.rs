@@ -80,22 +80,28 @@ impl Cgroups {
     /// Makes a cgroup `name` below the caller's in each hierarchy, mounted below `at`.
     pub(crate) fn make(hierarchies: &[Hierarchy], at: &Path, name: &str) -> Result<Self> {
         let mut made = Self { folders: Vec::new() };
-        for hierarchy in hierarchies {
-            let top = at.join(hierarchy.folder());
-            hierarchy.mount(&top)?;
-            let caller = top.join(hierarchy.caller.trim_start_matches('/'));
-            let folder = caller.join(name);
-            fs::create_dir_all(&folder).on("create", &folder)?;
-            // A new v1 cpuset is empty, and nothing can run there.
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                if folder.join(file).exists() && hierarchy.option.split(',').any(|word| word == "cpuset") {
-                    let value = fs::read(caller.join(file)).on("read", &caller.join(file))?;
-                    fs::write(folder.join(file), value).on("write", &folder.join(file))?;
-                }
-            }
-            made.folders.push(folder);
+        match hierarchies.iter().try_for_each(|hierarchy| made.add(hierarchy, at, name)) {
+            Ok(()) => Ok(made),
+            Err(error) => made.remove().and(Err(error)),
         }
-        Ok(made)
+    }
+
+    fn add(&mut self, hierarchy: &Hierarchy, at: &Path, name: &str) -> Result<()> {
+        let top = at.join(hierarchy.folder());
+        hierarchy.mount(&top)?;
+        let caller = top.join(hierarchy.caller.trim_start_matches('/'));
+        let folder = caller.join(name);
+        fs::create_dir(&folder).on("create the cgroup", &folder)?;
+        self.folders.push(folder.clone());
+        if !hierarchy.option.split(',').any(|word| word == "cpuset") {
+            return Ok(());
+        }
+        // A new v1 cpuset is empty, and nothing can run there.
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let value = fs::read(caller.join(file)).on("read", &caller.join(file))?;
+            fs::write(folder.join(file), value).on("write", &folder.join(file))?;
+        }
+        Ok(())
     }
 
     /// The folders, for a process that is to join them.

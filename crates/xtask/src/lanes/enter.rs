@@ -195,10 +195,10 @@ fn run(spec: &Spec) -> Result<()> {
         if ended.pid() != Some(cases) {
             continue;
         }
-        return match ended {
-            WaitStatus::Exited(_, 0) => Ok(()),
-            other => Err(Error::failed(format!("the cases of {} ended early: {other:?}", spec.lane))),
-        };
+        if ended == WaitStatus::Exited(cases, 0) {
+            return Ok(());
+        }
+        return Err(Error::failed(format!("the cases of {} ended early: {ended:?}", spec.lane)));
     }
 }
 
