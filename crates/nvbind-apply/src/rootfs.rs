@@ -101,8 +101,7 @@ impl<'a> Rootfs<'a> {
         if !path.is_absolute() {
             return Err(refuse("it is not an absolute path"));
         }
-        let failed =
-            |errno: Errno| Error::system(format!("open the root filesystem {}", path.display()), errno);
+        let failed = |errno: Errno| Error::NoRootfs { path: path.to_path_buf(), source: errno.into() };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = fs::open(path, flags, Mode::empty()).map_err(failed)?;
         let host = fs::open("/", flags, Mode::empty()).map_err(failed)?;
