@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 mod devices;
+mod draft;
 mod error;
 mod journal;
 mod links;
