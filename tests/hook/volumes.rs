@@ -29,6 +29,10 @@ const VOLUMES: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The tmpfs of /dev, where that is; the tests' own link of it leads nowhere on the host.
+const DEV_OR_DATA: &str =
+    "if test -L $ROOT/dev; then mount -t tmpfs tmpfs $ROOT/data; else mount -t tmpfs tmpfs $ROOT/dev; fi";
+
 fn says(lines: &str) -> String {
     lines.lines().map(|line| format!("nvbind-hook: {line}\n")).collect()
 }
@@ -80,6 +84,35 @@ fn a_container_with_the_host_s_dev_gets_no_node_made_there() {
     let why = "container c0ffee: no place in the container for /dev/nvidia-modeset: a volume or another mount of the host lies there";
     assert_eq!((ended.code, ended.says), (Some(5), says(why)));
     world.assert_same(&before, "");
+}
+
+#[test]
+fn a_volume_that_reaches_dev_by_a_link_of_the_image_gets_no_node_made_there() {
+    for (link, target, mount) in [
+        ("data", "/dev", "mount --bind $OUTSIDE $ROOT/dev"),
+        ("dev", "/data", "mount --bind $OUTSIDE $ROOT/data"),
+    ] {
+        let Some(mut world) = World::new() else { return };
+        fs::create_dir(world.path("image/data")).unwrap();
+        world.link(link, target);
+        world.mounts.pop();
+        world.mounts.extend([DEV_OR_DATA, mount]);
+        let root = world.path("scratch/root");
+        world.write(
+            "bundle/config.json",
+            format!(
+                r#"{{"root":{{"path":"{}"}},"mounts":[{{"destination":"/dev","type":"tmpfs","source":"tmpfs"}},
+                    {{"destination":"/data","type":"bind","source":"/outside"}}]}}"#,
+                root.display()
+            ),
+        );
+        world.start();
+        let before = world.snapshot();
+        let ended = world.hook();
+        let why = "container c0ffee: no place in the container for /dev/nvidia-modeset: a volume or another mount of the host lies there";
+        assert_eq!((ended.code, ended.says), (Some(5), says(why)), "{link}");
+        world.assert_same(&before, link);
+    }
 }
 
 /// A directory of the host as the root filesystem, without an overlay.
