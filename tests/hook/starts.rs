@@ -1,10 +1,10 @@
 //! Starts that follow one another on the same root filesystem, and the stage createContainer.
 
 use crate::listing;
-use crate::world::{HOOK, World, other_driver};
+use crate::world::{HOOK, World, other_driver, skip};
 use nvbind_core::ldcache::Cache;
 use std::fs;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::process::Command;
 
 fn sonames(world: &World) -> Vec<String> {
@@ -79,6 +79,32 @@ fn a_second_hook_in_the_same_container_hides_nothing() {
         assert_eq!(world.hook().code, Some(0));
         assert!(world.inside("usr/local/nvidia/bin/nvidia-smi").exists());
     }
+}
+
+#[test]
+fn in_a_container_with_a_user_namespace_the_host_s_nodes_are_bound() {
+    let Some(mut world) = World::new() else { return };
+    world.namespaces = &["--user", "--map-root-user", "--mount"];
+    if !Command::new("unshare").args(world.namespaces).arg("true").status().unwrap().success() {
+        skip::<()>("this machine has no user namespaces");
+        return;
+    }
+    world.start();
+    let before = world.snapshot();
+    world.request(r#""io.nvbind.gpu":"none,0""#);
+    assert_eq!(world.hook().code, Some(2));
+    world.assert_same(&before, "a refusal");
+    world.request(r#""io.nvbind.gpu":"0""#);
+    let ended = world.hook();
+    assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
+    let node = |path: std::path::PathBuf| fs::metadata(path).map(|node| (node.ino(), node.rdev())).unwrap();
+    assert_eq!(node(world.inside("dev/nvidia1")), node(world.driver.path("dev/nvidia1")));
+    assert!(!world.inside("dev/nvidia0").exists());
+    assert!(world.inside("usr/local/nvidia/bin/nvidia-smi").exists());
+    let upper = listing::of(&world.path("scratch/upper"));
+    world.start();
+    assert_eq!(world.hook().code, Some(0));
+    assert_eq!(listing::of(&world.path("scratch/upper")), upper);
 }
 
 /// Runs the hook as a runtime does at stage createContainer: inside the container's mount namespace.

@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) state: Vec<u8>,
     /// The hook's arguments.
     pub(crate) arguments: Vec<String>,
+    /// The container's namespaces, as options of unshare(1).
+    pub(crate) namespaces: &'static [&'static str],
     /// Shell lines that mount the container's root filesystem, in the container's namespace.
     pub(crate) mounts: Vec<&'static str>,
     container: Option<Child>,
@@ -74,6 +76,7 @@ impl World {
             driver,
             state: Vec::new(),
             arguments,
+            namespaces: &["--mount"],
             mounts: vec![OVERLAY, DEV],
             container: None,
         };
@@ -146,7 +149,8 @@ impl World {
         let mut script = self.mounts.join("\n");
         script.push_str("\necho ready; exec cat");
         let mut child = Command::new("unshare")
-            .args(["--mount", "--propagation=private", "sh", "-euc", &script])
+            .args(self.namespaces)
+            .args(["--propagation=private", "sh", "-euc", &script])
             .env("IMAGE", self.path("image"))
             .env("UPPER", self.path("scratch/upper"))
             .env("WORK", self.path("scratch/work"))
@@ -262,7 +266,7 @@ fn isolate(scratch: &Path) -> nix::Result<()> {
     Ok(())
 }
 
-fn skip<T>(reason: &str) -> Option<T> {
+pub(crate) fn skip<T>(reason: &str) -> Option<T> {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or_default();
     // Past the capture of test output: a skip has to be seen.
