@@ -1,6 +1,8 @@
 //! Input that is changed at random: whatever it becomes, the exit code is a documented one.
 
+use crate::machine::VERSION;
 use crate::world::World;
+use nvbind_core::ldcache::{Abi, Library, merge};
 use std::fs;
 
 /// A sequence that is the same at every run (xorshift64).
@@ -82,6 +84,38 @@ fn any_config_json_ends_in_a_documented_code() {
     }
     assert!(codes[0] > 0 && codes[2] > 0, "both starts and refusals: {codes:?}");
     assert_eq!(world_of_host(&world), before);
+}
+
+#[test]
+fn any_driver_and_any_image_end_in_a_documented_code() {
+    let Some(mut world) = World::new() else { return };
+    let libc = [Library { soname: b"libc.so.6", path: b"/lib/libc.so.6", abi: Abi::NATIVE.unwrap() }];
+    world.write("image/etc/ld.so.cache", merge(None, &libc, &[]).unwrap());
+    let files = [
+        world.driver.path("proc/driver/nvidia/version"),
+        world.driver.path("proc/driver/nvidia/gpus/0000:01:00.0/information"),
+        world.driver.path("proc/devices"),
+        world.driver.path(&format!("usr/lib64/libcuda.so.{VERSION}")),
+        world.path("image/etc/ld.so.cache"),
+        world.path("image/etc/ld.so.conf"),
+    ];
+    let mut random = Random(0xda94_2042_e4dd_58b5);
+    let mut codes = [0; 6];
+    for turn in 0..150 {
+        let file = &files[turn % files.len()];
+        let whole = fs::read(file).unwrap();
+        let changed = random.mutate(&whole);
+        fs::write(file, &changed).unwrap();
+        world.start();
+        codes[usize::try_from(code(&world, &changed)).unwrap()] += 1;
+        fs::write(file, &whole).unwrap();
+        // The next start finds the image as it was.
+        world.stop();
+        let upper = world.path("scratch/upper");
+        fs::remove_dir_all(&upper).unwrap();
+        fs::create_dir(&upper).unwrap();
+    }
+    assert!(codes[0] > 0 && codes[3] > 0, "both starts and refusals: {codes:?}");
 }
 
 fn world_of_host(world: &World) -> Vec<String> {

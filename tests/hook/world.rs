@@ -167,7 +167,7 @@ impl World {
         self.container = Some(child);
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.container.take() {
             child.kill().unwrap();
             child.wait().unwrap();
