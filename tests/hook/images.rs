@@ -85,6 +85,15 @@ const FILES: &[Case] = &[
         let kept = world.path("outside/kept");
         world.link("etc/ld.so.cache", kept);
     }),
+    case(
+        "a link for ld.so.conf",
+        0,
+        "the container's /etc/ld.so.conf is no ordinary file; an ldconfig inside may not read /etc/ld.so.conf.d",
+        |world| {
+            let kept = world.path("outside/kept");
+            world.link("etc/ld.so.conf", kept);
+        },
+    ),
     case("a link for the temporary cache", 0, "", |world| {
         let kept = world.path("outside/kept");
         world.link("etc/.ld.so.cache.nvbind", kept);

@@ -97,11 +97,17 @@ fn drop_in(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan) -> Result<Vec<Draf
     if read(&directory, DROP_IN, 4096)?.as_deref() != Some(content.as_bytes()) {
         drafts.push(Draft::write(&directory, DROP_IN, content.as_bytes())?);
     }
-    let conf = read(etc, CONF, 1 << 20)?.unwrap_or_default();
-    if includes_drop_ins(&conf) {
-        return Ok(drafts);
-    }
-    let mut completed = conf;
+    let mut completed = match read(etc, CONF, 1 << 20)? {
+        Some(conf) if includes_drop_ins(&conf) => return Ok(drafts),
+        Some(conf) => conf,
+        None if statat(etc, CONF, AtFlags::SYMLINK_NOFOLLOW).is_ok() => {
+            log::warn!(
+                "the container's /etc/{CONF} is no ordinary file; an ldconfig inside may not read {LD_SO_CONF_D}"
+            );
+            return Ok(drafts);
+        }
+        None => Vec::new(),
+    };
     if !completed.is_empty() && !completed.ends_with(b"\n") {
         completed.push(b'\n');
     }
