@@ -1,6 +1,7 @@
 //! A disk that is full, or becomes full on the way: nothing is left behind, however far the hook came.
 
 use crate::world::World;
+use crate::{case, check};
 use nix::mount::{MsFlags, mount};
 
 /// What the container's upper layer may hold from now on.
@@ -38,6 +39,16 @@ fn grow(unit: &str, first: u32, last: u32) {
 #[test]
 fn running_out_of_inodes_on_the_way_leaves_nothing_behind() {
     grow("nr_inodes", 7, 40);
+}
+
+#[test]
+fn a_full_dev_leaves_nothing_behind() {
+    check(&[case(
+        "room for two nodes",
+        5,
+        "container c0ffee: cannot create /dev/nvidia-uvm-tools in the container: No space left on device (os error 28)",
+        |world| world.mounts.push("mount -o remount,nr_inodes=3 $ROOT/dev"),
+    )]);
 }
 
 #[test]
