@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 mod devices;
+mod draft;
 mod error;
 mod journal;
 mod links;
@@ -20,6 +21,7 @@ pub use error::Error;
 pub use namespaces::in_user_namespace;
 
 use cgroup::{DeviceNumber, Outcome};
+use namespaces::Namespaces;
 use nvbind_core::host::Host;
 use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::Config;
@@ -65,10 +67,11 @@ pub fn apply(plan: Plan, host: &Host, container: &Container<'_>) -> Result<&'sta
     let sources = Sources::open(&plan, host, in_user_namespace)?;
     let in_user_namespace = match container.stage {
         Stage::Prestart { pid } => {
+            let namespaces = Namespaces::of(pid)?;
             if !in_user_namespace {
                 allow(pid, container.id, &plan)?;
             }
-            namespaces::join(pid)?
+            namespaces.join()?
         }
         Stage::CreateContainer => {
             if !in_user_namespace {
