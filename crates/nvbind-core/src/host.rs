@@ -3,14 +3,17 @@
 //! Every name is resolved by the kernel inside its tree (`openat2` with `RESOLVE_IN_ROOT`, Linux 5.6), so that the
 //! absolute links of a driver container or a fixture stay within it.
 
-use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
+use rustix::fs::{self, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+/// How often a file is tried to be opened again when other processes' mounts and renames come in between.
+const RACES: usize = 128;
 
 /// Why something of the machine could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,8 @@ impl Error {
 #[derive(Debug)]
 pub struct Tree {
     path: PathBuf,
+    /// The directory without links.
+    real: PathBuf,
     directory: OwnedFd,
 }
 
@@ -41,9 +46,11 @@ impl Tree {
     /// # Errors
     /// When it is not there or is no directory.
     pub fn open(path: &Path) -> Result<Tree, Error> {
-        let directory = fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Error { path: path.display().to_string(), source: errno.into() })?;
-        Ok(Tree { path: path.to_path_buf(), directory })
+        let failed = |errno: Errno| Error { path: path.display().to_string(), source: errno.into() };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = fs::open(path, flags, Mode::empty()).map_err(failed)?;
+        let real = link_of(&directory).map_err(failed)?;
+        Ok(Tree { path: path.to_path_buf(), real, directory })
     }
 
     /// Where the file stands as seen from the machine's own `/`; for messages.
@@ -58,8 +65,17 @@ impl Tree {
 
     fn open_with(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        fs::openat2(&self.directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
-            .map_err(|errno| self.error(path, errno))
+        let open = || fs::openat2(&self.directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+        // EAGAIN: something was renamed or mounted on this machine while a `..` was followed, so that the kernel could
+        // not tell whether it stayed inside (openat2(2)). Containers that start at the same time are enough for that.
+        let mut opened = open();
+        for _ in 0..RACES {
+            if opened.as_ref().err() != Some(&Errno::AGAIN) {
+                break;
+            }
+            opened = open();
+        }
+        opened.map_err(|errno| self.error(path, errno))
     }
 
     /// Opens a file by name only (`O_PATH`), links followed inside the tree.
@@ -135,37 +151,36 @@ impl Tree {
         fs::fstat(self.locate(path)?).map_err(|errno| self.error(path, errno))
     }
 
-    /// The path without links, as seen inside the tree, and the identity of the file there.
+    /// The path without links, as seen inside the tree.
     ///
     /// # Errors
     /// When it is not there or may not be reached.
-    pub fn resolve(&self, path: &str) -> Result<Resolved, Error> {
-        let fd = self.locate(path)?;
-        let stat = fs::statx(&fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
-            .map_err(|errno| self.error(path, errno))?;
-        let link = |fd: &OwnedFd| {
-            let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd));
-            fs::readlink(name, Vec::new()).map_err(|errno| self.error(path, errno))
-        };
-        let (root, real) = (link(&self.directory)?, link(&fd)?);
-        let inside = Path::new(OsStr::from_bytes(real.as_bytes()))
-            .strip_prefix(OsStr::from_bytes(root.as_bytes()))
-            .map_err(|_outside| self.error(path, Errno::XDEV))?;
-        let path = inside.to_str().ok_or_else(|| self.error(path, Errno::ILSEQ))?;
-        Ok(Resolved {
-            path: format!("/{path}"),
-            is_regular: FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile,
-        })
+    pub fn resolve(&self, path: &str) -> Result<String, Error> {
+        self.real_path(&self.locate(path)?, path)
+    }
+
+    /// Opens a regular file for reading; also gives its path without links, as seen inside the tree.
+    ///
+    /// # Errors
+    /// As [`Tree::file`].
+    pub fn resolved_file(&self, path: &str) -> Result<(File, String), Error> {
+        let file = self.file(path)?;
+        let real = self.real_path(&file, path)?;
+        Ok((file, real))
+    }
+
+    fn real_path(&self, fd: impl AsFd, path: &str) -> Result<String, Error> {
+        let real = link_of(fd).map_err(|errno| self.error(path, errno))?;
+        let inside = real.strip_prefix(&self.real).map_err(|_outside| self.error(path, Errno::XDEV))?;
+        let inside = inside.to_str().ok_or_else(|| self.error(path, Errno::ILSEQ))?;
+        Ok(format!("/{inside}"))
     }
 }
 
-/// A file of a [`Tree`] with all links followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
-    /// Absolute path inside the tree.
-    pub path: String,
-    /// Whether it is a regular file.
-    pub is_regular: bool,
+/// Where a descriptor's file stands.
+fn link_of(fd: impl AsFd) -> Result<PathBuf, Errno> {
+    let link = fs::readlink(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
 }
 
 /// The trees in which the parts of a driver are found: each the machine's own `/` unless configured.

@@ -95,7 +95,8 @@ pub struct Inventory {
     pub driver: Driver,
     /// The GPUs in PCI order, without those that the driver excludes.
     pub gpus: Vec<Gpu>,
-    /// The nodes beside `/dev/nvidiaN`, with their numbers where their kernel module is loaded.
+    /// The nodes beside `/dev/nvidiaN`, with their numbers where they can be injected: their
+    /// kernel module is loaded, and an optional one stands in `/dev`.
     pub control_nodes: Vec<(&'static ControlNode, Option<DeviceNode>)>,
     /// Libraries by file name.
     pub libraries: Vec<Library>,
@@ -114,6 +115,32 @@ impl Inventory {
         let gpus = gpus::read(host, &majors)?;
         let libraries = libraries::read(&host.files, &driver.version)?;
         let programs = programs::read(&host.files);
-        Ok(Inventory { gpus, control_nodes: majors.control_nodes(), libraries, programs, driver })
+        // A module can be loaded without anything having made its node, as nvidia-modeset is on most servers.
+        let is_usable =
+            |row: &ControlNode, node: &DeviceNode| row.required || host.dev.stat(&node.path).is_ok();
+        let control_nodes = majors
+            .control_nodes()
+            .into_iter()
+            .map(|(row, node)| (row, node.filter(|node| is_usable(row, node))))
+            .collect();
+        Ok(Inventory { gpus, control_nodes, libraries, programs, driver })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::machine::Machine;
+
+    #[test]
+    fn an_optional_node_that_nothing_made_is_left_out_and_a_required_one_is_not() {
+        let machine = Machine::new();
+        let nodes = || -> Vec<String> {
+            let nodes = machine.inventory().unwrap().control_nodes;
+            nodes.into_iter().filter_map(|(_, node)| node).map(|node| node.path).collect()
+        };
+        let required = ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"];
+        assert_eq!(nodes(), required);
+        machine.write("dev/nvidia-modeset", "");
+        assert_eq!(nodes(), [&required[..], &["/dev/nvidia-modeset"]].concat());
     }
 }

@@ -81,6 +81,7 @@ pub(crate) fn two_gpus() -> Inventory {
     machine.gpu("0000:01:00.0", 1, "GPU-aaaa0000-0000-0000-0000-000000000001", &["card2", "renderD130"]);
     machine.gpu("0000:41:00.0", 0, "GPU-bbbb0000-0000-0000-0000-000000000002", &["card0", "renderD128"]);
     machine.write("usr/bin/nvidia-smi", "#!/bin/sh\n");
+    machine.write("dev/nvidia-modeset", "");
     machine.inventory().unwrap()
 }
 

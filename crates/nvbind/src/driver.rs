@@ -2,7 +2,6 @@
 
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
-use nvbind_core::catalogue::CONTROL_NODES;
 use nvbind_core::exit::Exit;
 use nvbind_core::host::{self, Host};
 use nvbind_core::inventory::{self, Inventory};
@@ -38,8 +37,8 @@ pub(crate) enum Error {
     /// The GPUs.
     #[error(transparent)]
     Plan(#[from] plan::Error),
-    /// A device node that only root can make.
-    #[error("{path} is not there, and only root can make it")]
+    /// A device node that the driver would have and nobody has made.
+    #[error("the device node {path} is not there")]
     NoNode {
         /// The node.
         path: String,
@@ -129,9 +128,9 @@ pub(crate) fn plan(host: &Host, request: &Request) -> Result<Plan, Error> {
     Ok(plan::plan(request, &Inventory::read(host)?)?)
 }
 
-/// Fails if a node that the request needs is missing: a rootful hook would make it, a rootless one can't.
+/// Fails if a node of the plan is not there, as the hook would.
 pub(crate) fn require_nodes(host: &Host, plan: &Plan) -> Result<(), Error> {
-    for Device { node, .. } in plan.devices.iter().filter(|device| is_required(&device.node.path)) {
+    for Device { node, .. } in &plan.devices {
         match host.dev.stat(&node.path) {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {
@@ -141,12 +140,6 @@ pub(crate) fn require_nodes(host: &Host, plan: &Plan) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// GPUs are, and of the other nodes those that the catalogue says so of; DRM nodes are not.
-fn is_required(path: &str) -> bool {
-    let row = CONTROL_NODES.iter().find(|row| row.path == path);
-    row.map_or_else(|| path.starts_with("/dev/nvidia"), |row| row.required)
 }
 
 #[cfg(test)]
@@ -177,18 +170,5 @@ mod tests {
         );
         fs::write(&config, "[driver]\nroot = \"/nonexistent\"\n").unwrap();
         assert_eq!(place.open().unwrap_err().to_string(), "cannot read /nonexistent");
-    }
-
-    #[test]
-    fn gpus_and_required_nodes_are_required() {
-        for (path, expected) in [
-            ("/dev/nvidia0", true),
-            ("/dev/nvidiactl", true),
-            ("/dev/nvidia-uvm", true),
-            ("/dev/nvidia-modeset", false),
-            ("/dev/dri/renderD128", false),
-        ] {
-            assert_eq!(is_required(path), expected, "{path}");
-        }
     }
 }

@@ -48,8 +48,15 @@ const PROGRAMS: &[&str] = &[
 const PROGRAMS_IF_THERE: &[&str] = &["bash", "find", "grep", "mount", "ps", "sed", "umount", "unshare"];
 
 /// The rest of the C library's package, and what every Debian image has besides: a driver's libraries need them.
-const LIBRARIES: &[&str] =
-    &["libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "libresolv.so.2", "librt.so.1"];
+const LIBRARIES: &[&str] = &[
+    "libdl.so.2",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libpthread.so.0",
+    "libresolv.so.2",
+    "librt.so.1",
+    "libutil.so.1",
+];
 
 /// Accounts: container engines look up `root`, and tests run as someone else too.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
@@ -109,7 +116,7 @@ impl Image<'_> {
         };
         let source = Source::new(self.from);
         let library = source.find_library("libc.so.6").map(|path| state(&source.real(&path)));
-        format!("image of {}, format 1, probe {}, libc {library:?}", self.from.display(), state(self.probe))
+        format!("image of {}, format 2, probe {}, libc {library:?}", self.from.display(), state(self.probe))
     }
 
     /// A name for the image that changes when its content does.

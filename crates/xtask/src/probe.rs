@@ -14,7 +14,7 @@ pub use libraries::{Library, load};
 pub use view::View;
 
 /// Where nvbind puts the driver.
-const VIEWS: &[&str] = &["/usr/local/nvidia", "/run/nvbind"];
+const VIEWS: &[&str] = &["/usr/local/nvidia", "/run/nvbind", "/dev/nvbind"];
 
 /// What to look at, and what is expected; an empty list: whatever is found.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -58,6 +58,9 @@ pub enum RealDriverError {
 
 /// Makes the driver root of the release `suite` in `dir`, unless it is there already, and says where it is.
 pub fn ensure(suite: &str, dir: &Path) -> Result<PathBuf, RealDriverError> {
+    // apt takes what is relative as relative to its own directories.
+    let dir =
+        std::path::absolute(dir).map_err(|source| RealDriverError::File { path: dir.into(), source })?;
     let root = dir.join(format!("real-{suite}"));
     let description = format!("the driver of {suite}, format 2");
     if Tree::is_made(&root, &description) {

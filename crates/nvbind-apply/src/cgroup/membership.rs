@@ -151,6 +151,7 @@ mod tests {
             ("/user.slice/session-1.scope", 0, None),
             ("/libpod-4f0c6c1d0.scope", 0, None),
             ("/libpod-4f0c6c1d.service", 0, None),
+            ("/odd-", 0, None),
             ("/", 0, None),
         ];
         for (cgroup, depth, scope) in table {

@@ -62,7 +62,9 @@ fn major(by_name: &[(String, u32)], drivers: &[&str]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn paths_and_numbers(text: &str) -> Option<Vec<(String, Option<(u32, u32)>)>> {
+    type Numbers = Option<(u32, u32)>;
+
+    fn paths_and_numbers(text: &str) -> Option<Vec<(String, Numbers)>> {
         let nodes = Majors::parse(text)?.control_nodes();
         Some(
             nodes

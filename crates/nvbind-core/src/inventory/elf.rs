@@ -1,18 +1,30 @@
 //! The few facts of a shared object that decide its place: architecture and soname.
 //!
-//! Only the headers, the dynamic section and one string are read: libraries of a driver have up to 100 MB.
+//! Three reads a file, at their offsets: the headers, the dynamic section, one string. Libraries of a driver have up
+//! to 100 MB, and there are some fifty on the path of every container's start.
 
 use object::Endianness;
 use object::elf::{
-    DT_SONAME, DT_STRSZ, DT_STRTAB, DynamicTag, ELFCLASS64, EM_AARCH64, EM_X86_64, FileClass, FileHeader64,
-    Machine, PT_DYNAMIC, PT_LOAD,
+    DT_SONAME, DT_STRTAB, DynamicTag, ELFCLASS64, EM_AARCH64, EM_X86_64, FileHeader64, Machine, PT_DYNAMIC,
+    PT_LOAD,
 };
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
-use object::read::{ReadCache, ReadRef};
+use object::slice_from_all_bytes;
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 /// The machine that this build serves.
 const MACHINE: Machine = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { EM_X86_64 };
+
+/// The file header and the program headers of every known library fit in this.
+const HEADERS: usize = 4096;
+
+/// Larger than any dynamic section; a damaged header must not make us allocate.
+const DYNAMIC_LIMIT: u64 = 64 << 10;
+
+/// A soname is a file name (`NAME_MAX` of `limits.h`) and its NUL.
+const NAME_LIMIT: usize = 256;
 
 /// What a shared object says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,38 +36,57 @@ pub(super) enum SharedObject {
 }
 
 /// Reads a shared object; none when it is not a usable ELF file.
-pub(super) fn read(file: File) -> Option<SharedObject> {
-    parse(&ReadCache::new(file))
+pub(super) fn read(file: &File) -> Option<SharedObject> {
+    parse(|offset, length| {
+        let mut bytes = vec![0; length];
+        let read = read_up_to(file, &mut bytes, offset).ok()?;
+        bytes.truncate(read);
+        Some(bytes)
+    })
 }
 
-fn parse<'data, R: ReadRef<'data>>(data: R) -> Option<SharedObject> {
-    let ident = data.read_bytes_at(0, 20).ok()?;
-    let (magic, class, machine) =
-        (ident.get(..4)?, *ident.get(4)?, u16::from_le_bytes([*ident.get(18)?, *ident.get(19)?]));
-    if magic != b"\x7fELF" {
+fn read_up_to(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(bytes, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// `read` gives up to that many bytes at an offset.
+fn parse(read: impl Fn(u64, usize) -> Option<Vec<u8>>) -> Option<SharedObject> {
+    let start = read(0, HEADERS)?;
+    let headers = start.as_slice();
+    let (class, machine) = (*headers.get(4)?, u16::from_le_bytes([*headers.get(18)?, *headers.get(19)?]));
+    if !headers.starts_with(b"\x7fELF") {
         return None;
     }
-    if FileClass(class) != ELFCLASS64 || Machine(machine) != MACHINE {
+    if object::elf::FileClass(class) != ELFCLASS64 || Machine(machine) != MACHINE {
         return Some(SharedObject::Foreign);
     }
-    let header = FileHeader64::<Endianness>::parse(data).ok()?;
+    let header = FileHeader64::<Endianness>::parse(headers).ok()?;
     let endian = header.endian().ok()?;
-    let segments = header.program_headers(endian, data).ok()?;
+    let segments = header.program_headers(endian, headers).ok()?;
+
     let dynamic = segments.iter().find(|segment| segment.p_type(endian) == PT_DYNAMIC)?;
-    let entries = dynamic.dynamic(endian, data).ok()??;
+    let length = usize::try_from(dynamic.p_filesz(endian).min(DYNAMIC_LIMIT)).ok()?;
+    let bytes = read(dynamic.p_offset(endian), length)?;
+    let entries = slice_from_all_bytes::<object::elf::Dyn64<Endianness>>(&bytes).ok()?;
     let value = |tag: DynamicTag| {
         entries.iter().find(|entry| entry.tag(endian) == tag).map(|entry| entry.d_val(endian))
     };
     let Some(soname) = value(DT_SONAME) else { return Some(SharedObject::Native(None)) };
-    let (table, size) = (value(DT_STRTAB)?, value(DT_STRSZ)?);
-    let segment = segments.iter().find(|segment| {
-        let start = segment.p_vaddr(endian);
-        segment.p_type(endian) == PT_LOAD
-            && (start..start.saturating_add(segment.p_filesz(endian))).contains(&table)
+
+    // The string table's address is one in memory: find the segment that maps it.
+    let address = value(DT_STRTAB)?.checked_add(soname)?;
+    let offset = segments.iter().find_map(|segment| {
+        let within = address.checked_sub(segment.p_vaddr(endian))?;
+        let maps = segment.p_type(endian) == PT_LOAD && within < segment.p_filesz(endian);
+        maps.then(|| segment.p_offset(endian).checked_add(within)).flatten()
     })?;
-    let offset = segment.p_offset(endian).checked_add(table.checked_sub(segment.p_vaddr(endian))?)?;
-    let range = offset.checked_add(soname)?..offset.checked_add(size)?;
-    let name = data.read_bytes_at_until(range, 0).ok()?;
+    let bytes = read(offset, NAME_LIMIT)?;
+    let name = bytes.split(|byte| *byte == 0).next().filter(|name| name.len() < bytes.len())?;
     Some(SharedObject::Native(Some(std::str::from_utf8(name).ok()?.to_owned())))
 }
 
@@ -64,26 +95,36 @@ mod tests {
     use super::*;
     use crate::machine::shared_object;
 
+    fn parse_bytes(bytes: &[u8]) -> Option<SharedObject> {
+        parse(|offset, length| {
+            let rest = bytes.get(usize::try_from(offset).ok()?..)?;
+            Some(rest[..length.min(rest.len())].to_vec())
+        })
+    }
+
     #[test]
     fn soname_and_architecture_are_read() {
-        assert_eq!(parse(&*shared_object("libx.so.1")), Some(SharedObject::Native(Some("libx.so.1".into()))));
+        assert_eq!(
+            parse_bytes(&shared_object("libx.so.1")),
+            Some(SharedObject::Native(Some("libx.so.1".into())))
+        );
         let mut foreign = shared_object("libx.so.1");
         foreign[18] = 3;
         foreign[4] = 1;
-        assert_eq!(parse(&*foreign), Some(SharedObject::Foreign));
+        assert_eq!(parse_bytes(&foreign), Some(SharedObject::Foreign));
     }
 
     #[test]
     fn truncated_and_changed_files_never_panic() {
         let whole = shared_object("libx.so.1");
         for length in 0..whole.len() {
-            let _ = parse(&whole[..length]);
+            assert_ne!(parse_bytes(&whole[..length]), parse_bytes(&whole), "{length}");
         }
         for position in 0..whole.len() {
             let mut changed = whole.clone();
             changed[position] ^= 0xff;
-            let _ = parse(&*changed);
+            let _ = parse_bytes(&changed);
         }
-        assert_eq!(parse(&b"#!/bin/sh\n"[..]), None);
+        assert_eq!(parse_bytes(b"#!/bin/sh\n"), None);
     }
 }

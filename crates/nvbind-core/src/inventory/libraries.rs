@@ -29,8 +29,8 @@ pub(super) fn read(files: &Tree, version: &str) -> Result<Vec<Library>, Error> {
     let mut seen = BTreeSet::new();
     for directory in directories(files) {
         let Ok(resolved) = files.resolve(&directory) else { continue };
-        if seen.insert(resolved.path.clone()) {
-            found.search(&resolved.path)?;
+        if seen.insert(resolved.clone()) {
+            found.search(&resolved)?;
         }
     }
     let has = |stem: &str| found.libraries.contains_key(&format!("{stem}.so.{version}"));
@@ -124,18 +124,13 @@ impl Found<'_> {
     }
 
     fn library(&self, directory: &str, name: &str, family: Option<&'static Family>) -> Option<Library> {
-        let path = format!("{directory}/{name}");
-        let resolved = self.files.resolve(&path).ok()?;
-        if !resolved.is_regular {
-            return None;
-        }
-        let file = self.files.file(&resolved.path).ok()?;
-        let soname = match elf::read(file)? {
+        let (file, host) = self.files.resolved_file(&format!("{directory}/{name}")).ok()?;
+        let soname = match elf::read(&file)? {
             SharedObject::Native(soname) => soname,
             SharedObject::Foreign => return None,
         };
         let soname = soname.filter(|soname| !soname.is_empty() && !soname.contains('/'));
-        Some(Library { family, file_name: name.to_owned(), soname, host: resolved.path })
+        Some(Library { family, file_name: name.to_owned(), soname, host })
     }
 }
 
@@ -184,7 +179,7 @@ mod tests {
     fn links_of_alternatives_are_followed_inside_the_root() {
         let machine = Machine::empty();
         machine.library("/opt/nvidia", &format!("libcuda.so.{VERSION}"), "libcuda.so.1");
-        machine.link(&format!("/usr/lib64/libcuda.so.{VERSION}"), &format!("/etc/alternatives/cuda"));
+        machine.link(&format!("/usr/lib64/libcuda.so.{VERSION}"), "/etc/alternatives/cuda");
         machine.link("/etc/alternatives/cuda", &format!("/opt/nvidia/libcuda.so.{VERSION}"));
         assert_eq!(
             names(&machine),

@@ -15,8 +15,8 @@ pub struct ProgramFile {
 pub(super) fn read(files: &Tree) -> Vec<ProgramFile> {
     let find = |program: &'static Program| {
         PROGRAM_DIRECTORIES.iter().find_map(|directory| {
-            let resolved = files.resolve(&format!("{directory}/{}", program.name)).ok()?;
-            resolved.is_regular.then_some(ProgramFile { program, host: resolved.path })
+            let (_file, host) = files.resolved_file(&format!("{directory}/{}", program.name)).ok()?;
+            Some(ProgramFile { program, host })
         })
     };
     PROGRAMS.iter().filter_map(find).collect()

@@ -71,10 +71,7 @@ fn pre_flight(line: &CommandLine) -> Result<(), Error> {
     let hook = hooks::find(if given.is_empty() { &engine.hooks_dirs } else { &given })?;
     let host = Place::from(hook).open()?;
     let plan = driver::plan(&host, &request)?;
-    if !nix::unistd::geteuid().is_root() {
-        driver::require_nodes(&host, &plan)?;
-    }
-    Ok(())
+    Ok(driver::require_nodes(&host, &plan)?)
 }
 
 /// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t};
 
 use super::{DemoError, packages};
 use crate::process;
@@ -31,6 +31,12 @@ impl Way {
     pub(super) fn options(&self) -> Vec<String> {
         let runtime = self.runtime.map(|runtime| format!("--runtime={runtime}"));
         runtime.into_iter().chain(self.limits.iter().map(|limit| format!("--ulimit={limit}"))).collect()
+    }
+
+    /// For people.
+    fn told(&self) -> String {
+        let words: Vec<String> = ["podman run".to_owned()].into_iter().chain(self.options()).collect();
+        words.join(" ")
     }
 }
 
@@ -84,13 +90,13 @@ impl Podman {
                     super::say(reason);
                 }
                 if !reasons.is_empty() {
-                    super::say(&format!("works: podman run {}", way.options().join(" ")));
+                    super::say(&format!("{}: works", way.told()));
                 }
                 return Ok(way);
             }
             let said = String::from_utf8_lossy(&output.stderr);
             let last = said.trim().lines().next_back().unwrap_or_default();
-            reasons.push(format!("podman run {}: {last}", way.options().join(" ")));
+            reasons.push(format!("{}: {last}", way.told()));
         }
         Err(DemoError::NoRuntime { reasons: reasons.join("\n  ") })
     }
@@ -121,18 +127,21 @@ fn ways(limits: &[String]) -> Vec<Way> {
 
 /// The limits that this process has: podman raises them by default, which needs CAP_SYS_RESOURCE.
 fn own_limits() -> Vec<String> {
-    [("nofile", Resource::RLIMIT_NOFILE), ("nproc", Resource::RLIMIT_NPROC)]
+    [("nofile", Resource::RLIMIT_NOFILE, RLIM_INFINITY), ("nproc", Resource::RLIMIT_NPROC, PODMANS_PROCESSES)]
         .into_iter()
-        .filter_map(|(name, resource)| {
+        .filter_map(|(name, resource, most)| {
             let (soft, hard) = getrlimit(resource).ok()?;
-            Some(format!("{name}={}:{}", number(soft), number(hard)))
+            Some(format!("{name}={}:{}", number(soft.min(most)), number(hard.min(most))))
         })
         .collect()
 }
 
+/// Podman 4 lowers its own limit of processes to this first, and the runtime can't go back.
+const PODMANS_PROCESSES: rlim_t = 32768;
+
 /// Podman knows no word for "unlimited" but -1.
-fn number(limit: nix::sys::resource::rlim_t) -> String {
-    if limit == nix::sys::resource::RLIM_INFINITY { "-1".into() } else { limit.to_string() }
+fn number(limit: rlim_t) -> String {
+    if limit == RLIM_INFINITY { "-1".into() } else { limit.to_string() }
 }
 
 #[cfg(test)]
@@ -148,7 +157,7 @@ mod tests {
 
     #[test]
     fn no_limit_is_minus_one() {
-        assert_eq!(number(nix::sys::resource::RLIM_INFINITY), "-1");
+        assert_eq!(number(RLIM_INFINITY), "-1");
         assert_eq!(number(1024), "1024");
     }
 }

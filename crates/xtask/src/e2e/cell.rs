@@ -1,28 +1,36 @@
 //! One cell of the matrix: the same container without nvbind, then with it.
 
-use super::container::{ASK, GPU, PLAIN, control, run, then_remove};
-use super::ended::Ended;
-use super::lane::Lane;
+use super::container::{self, ASK, GPU, PLAIN, run, then_remove};
+use super::ended::{Ended, claim};
 use super::matrix::{Cell, Mode};
 use super::{probe, traces};
 
+/// As a package's installation does; not every user of a container may.
+const LDCONFIG: &str = "{ ldconfig || true; } 2>/dev/null";
+
 /// Runs the cell.
-pub(crate) fn judge(lane: &Lane, cell: &Cell) -> Result<(), Ended> {
+pub(crate) fn judge(cell: &Cell) -> Result<(), Ended> {
     let podman = cell.podman;
-    let mut options = cell.options();
+    // The other GPU's node as a volume: only the device cgroup stands between it and the container.
+    let mut options = vec!["--volume", probe::UNASKED];
+    options.extend(cell.options());
     then_remove(podman, || {
-        control(podman, &options)?;
+        let writable = matches!(cell.mode, Mode::Plain | Mode::Privileged);
+        let before = if writable { LDCONFIG } else { "true" };
+        let look = format!("{before}; {}", probe::unasked_alone());
+        let control = container::control(podman, &options, &look)?;
+        // What podman and the runtime filter on their own: nvbind may allow no more and no less than its GPU's nodes.
+        let unasked = probe::answer_for_unasked(&control)?;
+        let filtered = unasked == "EPERM";
+        claim(filtered || !cell.must_be_filtered(), "podman alone does not filter devices", || {
+            control.told()
+        })?;
         let mounts = podman.mounts()?;
-        let unasked = cell.filtered(lane.podman_major).then_some("EPERM");
+        let mut look = probe::command(Some(&unasked));
+        if writable {
+            look = format!("{look} && {LDCONFIG} && {look}");
+        }
         options.extend(ASK);
-        if unasked.is_some() {
-            options.extend(["--volume", probe::UNASKED]);
-        }
-        let mut look = probe::command(unasked);
-        // As a package's installation does, in containers that may write.
-        if matches!(cell.mode, Mode::Plain | Mode::Privileged) {
-            look = format!("{look} && ldconfig && {look}");
-        }
         probe::claim_works(&run(podman, GPU, &options, &look)?)?;
         traces::claim_small(&traces::diff(podman, GPU)?, &traces::diff(podman, PLAIN)?)?;
         podman.remove(&[GPU])?;

@@ -19,7 +19,7 @@ pub(crate) const CASES: &[(&str, Function)] =
 fn disabled(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let options = ["--cgroups=disabled"];
     then_remove(podman, || {
-        control(podman, &options)?;
+        control(podman, &options, "true")?;
         let before = open_unasked();
         let all: Vec<&str> = ASK.iter().chain(&options).copied().collect();
         let said = container::run(podman, GPU, &all, &probe::command(None))?;
@@ -63,7 +63,7 @@ fn cgroupfs(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     }
     let podman = Podman { manager: Some("cgroupfs"), ..podman };
     then_remove(podman, || {
-        control(podman, &[])?;
+        control(podman, &[], "true")?;
         let filtered = podman.user == User::Root;
         let volume = ["--volume", probe::UNASKED];
         let all: Vec<&str> = ASK.iter().chain(if filtered { &volume[..] } else { &[] }).copied().collect();

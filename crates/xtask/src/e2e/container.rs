@@ -38,14 +38,19 @@ pub(crate) fn then_remove(podman: Podman, body: impl FnOnce() -> Result<(), Ende
 }
 
 /// The same container without a GPU. Where podman itself refuses it, the case is skipped in podman's words.
-pub(crate) fn control(podman: Podman, options: &[&str]) -> Result<(), Ended> {
-    control_image(podman, options, &[IMAGE])
+pub(crate) fn control(podman: Podman, options: &[&str], command: &str) -> Result<Said, Ended> {
+    control_image(podman, options, &[IMAGE], command)
 }
 
 /// The same for another image or `--rootfs DIR`.
-pub(crate) fn control_image(podman: Podman, options: &[&str], image: &[&str]) -> Result<(), Ended> {
-    let said = run_image(podman, PLAIN, options, image, "true")?;
-    if said.code == 0 { Ok(()) } else { Err(Ended::Skipped(said.last_words().to_owned())) }
+pub(crate) fn control_image(
+    podman: Podman,
+    options: &[&str],
+    image: &[&str],
+    command: &str,
+) -> Result<Said, Ended> {
+    let said = run_image(podman, PLAIN, options, image, command)?;
+    if said.code == 0 { Ok(said) } else { Err(Ended::Skipped(said.last_words().to_owned())) }
 }
 
 /// A container with a GPU that runs until it is stopped.
@@ -65,7 +70,7 @@ pub(crate) fn claim_works_in(podman: Podman, options: &[&str], unasked: Option<&
 
 /// What a case claims of `options` in short: the GPU works, and little is left in the container and nothing on the host.
 pub(crate) fn claim_works_with(podman: Podman, options: &[&str]) -> Result<(), Ended> {
-    control(podman, options)?;
+    control(podman, options, "true")?;
     let mounts = podman.mounts()?;
     let all: Vec<&str> = ASK.iter().chain(options).copied().collect();
     probe::claim_works(&run(podman, GPU, &all, &probe::command(None))?)?;

@@ -16,8 +16,6 @@ pub(crate) const DRIVER: &str = "/opt/driver";
 pub(crate) struct Lane {
     /// The run.
     pub(crate) spec: Spec,
-    /// podman's major version.
-    pub(crate) podman_major: u32,
 }
 
 impl Lane {
@@ -32,31 +30,14 @@ impl Lane {
             let archive = format!("{PAYLOAD}/image.tar");
             podman.must(&["import", &archive, IMAGE]).map_err(|ended| Error::failed(format!("{ended:?}")))?;
         }
-        let version = Podman::new(User::Root, Runtime::Crun).run(&["--version"])?.out;
-        let podman_major =
-            major(&version).ok_or_else(|| Error::failed(format!("no podman version in {version:?}")))?;
-        Ok(Self { spec, podman_major })
+        Ok(Self { spec })
     }
 }
 
 /// Makes a folder the driver root of every container that starts from now on.
 pub(crate) fn use_driver(root: &str) -> Result<()> {
-    let config = format!("[driver]\nroot = \"{root}\"\n");
+    let keys = ["root", "dev_root", "proc_root", "sys_root"];
+    let lines: Vec<String> = keys.iter().map(|key| format!("{key} = \"{root}\"\n")).collect();
+    let config = format!("[driver]\n{}", lines.concat());
     write(Path::new("/etc/nvbind/config.toml"), &config)
-}
-
-/// The major version in `podman version 4.3.1`.
-fn major(text: &str) -> Option<u32> {
-    text.split_whitespace().last()?.split('.').next()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_major_version_is_before_the_first_dot() {
-        assert_eq!(major("podman version 5.4.2\n"), Some(5));
-        assert_eq!(major(""), None);
-    }
 }

@@ -47,7 +47,7 @@ fn start_after_stop(_: &Lane, podman: Podman) -> Result<(), Ended> {
 /// After each of three starts the GPU works, and what is left in the container does not grow.
 fn again(podman: Podman, start: fn(Podman) -> Result<(), Ended>) -> Result<(), Ended> {
     then_remove(podman, || {
-        control(podman, &[])?;
+        control(podman, &[], "true")?;
         let mounts = podman.mounts()?;
         keep(podman, &[])?;
         claim_works_in(podman, &[], None)?;

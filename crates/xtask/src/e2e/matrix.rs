@@ -93,12 +93,10 @@ impl Cell {
         map.iter().chain(self.options).copied().collect()
     }
 
-    /// Whether the container's cgroup filters devices: rootful ones do, but for privileged ones; and in a user namespace
-    /// podman from 5.0 on gives the runtime no rules, from which crun makes no filter and runc its own.
-    pub(crate) fn filtered(&self, podman_major: u32) -> bool {
-        let mapped = matches!(self.userns, Userns::Auto | Userns::Uidmap);
-        let left_open = mapped && podman_major >= 5 && self.podman.runtime == Runtime::Crun;
-        self.podman.user == User::Root && self.mode != Mode::Privileged && !left_open
+    /// Whether podman and the runtime have to filter devices on their own. In a user namespace that is theirs to decide:
+    /// podman 5 gives no rules, from which crun makes no filter and runc its own.
+    pub(crate) fn must_be_filtered(&self) -> bool {
+        self.podman.user == User::Root && self.userns == Userns::Default && self.mode != Mode::Privileged
     }
 }
 
@@ -129,19 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn only_rootful_containers_are_filtered_and_not_all_of_them() {
-        let open: Vec<String> = cells()
-            .iter()
-            .filter(|cell| cell.podman.user == User::Root && !cell.filtered(5))
-            .filter(|cell| cell.mode != Mode::Privileged)
-            .map(Cell::name)
-            .collect();
-        let crun = |userns, mode| format!("crun/rootful/{userns}/{mode}");
-        let expected: Vec<String> = ["auto", "uidmap"]
-            .iter()
-            .flat_map(|userns| ["plain", "read-only", "no-caps"].map(|mode| crun(*userns, mode)))
-            .collect();
-        assert_eq!(open, expected);
-        assert!(cells().iter().all(|cell| cell.podman.user == User::Root || !cell.filtered(4)));
+    fn only_rootful_containers_without_a_user_namespace_have_to_be_filtered() {
+        let filtered: Vec<String> =
+            cells().iter().filter(|cell| cell.must_be_filtered()).map(Cell::name).collect();
+        let cells = |runtime: &str| {
+            ["plain", "read-only", "no-caps"].map(|mode| format!("{runtime}/rootful/default/{mode}"))
+        };
+        assert_eq!(filtered, [cells("crun"), cells("runc")].concat());
     }
 }

@@ -40,7 +40,7 @@ pub fn inside(spec_file: &Path) -> Result<()> {
     let lane = Lane::make_ready(Spec::read(spec_file)?)?;
     let mut results = Results::open(&lane.spec)?;
     for cell in matrix::cells() {
-        results.case(&cell.name(), || cell::judge(&lane, &cell))?;
+        results.case(&cell.name(), || cell::judge(&cell))?;
     }
     for podman in matrix::podmans() {
         for (name, run) in CASES.iter().copied().flatten() {

@@ -38,6 +38,18 @@ pub(crate) fn command(unasked: Option<&str>) -> String {
     words.join(" ")
 }
 
+/// The probe that only tries the volume, for a container without nvbind.
+pub(crate) fn unasked_alone() -> String {
+    "nvbind-probe --device /dev/unasked --library libc.so.6=ok || true".to_owned()
+}
+
+/// What the volume's node gave: the name of the error.
+pub(crate) fn answer_for_unasked(said: &Said) -> Result<String, Ended> {
+    let report: Value = serde_json::from_str(&said.out).unwrap_or_default();
+    let answer = report.pointer("/devices/0/open").and_then(Value::as_str);
+    answer.map(str::to_owned).ok_or_else(|| said.failed("the probe said nothing of /dev/unasked"))
+}
+
 /// Fails the case unless the container ran to its end, all was as the probe expected, and the libraries were among it.
 pub(crate) fn claim_works(said: &Said) -> Result<(), Ended> {
     let reports: Vec<Value> =

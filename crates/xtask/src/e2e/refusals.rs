@@ -84,7 +84,7 @@ fn bad_state(_: &Lane, podman: Podman) -> Result<(), Ended> {
         return Err(Ended::Skipped("the same hook for every user and runtime: tried once".into()));
     }
     let huge = format!("{{\"id\":\"{}\"}}", "x".repeat(64 << 20));
-    let nowhere = r#"{"ociVersion":"1.0.2","id":"x","status":"creating","pid":1,"bundle":"/nonexistent"}"#;
+    let nowhere = r#"{"ociVersion":"1.0.2","id":"x","status":"creating","pid":2,"bundle":"/nonexistent","annotations":{"io.nvbind.gpu":"0"}}"#;
     let states = [
         ("empty", ""),
         ("truncated", "{\"id\":"),

@@ -23,7 +23,7 @@ fn folder(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let plain = unpack(podman, "plain")?;
     let gpu = unpack(podman, "gpu")?;
     then_remove(podman, || {
-        control_image(podman, &[], &["--rootfs", &plain])?;
+        control_image(podman, &[], &["--rootfs", &plain], "true")?;
         let said = run_image(podman, GPU, &ASK, &["--rootfs", &gpu], &probe::command(None))?;
         podman.remove(&[GPU, PLAIN])?;
         probe::claim_works(&said)?;

@@ -20,7 +20,7 @@ pub(crate) const CASES: &[(&str, Function)] =
 fn etc(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let options = ["--volume", "/etc:/etc", "--env", "LD_LIBRARY_PATH=/usr/local/nvidia/lib64"];
     then_remove(podman, || {
-        control(podman, &options)?;
+        control(podman, &options, "true")?;
         let before = snapshot::of("/etc")?;
         let all: Vec<&str> = ASK.iter().chain(&options).copied().collect();
         let said = run(podman, GPU, &all, &probe::command(None))?;
@@ -46,7 +46,7 @@ fn over(podman: Podman, place: &str) -> Result<(), Ended> {
     let volume = format!("{folder}:{place}");
     then_remove(podman, || {
         let options = ["--volume", &volume];
-        control(podman, &options)?;
+        control(podman, &options, "true")?;
         let before = snapshot::of(folder)?;
         let works = claim_works_again(podman, &options);
         before.claim_unchanged()?;
@@ -64,7 +64,7 @@ fn claim_works_again(podman: Podman, options: &[&str]) -> Result<(), Ended> {
 fn dev(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let options = ["--volume", "/dev:/dev"];
     then_remove(podman, || {
-        control(podman, &options)?;
+        control(podman, &options, "true")?;
         let before = fs::read_dir("/dev").doing(|| "list /dev".into())?.count();
         let all: Vec<&str> = ASK.iter().chain(&options).copied().collect();
         let said = run(podman, GPU, &all, &probe::command(None))?;

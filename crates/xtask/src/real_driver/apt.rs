@@ -65,12 +65,14 @@ impl Apt {
     /// Downloads packages; those that are there already are not fetched again.
     pub(super) fn download(&self, packages: &[String]) -> Result<Vec<PathBuf>, RealDriverError> {
         let dir = self.dir.join("deb");
-        process::read(self.command("apt-get").arg("download").args(packages).current_dir(&dir))?;
-        let entries =
-            fs::read_dir(&dir).map_err(|source| RealDriverError::File { path: dir.clone(), source })?;
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        files.sort_unstable();
-        Ok(files)
+        let apt = || {
+            let mut command = self.command("apt-get");
+            command.arg("download").args(packages).current_dir(&dir);
+            command
+        };
+        process::read(&mut apt())?;
+        let names = process::read(apt().arg("--print-uris"))?;
+        Ok(archives(&names).map(|name| dir.join(name)).collect())
     }
 
     fn command(&self, program: &str) -> Command {
@@ -132,6 +134,11 @@ fn machine_sources(suite: &str) -> Result<String, RealDriverError> {
     Ok(sources)
 }
 
+/// The files' names in what `apt-get download --print-uris` says: `'URI' NAME SIZE HASH` a line.
+fn archives(said: &str) -> impl Iterator<Item = &str> {
+    said.lines().filter(|line| line.starts_with('\'')).filter_map(|line| line.split(' ').nth(1))
+}
+
 /// A file that need not be there.
 fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
@@ -171,6 +178,12 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("rm -f"), "{text}");
+    }
+
+    #[test]
+    fn an_archives_file_is_named_as_apt_names_it() {
+        let said = "Reading lists...\n'http://mirror.example/a.deb' a_1%3a2_amd64.deb 10 SHA256:0\n";
+        assert_eq!(archives(said).collect::<Vec<_>>(), ["a_1%3a2_amd64.deb"]);
     }
 
     #[test]
