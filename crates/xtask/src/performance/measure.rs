@@ -21,8 +21,9 @@ use crate::process;
 /// What asks for a GPU; plain podman is told it too.
 const GPU: &str = "io.nvbind.gpu=0";
 
-/// Capabilities for which the inodes in the upper layer are counted: what most containers need, and everything.
-const LAYERS: &[&str] = &["compute,utility", "all"];
+/// Capabilities for which the inodes in the upper layer are counted: what most containers need, and everything. podman
+/// would take a comma for the next annotation.
+const LAYERS: &[&str] = &["compute+utility", "all"];
 
 /// Measures all that there is to measure, and writes each sample as it comes.
 pub fn inside(spec_file: &Path) -> Result<()> {
@@ -140,7 +141,7 @@ fn layers(samples: &mut Samples) -> Result<()> {
         let capability = format!("io.nvbind.capabilities={capabilities}");
         let with = layer(podman, &["--annotation", GPU, "--annotation", &capability])?;
         let inodes = with.saturating_sub(without);
-        samples.write(&Sample::Layer { capabilities: (*capabilities).to_owned(), inodes })?;
+        samples.write(&Sample::Layer { capabilities: capabilities.replace('+', ","), inodes })?;
     }
     Ok(())
 }
