@@ -1,6 +1,7 @@
 /*
  * hook_timer RECORD HOOK ARGUMENT...: runs the hook in its place, on the same standard input, and appends its wall time
- * from before it is started to after it has ended, in nanoseconds, and its peak resident memory in KiB to RECORD.
+ * from before it is started to after it has ended and its processor time, both in nanoseconds, and its peak resident
+ * memory in KiB to RECORD.
  *
  * The kernel hands a new program the peak of the one that it replaces, here of this small one: no hook is charged more.
  */
@@ -18,6 +19,10 @@ static long long now(void) {
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+static long long nanoseconds(struct timeval time) {
+    return (time.tv_sec * 1000000LL + time.tv_usec) * 1000LL;
+}
+
 int main(int argc, char **argv, char **environment) {
     if (argc < 4)
         return 2;
@@ -31,7 +36,8 @@ int main(int argc, char **argv, char **environment) {
         return 1;
     long long wall = now() - start;
     int record = open(argv[1], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (record < 0 || dprintf(record, "%lld %ld\n", wall, usage.ru_maxrss) < 0)
+    long long processor = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
+    if (record < 0 || dprintf(record, "%lld %lld %ld\n", wall, processor, usage.ru_maxrss) < 0)
         return 1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
