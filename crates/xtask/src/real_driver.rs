@@ -67,7 +67,7 @@ pub fn ensure(suite: &str, dir: &Path) -> Result<PathBuf, RealDriverError> {
         return Ok(root);
     }
     let apt = Apt::new(&dir.join(format!("apt-{suite}")), suite)?;
-    let archives = apt.download(&apt.packages()?)?;
+    let archives = apt.download()?;
     let tree = Tree::create(&root)?;
     for (path, target) in [("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")] {
         tree.dir(target)?;

@@ -10,6 +10,7 @@ mod matrix;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
+mod real;
 mod refusals;
 mod rootfs;
 mod snapshot;
@@ -33,7 +34,7 @@ type Function = fn(&Lane, Podman) -> std::result::Result<(), Ended>;
 
 /// All of them, by what they are about.
 const CASES: &[&[(&str, Function)]] =
-    &[life::CASES, volumes::CASES, rootfs::CASES, cgroups::CASES, refusals::CASES];
+    &[life::CASES, volumes::CASES, rootfs::CASES, cgroups::CASES, refusals::CASES, real::CASES];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
 pub fn inside(spec_file: &Path) -> Result<()> {

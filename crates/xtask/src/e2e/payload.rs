@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::lane::DRIVER;
+use super::real::{NO_REAL, REAL};
 use crate::driver_sim::DriverSim;
 use crate::error::{Doing, Error, Result};
 use crate::fixtures;
 use crate::lanes::spec::Spec;
+use crate::real_driver;
 
 /// Fills a run's payload, and returns folders that are to be seen in the lane, each with its place there.
 pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)>> {
@@ -23,5 +25,21 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     DriverSim::default().ensure(&driver).map_err(|error| Error::Fixture(Box::new(error)))?;
     let archive = spec.payload().join("image.tar");
     fixtures::image(&[&archive.to_string_lossy()]).map_err(Error::Fixture)?;
-    Ok(vec![(driver, PathBuf::from(DRIVER))])
+    let mut folders = vec![(driver, PathBuf::from(DRIVER))];
+    folders.extend(real_driver(&lanes.join("drivers"), spec)?);
+    Ok(folders)
+}
+
+/// NVIDIA's driver of the lane's Debian release. Where it can't be had, its cases are skipped with that reason.
+fn real_driver(drivers: &Path, spec: &Spec) -> Result<Option<(PathBuf, PathBuf)>> {
+    let suite = real_driver::SUITES.iter().find(|suite| spec.lane.starts_with(**suite));
+    let Some(suite) = suite else { return Ok(None) };
+    match real_driver::ensure(suite, drivers) {
+        Ok(root) => Ok(Some((root, PathBuf::from(REAL)))),
+        Err(error) => {
+            let path = spec.payload().join(NO_REAL);
+            fs::write(&path, Error::Fixture(Box::new(error)).chain()).on("write", &path)?;
+            Ok(None)
+        }
+    }
 }

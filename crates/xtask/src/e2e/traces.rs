@@ -66,12 +66,16 @@ pub(crate) fn claim_nothing_mounted(before: &str, after: &str) -> Result<(), End
     claim(more.is_empty(), "something is left mounted", || more.join("\n"))
 }
 
+/// Where podman mounts its own storage on itself, when it likes.
+const STORAGE: &str = "/containers/storage/overlay";
+
 /// The lines of a mount table that another lacks, but for their numbers: those change without a mount.
 fn added(before: &str, after: &str) -> Vec<String> {
     // ID PARENT MAJ:MIN ROOT POINT …: the numbers of a namespace's copy of a mount are its own.
     let strip = |line: &str| line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
     let before: Vec<String> = before.lines().map(strip).collect();
-    after.lines().map(strip).filter(|line| !before.contains(line)).collect()
+    let podmans = |line: &str| line.split(' ').nth(2).is_some_and(|point| point.ends_with(STORAGE));
+    after.lines().map(strip).filter(|line| !before.contains(line) && !podmans(line)).collect()
 }
 
 #[cfg(test)]
@@ -114,5 +118,7 @@ mod tests {
         let after =
             "22 1 0:1 / / rw - ext4 a rw\n31 22 0:5 / /proc rw - proc p rw\n40 22 0:9 / /x ro - tmpfs t ro\n";
         assert_eq!(added(before, after), ["0:9 / /x ro - tmpfs t ro"]);
+        let storage = "41 22 0:7 /s /var/lib/containers/storage/overlay rw - tmpfs t rw\n";
+        assert_eq!(added("", storage), Vec::<String>::new());
     }
 }

@@ -56,23 +56,18 @@ impl Apt {
         Ok(apt)
     }
 
-    /// The packages of the driver's user space.
-    pub(super) fn packages(&self) -> Result<Vec<String>, RealDriverError> {
+    /// Downloads the packages of the driver's user space, but for those that are there already.
+    pub(super) fn download(&self) -> Result<Vec<PathBuf>, RealDriverError> {
         let available = process::read(self.command("apt-cache").arg("dumpavail"))?;
-        Ok(driver_packages(&available))
-    }
-
-    /// Downloads packages; those that are there already are not fetched again.
-    pub(super) fn download(&self, packages: &[String]) -> Result<Vec<PathBuf>, RealDriverError> {
+        let packages = driver_packages(&available);
         let dir = self.dir.join("deb");
-        let apt = || {
-            let mut command = self.command("apt-get");
-            command.arg("download").args(packages).current_dir(&dir);
-            command
-        };
-        process::read(&mut apt())?;
-        let names = process::read(apt().arg("--print-uris"))?;
-        Ok(archives(&names).map(|name| dir.join(name)).collect())
+        process::read(
+            self.command("apt-get")
+                .arg("download")
+                .args(packages.iter().map(|package| &package.name))
+                .current_dir(&dir),
+        )?;
+        Ok(packages.into_iter().map(|package| dir.join(package.archive)).collect())
     }
 
     fn command(&self, program: &str) -> Command {
@@ -134,19 +129,21 @@ fn machine_sources(suite: &str) -> Result<String, RealDriverError> {
     Ok(sources)
 }
 
-/// The files' names in what `apt-get download --print-uris` says: `'URI' NAME SIZE HASH` a line.
-fn archives(said: &str) -> impl Iterator<Item = &str> {
-    said.lines().filter(|line| line.starts_with('\'')).filter_map(|line| line.split(' ').nth(1))
-}
-
 /// A file that need not be there.
 fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The names of the driver's packages among the paragraphs of `apt-cache dumpavail`.
-fn driver_packages(available: &str) -> Vec<String> {
-    let mut names: Vec<String> = available
+/// A package, and the name of the file that apt downloads it to.
+#[derive(Debug, PartialEq, Eq)]
+struct Package {
+    name: String,
+    archive: String,
+}
+
+/// The driver's packages among the paragraphs of `apt-cache dumpavail`, which has one of each: apt's candidate.
+fn driver_packages(available: &str) -> Vec<Package> {
+    available
         .split("\n\n")
         .filter_map(|paragraph| {
             let field =
@@ -154,12 +151,16 @@ fn driver_packages(available: &str) -> Vec<String> {
             let name = field("Package")?;
             // The version follows in parentheses where it differs; without the field the source is called the same.
             let source = field("Source").unwrap_or(name).split(' ').next()?;
-            (SOURCES.contains(&source) && !LEFT_OUT.contains(&name)).then(|| name.to_owned())
+            if !SOURCES.contains(&source) || LEFT_OUT.contains(&name) {
+                return None;
+            }
+            let version = field("Version")?.replace(':', "%3a");
+            Some(Package {
+                name: name.to_owned(),
+                archive: format!("{name}_{version}_{}.deb", field("Architecture")?),
+            })
         })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+        .collect()
 }
 
 #[cfg(test)]
@@ -181,19 +182,21 @@ mod tests {
     }
 
     #[test]
-    fn an_archives_file_is_named_as_apt_names_it() {
-        let said = "Reading lists...\n'http://mirror.example/a.deb' a_1%3a2_amd64.deb 10 SHA256:0\n";
-        assert_eq!(archives(said).collect::<Vec<_>>(), ["a_1%3a2_amd64.deb"]);
-    }
-
-    #[test]
-    fn packages_are_chosen_by_their_source() {
-        let available = "Package: libcuda1\nSource: nvidia-graphics-drivers\nVersion: 1\n\n\
-                         Package: firmware-nvidia-gsp\nSource: nvidia-graphics-drivers (535.1)\n\n\
-                         Package: nvidia-kernel-dkms\nSource: nvidia-graphics-drivers\n\n\
-                         Package: libcuda1\nSource: nvidia-graphics-drivers\nVersion: 2\n\n\
-                         Package: egl-wayland\n\n\
-                         Package: bash\n";
-        assert_eq!(driver_packages(available), ["egl-wayland", "firmware-nvidia-gsp", "libcuda1"]);
+    fn packages_are_chosen_by_their_source_and_named_as_apt_names_their_files() {
+        let available = "Package: libcuda1\nSource: nvidia-graphics-drivers\nVersion: 535.1-1\nArchitecture: amd64\n\n\
+                         Package: firmware-nvidia-gsp\nArchitecture: amd64\nSource: nvidia-graphics-drivers (535.1)\nVersion: 535.1-1\n\n\
+                         Package: nvidia-kernel-dkms\nSource: nvidia-graphics-drivers\nVersion: 1\nArchitecture: amd64\n\n\
+                         Package: egl-wayland\nVersion: 1:1.1.10-1\nArchitecture: all\n\n\
+                         Package: bash\nVersion: 5\nArchitecture: amd64\n";
+        let archives: Vec<String> =
+            driver_packages(available).into_iter().map(|package| package.archive).collect();
+        assert_eq!(
+            archives,
+            [
+                "libcuda1_535.1-1_amd64.deb",
+                "firmware-nvidia-gsp_535.1-1_amd64.deb",
+                "egl-wayland_1%3a1.1.10-1_all.deb"
+            ]
+        );
     }
 }

@@ -1,0 +1,63 @@
+//! NVIDIA's real user-space driver: all of it is in the plan, and in a container its own programs and libraries run.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::Function;
+use super::container::{ASK, GPU, run, then_remove};
+use super::ended::{Ended, claim};
+use super::lane::{DRIVER, Lane, use_driver};
+use super::podman::{Podman, Runtime, User, said};
+use crate::lanes::spec::PAYLOAD;
+use crate::real_driver;
+
+/// The cases, by name.
+pub(crate) const CASES: &[(&str, Function)] =
+    &[("real-driver/plan", plan), ("real-driver/container", container)];
+
+/// The real driver's place in a lane.
+pub(crate) const REAL: &str = "/opt/real-driver";
+/// The file of the payload that says why there is none.
+pub(crate) const NO_REAL: &str = "no-real-driver";
+
+/// What nvidia-smi says and returns where it finds its library, but no kernel driver.
+const NO_KERNEL_DRIVER: (i32, &str) = (9, "couldn't communicate with the NVIDIA driver");
+
+fn plan(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_driver()?;
+    if podman != Podman::new(User::Root, Runtime::Crun) {
+        return Err(Ended::Skipped("the same plan for every user and runtime: tried once".into()));
+    }
+    let words = ["plan", "--capabilities=all", "--format=json", "--driver-root", REAL];
+    let said = said(Command::new(format!("{PAYLOAD}/bin/nvbind")).args(words))?.must()?;
+    let plan = serde_json::from_str(&said.out)
+        .map_err(|error| Ended::failed(format!("the plan is no JSON: {error}"), said.told()))?;
+    let objects = real_driver::shared_objects(Path::new(REAL))
+        .map_err(|error| Ended::failed(error.to_string(), format!("{error:?}")))?;
+    let differences = real_driver::differences(&plan, objects.iter().map(|(path, _)| path.as_path()));
+    claim(differences.is_empty(), &differences.join("; "), || said.told())
+}
+
+fn container(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_driver()?;
+    use_driver(REAL)?;
+    let ended = then_remove(podman, || {
+        let smi = run(podman, GPU, &ASK, "nvidia-smi")?;
+        let (code, words) = NO_KERNEL_DRIVER;
+        let as_known = smi.code == code && smi.out.contains(words);
+        claim(as_known, "nvidia-smi does not say that it finds no driver", || smi.told())?;
+        podman.remove(&[GPU])?;
+        let probe = run(podman, GPU, &ASK, "nvbind-probe --table")?;
+        claim(probe.code == 0, "not all of the driver works in the container", || probe.told())
+    });
+    use_driver(DRIVER)?;
+    ended
+}
+
+fn needs_driver() -> Result<(), Ended> {
+    match fs::read_to_string(Path::new(PAYLOAD).join(NO_REAL)) {
+        Ok(reason) => Err(Ended::Skipped(reason)),
+        Err(_) => Ok(()),
+    }
+}
