@@ -7,6 +7,8 @@ use crate::error::Error;
 pub(crate) enum Ended {
     /// It cannot run here, for a reason that has nothing to do with nvbind.
     Skipped(String),
+    /// There is no such case in this lane, or for this user and runtime.
+    NoSuchCase,
     /// A claim did not hold.
     Failed {
         /// Which one.

@@ -14,6 +14,7 @@ mod real;
 mod refusals;
 mod rootfs;
 mod snapshot;
+mod stages;
 mod traces;
 mod volumes;
 
@@ -33,8 +34,15 @@ use podman::Podman;
 type Function = fn(&Lane, Podman) -> std::result::Result<(), Ended>;
 
 /// All of them, by what they are about.
-const CASES: &[&[(&str, Function)]] =
-    &[life::CASES, volumes::CASES, rootfs::CASES, cgroups::CASES, refusals::CASES, real::CASES];
+const CASES: &[&[(&str, Function)]] = &[
+    life::CASES,
+    volumes::CASES,
+    rootfs::CASES,
+    cgroups::CASES,
+    refusals::CASES,
+    real::CASES,
+    stages::CASES,
+];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
 pub fn inside(spec_file: &Path) -> Result<()> {
@@ -75,6 +83,7 @@ impl<'a> Results<'a> {
         let start = Instant::now();
         let mut case = match run() {
             Ok(()) => Case::new(name, Outcome::Passed, ""),
+            Err(Ended::NoSuchCase) => return Ok(()),
             Err(Ended::Skipped(reason)) => Case::new(name, Outcome::Skipped, reason),
             Err(Ended::Failed { reason, output }) => {
                 let mut case = Case::new(name, Outcome::Failed, reason);

@@ -7,7 +7,7 @@ use super::podman::Said;
 
 /// The GPU that cases ask for, by index, and its nodes: index, minor and DRM numbers all differ.
 pub(crate) const GPU: &str = "io.nvbind.gpu=0";
-const NODES: &[&str] = &[
+pub(crate) const NODES: &[&str] = &[
     "/dev/nvidiactl",
     "/dev/nvidia-uvm",
     "/dev/nvidia-uvm-tools",
