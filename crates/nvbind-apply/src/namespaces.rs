@@ -18,27 +18,45 @@ pub fn in_user_namespace() -> Result<bool, Error> {
     Ok(identity(&open_namespace("self", "user")?)?.1 != PROC_USER_INIT_INO)
 }
 
-/// Joins the user namespace of a process, if it is another one, and then its mount namespace. In this order: a node
-/// in the container's /dev is created by a user that is mapped there, or not at all (EOVERFLOW).
-///
-/// Returns whether this process is in a user namespace afterwards.
-pub(crate) fn join(pid: i32) -> Result<bool, Error> {
-    let user = open_namespace(pid.to_string(), "user")?;
-    let mount = open_namespace(pid.to_string(), "mnt")?;
-    if identity(&user)? != identity(&open_namespace("self", "user")?)? {
-        let join = |errno| Error::system(format!("join the user namespace of process {pid}"), errno);
-        setns(&user, CloneFlags::CLONE_NEWUSER).map_err(join)?;
-        // Denied in namespaces of an unprivileged user (user_namespaces(7)); the groups are not used then.
-        if let Err(errno) = setgroups(&[]) {
-            log::debug!("cannot drop the supplementary groups: {errno}");
-        }
-        let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-        setresgid(gid, gid, gid).map_err(join)?;
-        setresuid(uid, uid, uid).map_err(join)?;
+/// The namespaces of a container that are not this process's.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pid: i32,
+    /// The user namespace, if it is another one.
+    user: Option<OwnedFd>,
+    mount: OwnedFd,
+    /// Whether this process is in a user namespace after it has joined.
+    pub(crate) in_user_namespace: bool,
+}
+
+impl Target {
+    /// Opens those of a process.
+    pub(crate) fn open(pid: i32) -> Result<Target, Error> {
+        let user = open_namespace(pid.to_string(), "user")?;
+        let mount = open_namespace(pid.to_string(), "mnt")?;
+        let theirs = identity(&user)?;
+        let user = (theirs != identity(&open_namespace("self", "user")?)?).then_some(user);
+        Ok(Target { pid, user, mount, in_user_namespace: theirs.1 != PROC_USER_INIT_INO })
     }
-    setns(&mount, CloneFlags::CLONE_NEWNS)
-        .map_err(|errno| Error::system(format!("join the mount namespace of process {pid}"), errno))?;
-    in_user_namespace()
+
+    /// Joins the user namespace, and then the mount namespace. In this order: a node in the container's /dev is created
+    /// by a user that is mapped there, or not at all (EOVERFLOW).
+    pub(crate) fn join(&self) -> Result<(), Error> {
+        let pid = self.pid;
+        if let Some(user) = &self.user {
+            let join = |errno| Error::system(format!("join the user namespace of process {pid}"), errno);
+            setns(user, CloneFlags::CLONE_NEWUSER).map_err(join)?;
+            // Denied in namespaces of an unprivileged user (user_namespaces(7)); the groups are not used then.
+            if let Err(errno) = setgroups(&[]) {
+                log::debug!("cannot drop the supplementary groups: {errno}");
+            }
+            let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+            setresgid(gid, gid, gid).map_err(join)?;
+            setresuid(uid, uid, uid).map_err(join)?;
+        }
+        setns(&self.mount, CloneFlags::CLONE_NEWNS)
+            .map_err(|errno| Error::system(format!("join the mount namespace of process {pid}"), errno))
+    }
 }
 
 fn open_namespace(process: impl AsRef<str>, kind: &str) -> Result<OwnedFd, Error> {
