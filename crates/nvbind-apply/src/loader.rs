@@ -124,10 +124,13 @@ fn read(directory: &Directory, name: &str, limit: usize) -> Result<Option<Vec<u8
         Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
         other => other.map_err(failed)?,
     };
-    if FileType::from_raw_mode(fstat(&fd).map_err(failed)?.st_mode) != FileType::RegularFile {
+    let stat = fstat(&fd).map_err(failed)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(None);
     }
-    let mut content = Vec::new();
+    // Enough for one read and the one that finds the end.
+    let size = usize::try_from(stat.st_size).unwrap_or_default().min(limit);
+    let mut content = Vec::with_capacity(size.saturating_add(1));
     std::fs::File::from(fd)
         .take(limit as u64 + 1)
         .read_to_end(&mut content)

@@ -49,11 +49,14 @@ pub(crate) fn read(state: &State, directory: Option<&OwnedFd>) -> Result<Bundle,
 fn read_config(bundle: &Path) -> Result<Config, Error> {
     let path = bundle.join("config.json");
     let failed = |source| Error::Read { path: path.display().to_string(), source };
-    let mut bytes = Vec::new();
     let file = File::open(&path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
         return Err(failed(io::Error::from_raw_os_error(nix::libc::EINVAL)));
     }
+    // Enough for one read and the one that finds the end.
+    let size = usize::try_from(metadata.len().min(CONFIG_LIMIT)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(size.saturating_add(1));
     file.take(CONFIG_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > CONFIG_LIMIT {
         return Err(Error::TooLarge { path: path.display().to_string() });
