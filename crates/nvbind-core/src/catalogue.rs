@@ -214,7 +214,8 @@ pub const CONTROL_NODES: &[ControlNode] = &[
     },
     ControlNode {
         path: "/dev/nvidia-modeset",
-        drivers: &["nvidia-modeset"],
+        // Before 550.40 the one registered name is the frontend's, which hands its minor 254 on to this module.
+        drivers: &["nvidia-modeset", "nvidia-frontend"],
         minor: 254,
         capabilities: Capabilities::of(&[Graphics, Display]),
         required: false,

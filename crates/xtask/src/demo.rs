@@ -1,7 +1,8 @@
 //! `cargo xtask demo`: the main job, from nothing to a container that has the GPU driver.
 //!
 //! With the machine's driver where there is one; else with a simulated one, and a probe that shows what works in the
-//! container. Everything that it makes is in the build directory, but for packages of the system that are missing.
+//! container. What it makes is in the build directory, but for missing packages of the system, and what podman keeps until
+//! the next boot in `/run/nvbind-demo`.
 mod packages;
 mod podman;
 

@@ -80,7 +80,7 @@ pub fn ensure(suite: &str, dir: &Path) -> Result<PathBuf, RealDriverError> {
             script = process::read(Command::new("dpkg-deb").arg("--info").arg(&archive).arg("postinst"))?;
         }
     }
-    // Twice the second stage's worth: a file of the glx group is a link of the nvidia group.
+    // In this order: a file of the glx group is a link of the nvidia group.
     for alternative in alternatives::parse(&script).iter().chain(&alternatives::glx()) {
         install(alternative, &tree)?;
     }

@@ -91,8 +91,14 @@ mod tests {
     fn older_drivers_and_missing_modules_are_told_apart() {
         let text = "Character devices:\n195 nvidia-frontend\n\nBlock devices:\n511 nvidia-uvm\n";
         assert_eq!(Majors::parse(text).unwrap().gpu, 195);
-        let nodes = paths_and_numbers(text).unwrap();
-        assert_eq!(nodes.iter().filter(|(_, numbers)| numbers.is_some()).count(), 1);
+        let expected = [
+            ("/dev/nvidiactl", Some((195, 255))),
+            ("/dev/nvidia-uvm", None),
+            ("/dev/nvidia-uvm-tools", None),
+            ("/dev/nvidia-modeset", Some((195, 254))),
+        ];
+        let expected = expected.map(|(path, numbers)| (path.to_owned(), numbers));
+        assert_eq!(paths_and_numbers(text).unwrap(), expected);
         assert_eq!(paths_and_numbers("Character devices:\n  1 mem\n"), None);
         assert_eq!(paths_and_numbers("195 nvidia\n"), None);
     }

@@ -1,5 +1,8 @@
 //! A container's life: joined, restarted, stopped and started, committed.
 
+use std::thread;
+use std::time::Duration;
+
 use super::container::{self, ASK, GPU, PLAIN, claim_works_in, control, keep, then_remove};
 use super::ended::{Ended, claim};
 use super::lane::Lane;
@@ -34,18 +37,33 @@ fn exec(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 fn restart(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    again(podman, |podman| podman.must(&["restart", "--time=0", GPU]).map(drop))
+    again(podman, |podman| start(podman, &["restart", "--time=0", GPU]))
 }
 
 fn start_after_stop(_: &Lane, podman: Podman) -> Result<(), Ended> {
     again(podman, |podman| {
         podman.must(&["stop", "--time=0", GPU])?;
-        podman.must(&["start", GPU]).map(drop)
+        start(podman, &["start", GPU])
     })
 }
 
+/// What runc says where systemd has not forgotten the scope of the last run yet. Podman does not wait for that, with or
+/// without nvbind.
+const SCOPE_IS_STILL_THERE: &str = "was already loaded or has a fragment file";
+
+fn start(podman: Podman, words: &[&str]) -> Result<(), Ended> {
+    let mut tries = 0..5;
+    loop {
+        let said = podman.run(words)?;
+        if tries.next().is_none() || !said.err.contains(SCOPE_IS_STILL_THERE) {
+            return said.must().map(drop);
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
 /// After each of three starts the GPU works, and what is left in the container does not grow.
-fn again(podman: Podman, start: fn(Podman) -> Result<(), Ended>) -> Result<(), Ended> {
+fn again(podman: Podman, start_again: fn(Podman) -> Result<(), Ended>) -> Result<(), Ended> {
     then_remove(podman, || {
         control(podman, &[], "true")?;
         let mounts = podman.mounts()?;
@@ -54,7 +72,7 @@ fn again(podman: Podman, start: fn(Podman) -> Result<(), Ended>) -> Result<(), E
         let first = traces::diff(podman, GPU)?;
         let size = cache_size(podman)?;
         for _ in 0..2 {
-            start(podman)?;
+            start_again(podman)?;
             claim_works_in(podman, &[], None)?;
         }
         let last = traces::diff(podman, GPU)?;

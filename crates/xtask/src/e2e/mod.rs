@@ -5,6 +5,7 @@ mod cgroups;
 mod container;
 mod ended;
 pub(crate) mod lane;
+mod layouts;
 mod life;
 mod matrix;
 pub(crate) mod payload;
@@ -13,6 +14,7 @@ mod probe;
 mod real;
 mod refusals;
 mod rootfs;
+mod shim;
 mod snapshot;
 mod stages;
 mod traces;
@@ -40,8 +42,10 @@ const CASES: &[&[(&str, Function)]] = &[
     rootfs::CASES,
     cgroups::CASES,
     refusals::CASES,
+    layouts::CASES,
     real::CASES,
     stages::CASES,
+    shim::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

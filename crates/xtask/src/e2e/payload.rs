@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::lane::DRIVER;
+use super::layouts::LAYOUTS;
 use super::real::{NO_REAL, REAL};
-use crate::driver_sim::DriverSim;
+use crate::driver_sim::{DriverSim, Layout};
 use crate::error::{Doing, Error, Result};
 use crate::fixtures;
 use crate::lanes::spec::Spec;
@@ -25,7 +26,12 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     DriverSim::default().ensure(&driver).map_err(|error| Error::Fixture(Box::new(error)))?;
     let archive = spec.payload().join("image.tar");
     fixtures::image(&[&archive.to_string_lossy()]).map_err(Error::Fixture)?;
-    let mut folders = vec![(driver, PathBuf::from(DRIVER))];
+    let layouts = lanes.join("drivers/layouts");
+    for (name, layout) in Layout::ALL {
+        let sim = DriverSim { layout: *layout, ..DriverSim::default() };
+        sim.ensure(&layouts.join(name)).map_err(|error| Error::Fixture(Box::new(error)))?;
+    }
+    let mut folders = vec![(driver, PathBuf::from(DRIVER)), (layouts, PathBuf::from(LAYOUTS))];
     folders.extend(real_driver(&lanes.join("drivers"), spec)?);
     Ok(folders)
 }

@@ -42,6 +42,7 @@ fn plan(_: &Lane, podman: Podman) -> Result<(), Ended> {
 fn container(_: &Lane, podman: Podman) -> Result<(), Ended> {
     needs_driver()?;
     use_driver(REAL)?;
+    // The driver of bookworm registers the modeset node under another name than that of trixie.
     let ended = then_remove(podman, || {
         let smi = run(podman, GPU, &ASK, "nvidia-smi")?;
         let (code, words) = NO_KERNEL_DRIVER;
@@ -49,7 +50,10 @@ fn container(_: &Lane, podman: Podman) -> Result<(), Ended> {
         claim(as_known, "nvidia-smi does not say that it finds no driver", || smi.told())?;
         podman.remove(&[GPU])?;
         let probe = run(podman, GPU, &ASK, "nvbind-probe --table")?;
-        claim(probe.code == 0, "not all of the driver works in the container", || probe.told())
+        claim(probe.code == 0, "not all of the driver works in the container", || probe.told())?;
+        podman.remove(&[GPU])?;
+        let node = run(podman, GPU, &ASK, "nvbind-probe --device /dev/nvidia-modeset")?;
+        claim(node.code == 0, "the modeset node is not usable in the container", || node.told())
     });
     use_driver(DRIVER)?;
     ended

@@ -75,9 +75,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_calls_of_the_maintainer_script_are_understood() {
+    fn the_calls_of_the_maintainer_script_are_understood() {
         let script = "\tslaves=\"\n\
             \t\t$(add_multiarch_slave /usr/lib \"\" libcuda.so.1 /usr/lib nvidia/current/)\n\
+            \t\t$(add_multiarch_slave /usr/lib vdpau/ libvdpau_nvidia.so.1 /usr/lib nvidia/current/)\n\
             \t\t$(add_slave /usr/bin/nvidia-smi nvidia-smi /usr/lib/nvidia/current/nvidia-smi)\n\
             \"\n\
             add_slave()\n";
@@ -86,6 +87,11 @@ mod tests {
                 link: format!("/usr/lib/{TRIPLET}/libcuda.so.1"),
                 entry: format!("/etc/alternatives/nvidia--libcuda.so.1-{TRIPLET}"),
                 file: format!("/usr/lib/{TRIPLET}/nvidia/current/libcuda.so.1"),
+            },
+            Alternative {
+                link: format!("/usr/lib/{TRIPLET}/vdpau/libvdpau_nvidia.so.1"),
+                entry: format!("/etc/alternatives/nvidia--libvdpau_nvidia.so.1-{TRIPLET}"),
+                file: format!("/usr/lib/{TRIPLET}/nvidia/current/libvdpau_nvidia.so.1"),
             },
             Alternative {
                 link: "/usr/bin/nvidia-smi".into(),
