@@ -21,6 +21,9 @@
 #define VIEW "usr/local/nvidia"
 #define MOST 512
 
+/* PROC_USER_INIT_INO (include/linux/proc_ns.h) */
+#define INITIAL_USER_NAMESPACE 0xEFFFFFFDU
+
 struct step {
     char kind;
     const char *what;
@@ -118,30 +121,23 @@ static int namespace_of(const char *process, const char *kind) {
     return must(open(path, O_RDONLY | O_CLOEXEC), path);
 }
 
-/* Joins the container's namespaces; whether it is in a user namespace then. */
-static int join(const char *process) {
-    struct stat theirs, ours;
-    int user = namespace_of(process, "user"), mounts = namespace_of(process, "mnt");
-    must(fstat(user, &theirs), "look at a namespace");
-    must(fstat(namespace_of("self", "user"), &ours), "look at a namespace");
-    if (theirs.st_ino != ours.st_ino) {
+static ino_t identity(int namespace) {
+    struct stat stat;
+    must(fstat(namespace, &stat), "look at a namespace");
+    return stat.st_ino;
+}
+
+static void join(int user, int mounts) {
+    if (identity(user) != identity(namespace_of("self", "user"))) {
         must(setns(user, CLONE_NEWUSER), "join the user namespace");
         must(setresgid(0, 0, 0), "be root's group");
         must(setresuid(0, 0, 0), "be root");
     }
     must(setns(mounts, CLONE_NEWNS), "join the mount namespace");
-    char map[256];
-    unsigned inside, outside, length;
-    slurp(open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC), map, sizeof map, "read uid_map");
-    return sscanf(map, "%u %u %u", &inside, &outside, &length) != 3 || length != 4294967295U;
 }
 
 static void attach(int mount, int directory, const char *place) {
     must(move_mount(mount, "", directory, place, MOVE_MOUNT_F_EMPTY_PATH), place);
-}
-
-static void make_file(int directory, const char *place) {
-    close(must(openat(directory, place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444), place));
 }
 
 /* The folder above a place, unless it is the same as that of the step before. */
@@ -179,22 +175,26 @@ int main(int argc, char **argv) {
     slurp(STDIN_FILENO, state, sizeof state, "read the state");
     find_root(root_path, sizeof root_path);
     read_steps(argv[1]);
-    for (struct step *step = steps; step < steps + count; step++) {
-        unsigned long long file = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-        if (step->kind != 'l')
-            step->mount = clone_mount(step->what, step->kind == 'b' ? file : MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
-    }
-
     char *pid = strstr(state, "\"pid\":"), process[16];
     snprintf(process, sizeof process, "%d", pid ? atoi(pid + strlen("\"pid\":")) : 0);
-    int in_user_namespace = join(process);
+    int user = namespace_of(process, "user"), mounts = namespace_of(process, "mnt");
+    /* In a user namespace nodes cannot be made, but bound. */
+    int bind_nodes = identity(user) != INITIAL_USER_NAMESPACE;
+    for (struct step *step = steps; step < steps + count; step++) {
+        if (step->kind == 'b')
+            step->mount = clone_mount(step->what, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+        if (step->kind == 'n' && bind_nodes)
+            step->mount = clone_mount(step->what, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+    }
+
+    join(user, mounts);
     int root = must(open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC), root_path);
     int view = make_view(root);
     for (struct step *step = steps; step < steps + count; step++) {
         int absolute = *step->place == '/';
         int directory = absolute ? root : view;
         const char *place = step->place + absolute;
-        if (step->kind == 'n' && !in_user_namespace) {
+        if (step->kind == 'n' && !bind_nodes) {
             make_parent(directory, place);
             must(mknodat(directory, place, S_IFCHR | 0666, step->device), place);
             continue;
@@ -210,7 +210,7 @@ int main(int argc, char **argv) {
             must(symlinkat(step->what, directory, place), place);
             continue;
         }
-        make_file(directory, place);
+        must(mknodat(directory, place, S_IFREG | 0444, 0), place);
         attach(step->mount, directory, place);
     }
     struct mount_attr sealed = {.attr_set = MOUNT_ATTR_RDONLY};

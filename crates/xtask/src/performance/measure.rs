@@ -78,12 +78,13 @@ fn hooks(rounds: usize, samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-/// From the timer's one line: nanoseconds and KiB.
+/// From the timer's one line: wall and processor time in nanoseconds, memory in KiB.
 fn hook_sample(place: Place, variant: Variant, text: &str) -> Result<Sample> {
     let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-    match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(wall)), Some(Ok(rss)), None) => {
-            Ok(Sample::Hook { place, variant, wall: milliseconds(wall), rss })
+    match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+        (Some(Ok(wall)), Some(Ok(processor)), Some(Ok(rss)), None) => {
+            let (wall, processor) = (milliseconds(wall), milliseconds(processor));
+            Ok(Sample::Hook { place, variant, wall, processor, rss })
         }
         _ => Err(Error::failed(format!("the hook of {} ran not exactly once: {text:?}", variant.name()))),
     }
@@ -209,9 +210,10 @@ mod tests {
     fn a_hook_that_ran_twice_or_never_is_no_sample() {
         let place = || Place { runtime: "crun".into(), mode: "rootful".into() };
         let sample = |text| hook_sample(place(), Variant::Nvbind, text).ok();
-        let good = Sample::Hook { place: place(), variant: Variant::Nvbind, wall: 2.5, rss: 1800 };
-        assert_eq!(sample("2500000 1800\n"), Some(good));
-        assert_eq!(sample("2500000 1800\n1 1\n"), None);
+        let good =
+            Sample::Hook { place: place(), variant: Variant::Nvbind, wall: 2.5, processor: 2.0, rss: 1800 };
+        assert_eq!(sample("2500000 2000000 1800\n"), Some(good));
+        assert_eq!(sample("2500000 2000000 1800\n1 1 1\n"), None);
         assert_eq!(sample(""), None);
     }
 }

@@ -83,6 +83,8 @@ pub(crate) enum Sample {
         variant: Variant,
         /// From before it is started to after its end, in milliseconds.
         wall: f64,
+        /// Its processor time: what a busy machine takes from others does not count.
+        processor: f64,
         /// Peak resident memory in KiB.
         rss: u64,
     },

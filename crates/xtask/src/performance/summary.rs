@@ -56,6 +56,8 @@ pub(crate) struct Row {
     pub(crate) hook_ms: Option<f64>,
     /// Its fastest.
     pub(crate) hook_min_ms: Option<f64>,
+    /// The median of its processor time.
+    pub(crate) hook_processor_ms: Option<f64>,
     /// Its largest peak of resident memory.
     pub(crate) hook_rss_kib: Option<u64>,
 }
@@ -132,13 +134,14 @@ fn row(place: &Place, variant: Variant, samples: &[Sample]) -> Option<Row> {
     let (plain, own) = (starts(Variant::Plain), starts(variant));
     let added =
         own.iter().filter_map(|(round, (start, _))| Some(start - plain.get(round)?.0)).collect::<Vec<_>>();
-    let (mut walls, mut peaks) = (Vec::new(), Vec::new());
+    let (mut walls, mut processors, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
     for sample in samples {
-        if let Sample::Hook { place: at, variant: of, wall, rss } = sample
+        if let Sample::Hook { place: at, variant: of, wall, processor, rss } = sample
             && at == place
             && *of == variant
         {
             walls.push(*wall);
+            processors.push(*processor);
             peaks.push(*rss);
         }
     }
@@ -153,6 +156,7 @@ fn row(place: &Place, variant: Variant, samples: &[Sample]) -> Option<Row> {
         added_to_floor: None,
         hook_ms: hook.map(|hook| hook.median),
         hook_min_ms: hook.map(|hook| hook.min),
+        hook_processor_ms: Spread::of(processors).map(|processor| processor.median),
         hook_rss_kib: peaks.into_iter().max(),
     })
 }
@@ -186,7 +190,8 @@ mod tests {
             samples.push(start(Variant::CFloor, round, base + 2.0));
             samples.push(start(Variant::Nvbind, round, base + 3.0));
         }
-        samples.push(Sample::Hook { place: place.clone(), variant: Variant::Nvbind, wall: 2.0, rss: 1800 });
+        let variant = Variant::Nvbind;
+        samples.push(Sample::Hook { place: place.clone(), variant, wall: 2.0, processor: 1.5, rss: 1800 });
         let rows = rows(&place, &samples);
         let nvbind = rows.last().unwrap();
         assert_eq!(
@@ -201,6 +206,7 @@ mod tests {
                 added_to_floor: Some(1.5),
                 hook_ms: Some(2.0),
                 hook_min_ms: Some(2.0),
+                hook_processor_ms: Some(1.5),
                 hook_rss_kib: Some(1800),
             }
         );

@@ -3,8 +3,8 @@
 use super::sample::Variant;
 use super::summary::{Report, Row};
 
-const HEAD: [&str; 9] =
-    ["runtime", "mode", "variant", "start ms", "min", "max", "added", "hook ms", "rss KiB"];
+const HEAD: [&str; 10] =
+    ["runtime", "mode", "variant", "start ms", "min", "max", "added", "hook ms", "cpu ms", "rss KiB"];
 
 /// Prints it.
 pub(crate) fn print(report: &Report) {
@@ -36,7 +36,7 @@ pub(crate) fn print(report: &Report) {
     }
 }
 
-fn cells(row: &Row) -> [String; 9] {
+fn cells(row: &Row) -> [String; 10] {
     let number = |number: f64| format!("{number:.1}");
     [
         row.runtime.clone(),
@@ -47,12 +47,13 @@ fn cells(row: &Row) -> [String; 9] {
         number(row.start_ms.max),
         format!("{:+.1}", row.added_ms.median),
         row.hook_ms.map(|ms| format!("{ms:.2}")).unwrap_or_default(),
+        row.hook_processor_ms.map(|ms| format!("{ms:.2}")).unwrap_or_default(),
         row.hook_rss_kib.map(|kib| kib.to_string()).unwrap_or_default(),
     ]
 }
 
 /// Words to the left, numbers to the right.
-fn line(cells: &[String; 9]) -> String {
+fn line(cells: &[String; 10]) -> String {
     let [runtime, mode, variant, numbers @ ..] = cells;
     let mut line = format!("{runtime:<8}{mode:<10}{variant:<10}");
     for number in numbers {
