@@ -138,10 +138,13 @@ fn read(directory: &Directory, name: &str, limit: usize) -> Result<Option<Vec<u8
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = openat(directory, name, flags, Mode::empty()).map_err(failed)?;
-    if !is_file(fstat(&fd).map_err(failed)?.st_mode) {
+    let stat = fstat(&fd).map_err(failed)?;
+    if !is_file(stat.st_mode) {
         return Ok(None);
     }
-    let mut content = Vec::new();
+    // Enough for one read and the one that finds the end.
+    let size = usize::try_from(stat.st_size).unwrap_or_default().min(limit);
+    let mut content = Vec::with_capacity(size.saturating_add(1));
     std::fs::File::from(fd)
         .take(limit as u64 + 1)
         .read_to_end(&mut content)

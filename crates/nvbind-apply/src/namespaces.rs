@@ -21,8 +21,11 @@ pub fn in_user_namespace() -> Result<bool, Error> {
 /// The namespaces of a container that has not started its program yet.
 #[derive(Debug)]
 pub(crate) struct Namespaces {
-    user: OwnedFd,
+    /// The user namespace, if it is another one than this process's.
+    user: Option<OwnedFd>,
     mount: OwnedFd,
+    /// Whether the container's is another user namespace than the initial one.
+    pub(crate) is_user_namespace: bool,
 }
 
 impl Namespaces {
@@ -37,20 +40,19 @@ impl Namespaces {
         if identity(&mount)? == identity(&open_namespace("self", "mnt")?)? {
             return Err(Error::NotIsolated);
         }
-        Ok(Namespaces { user, mount })
+        let theirs = identity(&user)?;
+        let user = (theirs != identity(&open_namespace("self", "user")?)?).then_some(user);
+        Ok(Namespaces { user, mount, is_user_namespace: theirs.1 != PROC_USER_INIT_INO })
     }
 
     /// Joins the user namespace, if it is another one, and then the mount namespace. In this order: a node in the
     /// container's /dev is created by a user that is mapped there, or not at all (EOVERFLOW).
-    ///
-    /// Returns whether this process is in a user namespace afterwards.
-    pub(crate) fn join(self) -> Result<bool, Error> {
-        if identity(&self.user)? != identity(&open_namespace("self", "user")?)? {
-            become_root_of(&self.user)?;
+    pub(crate) fn join(self) -> Result<(), Error> {
+        if let Some(user) = &self.user {
+            become_root_of(user)?;
         }
         setns(&self.mount, CloneFlags::CLONE_NEWNS)
-            .map_err(|errno| Error::system("join the container's mount namespace", errno))?;
-        in_user_namespace()
+            .map_err(|errno| Error::system("join the container's mount namespace", errno))
     }
 }
 

@@ -15,7 +15,9 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, Metadata)> {
     if !metadata.is_file() {
         return Err(Error::other("it is no regular file"));
     }
-    let mut bytes = Vec::new();
+    // Enough for one read and the one that finds the end.
+    let size = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(size.saturating_add(1));
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(Error::other(format!("it is larger than {limit} bytes")));

@@ -1,5 +1,7 @@
 //! Bad input: a message of its own, a documented exit code, no container, and nothing changed.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use super::Function;
