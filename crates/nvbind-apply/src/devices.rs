@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 /// Makes or binds every node.
 ///
 /// Outside user namespaces a node is made: it takes the SELinux label of the container's `/dev`. Inside one only a
-/// bind of the host's node works (mknod(2): EPERM).
-pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource], in_user_namespace: bool) -> Result<(), Error> {
+/// bind of the host's node works (mknod(2): EPERM), and the source has a mount for that.
+pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource]) -> Result<(), Error> {
     let mut directories: BTreeMap<&str, Directory> = BTreeMap::new();
     for source in nodes {
         let node = &source.device.node;
@@ -24,7 +24,7 @@ pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource], in_user_namespace: 
         if let Some(directory) = directories.get(parent)
             && !is_there(directory, name, source)?
         {
-            create(rootfs, directory, name, source, in_user_namespace)?;
+            create(rootfs, directory, name, source)?;
         }
     }
     Ok(())
@@ -49,23 +49,17 @@ fn is_there(directory: &Directory, name: &str, source: &NodeSource) -> Result<bo
     }
 }
 
-fn create(
-    rootfs: &Rootfs<'_>,
-    directory: &Directory,
-    name: &str,
-    source: &NodeSource,
-    in_user_namespace: bool,
-) -> Result<(), Error> {
+fn create(rootfs: &Rootfs<'_>, directory: &Directory, name: &str, source: &NodeSource) -> Result<(), Error> {
     let node = &source.device.node;
     if let Some(closed) = directory.closed {
         return Err(Error::NoPlace { what: node.path.clone(), why: closed.why() });
     }
     let failed = |errno| Error::system(format!("create {} in the container", node.path), errno);
-    if in_user_namespace {
+    if let Some(mount) = &source.mount {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(directory, name, flags, Mode::empty()).map_err(failed)?;
         rootfs.record(|journal| journal.file(directory, name));
-        return mount::attach(&source.mount, directory, name).map_err(failed);
+        return mount::attach(mount, directory, name).map_err(failed);
     }
     let mode = Mode::from_raw_mode(source.stat.st_mode & 0o777);
     // The host's permissions exactly, whatever the umask.

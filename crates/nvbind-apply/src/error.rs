@@ -47,6 +47,23 @@ pub enum Error {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The runtime named a process that is not there.
+    #[error("the container's process {pid} is gone; was the container killed while it started?")]
+    Gone {
+        /// The process.
+        pid: i32,
+    },
+    /// The container's process shares the host's mounts.
+    #[error("the container has no mount namespace of its own; nothing was injected")]
+    NotIsolated,
+    /// The root filesystem is not there.
+    #[error("the root filesystem {path:?} cannot be opened")]
+    NoRootfs {
+        /// As the runtime gave it.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// The root filesystem is not the container's.
     #[error("the root filesystem {path:?} is refused: {why}")]
     Rootfs {
@@ -104,11 +121,19 @@ impl Error {
         Error::System { action: action.into(), source: errno.into() }
     }
 
+    /// Whether the kernel said that there is no such thing.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+
     /// The exit code of this failure.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Error::Source { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Error::Gone { .. } => Exit::Request,
+            Error::Source { source, .. } | Error::NoRootfs { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
                 Exit::Permission
             }
             // The disk is full or read-only: no permission would help.
@@ -117,9 +142,12 @@ impl Error {
             Error::Untrusted { .. } | Error::NotAllowed { .. } | Error::Cgroup(_) | Error::System { .. } => {
                 Exit::Permission
             }
-            Error::Rootfs { .. } | Error::Escape { .. } | Error::Occupied { .. } | Error::NoPlace { .. } => {
-                Exit::Rootfs
-            }
+            Error::NotIsolated
+            | Error::NoRootfs { .. }
+            | Error::Rootfs { .. }
+            | Error::Escape { .. }
+            | Error::Occupied { .. }
+            | Error::NoPlace { .. } => Exit::Rootfs,
         }
     }
 }

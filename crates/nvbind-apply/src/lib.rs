@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 mod devices;
+mod draft;
 mod error;
 mod journal;
 mod links;
@@ -20,6 +21,7 @@ pub use error::Error;
 pub use namespaces::in_user_namespace;
 
 use cgroup::{DeviceNumber, Outcome};
+use namespaces::Namespaces;
 use nvbind_core::host::Host;
 use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::Config;
@@ -62,23 +64,23 @@ pub struct Container<'a> {
 /// When any step fails; nothing is left behind then.
 pub fn apply(plan: Plan, host: &Host, container: &Container<'_>) -> Result<&'static str, Error> {
     let in_user_namespace = in_user_namespace()?;
-    let sources = Sources::open(&plan, host, in_user_namespace)?;
-    let in_user_namespace = match container.stage {
-        Stage::Prestart { pid } => {
-            if !in_user_namespace {
-                allow(pid, container.id, &plan)?;
-            }
-            namespaces::join(pid)?
-        }
-        Stage::CreateContainer => {
-            if !in_user_namespace {
-                check_allowed(container.config, &plan)?;
-            }
-            in_user_namespace
-        }
+    let namespaces = match container.stage {
+        Stage::Prestart { pid } => Some(Namespaces::of(pid)?),
+        Stage::CreateContainer => None,
     };
+    // In a user namespace nodes cannot be made, but bound.
+    let bind_nodes = namespaces.as_ref().map_or(in_user_namespace, |theirs| theirs.is_user_namespace);
+    let sources = Sources::open(&plan, host, in_user_namespace, bind_nodes)?;
+    match container.stage {
+        _ if in_user_namespace => {}
+        Stage::Prestart { pid } => allow(pid, container.id, &plan)?,
+        Stage::CreateContainer => check_allowed(container.config, &plan)?,
+    }
+    if let Some(namespaces) = namespaces {
+        namespaces.join()?;
+    }
     let rootfs = Rootfs::open(container.root, container.bundle, container.config)?;
-    match fill(&rootfs, plan, &sources, container.config, in_user_namespace) {
+    match fill(&rootfs, plan, &sources, container.config) {
         Ok(view) => Ok(view),
         Err(error) => {
             rootfs.undo();
@@ -92,11 +94,10 @@ fn fill(
     mut plan: Plan,
     sources: &Sources,
     config: &Config,
-    in_user_namespace: bool,
 ) -> Result<&'static str, Error> {
     let (place, directory) = view::choose(rootfs)?;
     place.clone_into(&mut plan.view);
-    devices::add(rootfs, &sources.nodes, in_user_namespace)?;
+    devices::add(rootfs, &sources.nodes)?;
     let mut view = View::attach(rootfs, &directory, config.linux.mount_label.as_deref())?;
     for source in &sources.files {
         view.bind(source)?;

@@ -69,7 +69,7 @@ fn put(
         Place::Ours(current) if current == target => return Ok(()),
         Place::File => return mount::attach(view.clone_file(&link.target)?, directory, name).map_err(failed),
         Place::Theirs => {
-            log::warn!("{path} is the image's own link; the driver's program is {target}");
+            log::warn!("{path} is the image's own and no file; the driver's program is {target}");
             return Ok(());
         }
         Place::Free | Place::Ours(_) if directory.closed.is_some() => {

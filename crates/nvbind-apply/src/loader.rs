@@ -1,16 +1,16 @@
 //! How the image's dynamic loader learns of the view: a merged ld.so.cache now, and a drop-in that keeps it when an
 //! `ldconfig` runs inside later. Nothing of the image or the host is executed.
 
+use crate::draft::Draft;
 use crate::error::Error;
 use crate::mount;
 use crate::rootfs::{Directory, Missing, Rootfs};
 use crate::view::View;
 use nvbind_core::ldcache::{self, Abi, Library};
 use nvbind_core::plan::{DROP_IN, LD_SO_CONF_D, OTHER_VIEWS, Plan, VIEW};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::Read;
 
 /// The program interpreter of glibc: without it there is nobody to read a cache.
 const INTERPRETER: (&str, &str) = if cfg!(target_arch = "aarch64") {
@@ -33,9 +33,9 @@ pub(crate) fn teach(rootfs: &Rootfs<'_>, plan: &Plan, view: &mut View) -> Result
         log::warn!("the container has no usable /etc; programs find the driver by LD_LIBRARY_PATH alone");
         return Ok(());
     };
-    drop_in(rootfs, &etc, plan)?;
-    // Last: a rename cannot fail half-way, so that nothing has to restore the image's cache.
-    cache(rootfs, &etc, plan, view)
+    let mut drafts = drop_in(rootfs, &etc, plan)?;
+    drafts.extend(cache(&etc, plan, view)?);
+    drafts.into_iter().try_for_each(|draft| draft.place(rootfs))
 }
 
 fn has_glibc(rootfs: &Rootfs<'_>) -> Result<bool, Error> {
@@ -44,8 +44,8 @@ fn has_glibc(rootfs: &Rootfs<'_>) -> Result<bool, Error> {
     Ok(openat(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).is_ok())
 }
 
-fn cache(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan, view: &mut View) -> Result<(), Error> {
-    let Some(abi) = Abi::NATIVE else { return Ok(()) };
+fn cache(etc: &Directory, plan: &Plan, view: &mut View) -> Result<Option<Draft>, Error> {
+    let Some(abi) = Abi::NATIVE else { return Ok(None) };
     let image = read(etc, CACHE, ldcache::MAX_BYTES)?;
     let paths: Vec<String> = plan.sonames.iter().map(|name| plan.inside(&format!("lib64/{name}"))).collect();
     let ours: Vec<Library<'_>> = plan
@@ -65,21 +65,24 @@ fn cache(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan, view: &mut View) -> 
         }
     };
     if image.as_deref() == Some(&merged) {
-        return Ok(());
+        return Ok(None);
     }
-    let Some(closed) = etc.closed else { return replace(rootfs, etc, CACHE, &merged) };
+    let Some(closed) = etc.closed else { return Draft::write(etc, CACHE, &merged).map(Some) };
     if image.is_none() {
         log::warn!(
             "no ld.so.cache in the container's /etc, and {}; programs find the driver by LD_LIBRARY_PATH alone",
             closed.why()
         );
-        return Ok(());
+        return Ok(None);
     }
-    mount::attach(view.write(CACHE, &merged)?, etc, CACHE)
-        .map_err(|errno| Error::system("bind the merged cache over the container's /etc/ld.so.cache", errno))
+    mount::attach(view.write(CACHE, &merged)?, etc, CACHE).map_err(|errno| {
+        Error::system("bind the merged cache over the container's /etc/ld.so.cache", errno)
+    })?;
+    Ok(None)
 }
 
-fn drop_in(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan) -> Result<(), Error> {
+fn drop_in(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan) -> Result<Vec<Draft>, Error> {
+    let mut drafts = Vec::new();
     let directory = match etc.closed {
         None => rootfs.directory(LD_SO_CONF_D, Missing::Create)?,
         Some(_) => None,
@@ -88,22 +91,29 @@ fn drop_in(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan) -> Result<(), Erro
         log::warn!(
             "no drop-in in the container's {LD_SO_CONF_D}: an ldconfig inside will forget the driver's libraries"
         );
-        return Ok(());
+        return Ok(drafts);
     };
     let content = plan.drop_in();
     if read(&directory, DROP_IN, 4096)?.as_deref() != Some(content.as_bytes()) {
-        replace(rootfs, &directory, DROP_IN, content.as_bytes())?;
+        drafts.push(Draft::write(&directory, DROP_IN, content.as_bytes())?);
     }
-    let conf = read(etc, CONF, 1 << 20)?.unwrap_or_default();
-    if includes_drop_ins(&conf) {
-        return Ok(());
-    }
-    let mut completed = conf;
+    let mut completed = match read(etc, CONF, 1 << 20)? {
+        Some(conf) if includes_drop_ins(&conf) => return Ok(drafts),
+        Some(conf) => conf,
+        None if statat(etc, CONF, AtFlags::SYMLINK_NOFOLLOW).is_ok() => {
+            log::warn!(
+                "the container's /etc/{CONF} is no ordinary file; an ldconfig inside may not read {LD_SO_CONF_D}"
+            );
+            return Ok(drafts);
+        }
+        None => Vec::new(),
+    };
     if !completed.is_empty() && !completed.ends_with(b"\n") {
         completed.push(b'\n');
     }
     completed.extend(INCLUDE.as_bytes());
-    replace(rootfs, etc, CONF, &completed)
+    drafts.push(Draft::write(etc, CONF, &completed)?);
+    Ok(drafts)
 }
 
 /// Whether ldconfig(8) reads the drop-ins: a relative pattern is relative to the file's directory.
@@ -119,49 +129,27 @@ fn includes_drop_ins(conf: &[u8]) -> bool {
 /// A regular file's content; none when it is not there, no regular file, or larger than `limit`.
 fn read(directory: &Directory, name: &str, limit: usize) -> Result<Option<Vec<u8>>, Error> {
     let failed = |errno: Errno| Error::system(format!("read {name} in the container"), errno);
+    // Asked before it is opened: to open a device node of the image is to use that device of the host.
+    let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(None),
+        other if !is_file(other.map_err(failed)?.st_mode) => return Ok(None),
+        _file => {}
+    }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let fd = match openat(directory, name, flags, Mode::empty()) {
-        Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
-        other => other.map_err(failed)?,
-    };
-    if FileType::from_raw_mode(fstat(&fd).map_err(failed)?.st_mode) != FileType::RegularFile {
+    let fd = openat(directory, name, flags, Mode::empty()).map_err(failed)?;
+    let stat = fstat(&fd).map_err(failed)?;
+    if !is_file(stat.st_mode) {
         return Ok(None);
     }
-    let mut content = Vec::new();
+    // Enough for one read and the one that finds the end.
+    let size = usize::try_from(stat.st_size).unwrap_or_default().min(limit);
+    let mut content = Vec::with_capacity(size.saturating_add(1));
     std::fs::File::from(fd)
         .take(limit as u64 + 1)
         .read_to_end(&mut content)
         .map_err(|error| Error::system(format!("read {name} in the container"), error))?;
     Ok((content.len() <= limit).then_some(content))
-}
-
-/// Writes a file beside the old one and renames it over: a reader sees one or the other, and a link of the image is
-/// replaced, not followed.
-fn replace(rootfs: &Rootfs<'_>, directory: &Directory, name: &str, content: &[u8]) -> Result<(), Error> {
-    let failed = |error: std::io::Error| Error::system(format!("write {name} in the container"), error);
-    let is_new =
-        openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).is_err();
-    let temporary = format!(".{name}.nvbind");
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = || openat(directory, &*temporary, flags, Mode::from_raw_mode(0o644));
-    let file: OwnedFd = match open() {
-        // Left by a start that was killed.
-        Err(Errno::EXIST) => unlinkat(directory, &*temporary, AtFlags::empty()).and_then(|()| open()),
-        other => other,
-    }
-    .map_err(|errno| failed(errno.into()))?;
-    let written = std::fs::File::from(file)
-        .write_all(content)
-        .and_then(|()| renameat(directory, &*temporary, directory, name).map_err(Into::into));
-    if let Err(error) = written {
-        // The write's error is the one to tell.
-        let _ = unlinkat(directory, &*temporary, AtFlags::empty());
-        return Err(failed(error));
-    }
-    if is_new {
-        rootfs.record(|journal| journal.file(directory, name));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

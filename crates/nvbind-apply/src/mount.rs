@@ -26,6 +26,15 @@ pub(crate) fn clone_detached(file: impl AsFd, attributes: MountAttrFlags) -> io:
     Ok(mount)
 }
 
+/// A detached mount of a file in a directory, a link not followed; without attributes, and shared as on the host until
+/// [`set_attributes`].
+pub(crate) fn clone_in(directory: impl AsFd, name: &str) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    open_tree(directory, name, flags)
+}
+
 /// A detached, empty, writable tmpfs; with an SELinux context where the container has one.
 pub(crate) fn tmpfs(context: Option<&str>) -> io::Result<OwnedFd> {
     let filesystem = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;

@@ -7,12 +7,12 @@
 
 use crate::error::Error;
 use crate::journal::Journal;
-use nvbind_core::oci::Config;
+use nvbind_core::oci::{Config, is_private_tmpfs};
 use pathrs::Root;
 use pathrs::error::ErrorKind;
 use rustix::fs::{
-    self, AtFlags, Dir, FileType, Mode, OFlags, StatVfsMountFlags, StatxFlags, fstat, mkdirat, openat,
-    readlinkat,
+    self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags, fstat, mkdirat,
+    openat, openat2, readlinkat,
 };
 use rustix::io::Errno;
 use std::cell::RefCell;
@@ -101,8 +101,7 @@ impl<'a> Rootfs<'a> {
         if !path.is_absolute() {
             return Err(refuse("it is not an absolute path"));
         }
-        let failed =
-            |errno: Errno| Error::system(format!("open the root filesystem {}", path.display()), errno);
+        let failed = |errno: Errno| Error::NoRootfs { path: path.to_path_buf(), source: errno.into() };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = fs::open(path, flags, Mode::empty()).map_err(failed)?;
         let host = fs::open("/", flags, Mode::empty()).map_err(failed)?;
@@ -137,7 +136,7 @@ impl<'a> Rootfs<'a> {
                 if FileType::from_raw_mode(fstat(&fd).map_err(failed)?.st_mode) != FileType::Directory {
                     return Ok(None);
                 }
-                let closed = self.closed(path, mount_id(&fd).map_err(failed)?)?;
+                let closed = self.closed(mount_id(&fd).map_err(failed)?);
                 Ok(Some(Directory { fd, closed }))
             }
             Err(error) => {
@@ -185,23 +184,21 @@ impl<'a> Rootfs<'a> {
     }
 
     /// Why nothing may be created in a directory on that mount.
-    fn closed(&self, path: &str, mount: u64) -> Result<Option<Closed>, Error> {
+    fn closed(&self, mount: u64) -> Option<Closed> {
         if mount == self.mount {
-            return Ok(self.closed);
+            return self.closed;
         }
-        // The innermost mount that the runtime made above the path: a tmpfs of the container's own is no volume.
-        for ancestor in Path::new(path).ancestors() {
-            if self.config.has_private_tmpfs(ancestor)
-                && let Ok(handle) = self.root.resolve(ancestor)
-            {
-                let failed =
-                    |errno| Error::system(format!("look at {} in the container", ancestor.display()), errno);
-                if mount_id(&handle).map_err(failed)? == mount {
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(Some(Closed::Volume))
+        // Which of the runtime's mounts it is: the last one that was made there, by whatever name. An image's link may
+        // lead a volume to the place of a tmpfs, or a tmpfs to a volume's.
+        let made = self.config.mounts.iter().rev().find(|made| self.is_on(made.destination(), mount));
+        if made.is_some_and(is_private_tmpfs) { None } else { Some(Closed::Volume) }
+    }
+
+    /// Whether what stands at a path of the container is on that mount. Only asks: nothing is opened for use.
+    fn is_on(&self, path: &Path, mount: u64) -> bool {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let fd = openat2(&self.root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+        fd.and_then(mount_id).is_ok_and(|id| id == mount)
     }
 }
 

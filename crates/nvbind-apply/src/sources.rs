@@ -3,9 +3,11 @@
 
 use crate::error::Error;
 use crate::mount;
-use nvbind_core::host::Host;
+use nvbind_core::host::{Directory, Host};
 use nvbind_core::plan::{Bind, Device, Plan};
 use rustix::fs::{FileType, Stat, fstat, major, minor};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::os::fd::OwnedFd;
 
 /// What an unmapped owner, such as the host's root, looks like in a user namespace
@@ -23,7 +25,8 @@ pub(crate) struct FileSource {
 /// A device node, ready to be made or attached.
 #[derive(Debug)]
 pub(crate) struct NodeSource {
-    pub(crate) mount: OwnedFd,
+    /// What is attached, where a node cannot be made.
+    pub(crate) mount: Option<OwnedFd>,
     pub(crate) device: Device,
     /// Permissions and owner on the host.
     pub(crate) stat: Stat,
@@ -37,24 +40,50 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Opens and clones them.
-    pub(crate) fn open(plan: &Plan, host: &Host, in_user_namespace: bool) -> Result<Sources, Error> {
-        let nodes = plan.devices.iter().map(|device| node(device, host)).collect::<Result<_, _>>()?;
-        let files =
-            plan.binds.iter().map(|bind| file(bind, host, in_user_namespace)).collect::<Result<_, _>>()?;
+    /// Opens and clones them. Nodes are cloned only if they are to be bound: to let go of a detached mount that was
+    /// never attached takes the kernel longer than everything else about it.
+    pub(crate) fn open(
+        plan: &Plan,
+        host: &Host,
+        in_user_namespace: bool,
+        bind_nodes: bool,
+    ) -> Result<Sources, Error> {
+        let nodes =
+            plan.devices.iter().map(|device| node(device, host, bind_nodes)).collect::<Result<_, _>>()?;
+        let mut directories = BTreeMap::new();
+        let files = plan
+            .binds
+            .iter()
+            .map(|bind| file(bind, host, &mut directories, in_user_namespace))
+            .collect::<Result<_, _>>()?;
         Ok(Sources { files, nodes })
     }
 }
 
-fn file(bind: &Bind, host: &Host, in_user_namespace: bool) -> Result<FileSource, Error> {
+/// Clones a file of the driver and looks at the clone: what is checked is what the container gets.
+fn file<'p, 'h>(
+    bind: &'p Bind,
+    host: &'h Host,
+    directories: &mut BTreeMap<&'p str, Directory<'h>>,
+    in_user_namespace: bool,
+) -> Result<FileSource, Error> {
     let path = || host.files.display(&bind.host);
     let failed = |source: std::io::Error| Error::Source { path: path(), source };
-    let fd = host.files.locate(&bind.host).map_err(|error| failed(std::io::Error::other(error)))?;
-    let stat = fstat(&fd).map_err(|errno| failed(errno.into()))?;
+    let (parent, name) = bind.host.rsplit_once('/').unwrap_or(("", &bind.host));
+    let directory = match directories.entry(parent) {
+        Entry::Occupied(entry) => entry.into_mut(),
+        Entry::Vacant(entry) => {
+            let parent = if parent.is_empty() { "/" } else { parent };
+            let directory = host.files.directory(parent);
+            entry.insert(directory.map_err(|error| failed(std::io::Error::other(error)))?)
+        }
+    };
+    let mount = mount::clone_in(directory, name).map_err(|errno| failed(errno.into()))?;
+    let stat = fstat(&mount).map_err(|errno| failed(errno.into()))?;
     if !is_trusted(&stat, in_user_namespace) {
         return Err(Error::Untrusted { path: path() });
     }
-    let mount = mount::clone_detached(&fd, mount::FILE).map_err(|errno| failed(errno.into()))?;
+    mount::set_attributes(&mount, mount::FILE).map_err(|errno| failed(errno.into()))?;
     Ok(FileSource { mount, inside: bind.inside.clone() })
 }
 
@@ -65,7 +94,7 @@ fn is_trusted(stat: &Stat, in_user_namespace: bool) -> bool {
         && (stat.st_uid == 0 || (in_user_namespace && stat.st_uid == OVERFLOW_UID))
 }
 
-fn node(device: &Device, host: &Host) -> Result<NodeSource, Error> {
+fn node(device: &Device, host: &Host, bind: bool) -> Result<NodeSource, Error> {
     let node = &device.node;
     let path = || host.dev.display(&node.path);
     let fd = match host.dev.locate(&node.path) {
@@ -79,7 +108,7 @@ fn node(device: &Device, host: &Host) -> Result<NodeSource, Error> {
     if !is_device(&stat, node.major, node.minor) {
         return Err(Error::WrongNode { path: path(), major: node.major, minor: node.minor });
     }
-    let mount = mount::clone_detached(&fd, mount::DEVICE).map_err(failed)?;
+    let mount = bind.then(|| mount::clone_detached(&fd, mount::DEVICE)).transpose().map_err(failed)?;
     Ok(NodeSource { mount, device: device.clone(), stat })
 }
 

@@ -5,7 +5,7 @@ use crate::mount;
 use crate::rootfs::{Closed, Directory, Missing, Rootfs};
 use crate::sources::FileSource;
 use nvbind_core::plan::{Link, OTHER_VIEWS, VIEW};
-use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
+use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use std::collections::BTreeMap;
@@ -50,7 +50,9 @@ impl View {
     pub(crate) fn bind(&mut self, source: &FileSource) -> Result<(), Error> {
         let failed = |errno| Error::system(format!("put {} into the driver view", source.inside), errno);
         let (directory, name) = self.place(&source.inside)?;
-        create_file(directory, name).map_err(failed)?;
+        // A mount point takes one call less to make than to open.
+        let mode = Mode::from_raw_mode(0o444);
+        mknodat(directory, name, FileType::RegularFile, mode, 0).map_err(failed)?;
         mount::attach(&source.mount, directory, name).map_err(failed)
     }
 

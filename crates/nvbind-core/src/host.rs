@@ -3,7 +3,11 @@
 //! Every name is resolved by the kernel inside its tree (`openat2` with `RESOLVE_IN_ROOT`, Linux 5.6), so that the
 //! absolute links of a driver container or a fixture stay within it.
 
-use rustix::fs::{self, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+mod directory;
+
+pub use directory::Directory;
+
+use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 /// How often a file is tried to be opened again when other processes' mounts and renames come in between.
 const RACES: usize = 128;
+
+/// The size that is expected where none is told.
+const UNTOLD: u64 = 1 << 10;
 
 /// Why something of the machine could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -93,11 +100,16 @@ impl Tree {
     pub fn file(&self, path: &str) -> Result<File, Error> {
         // Never blocks, also where a FIFO stands in the way.
         let fd = self.open_with(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        Ok(self.regular(fd, path)?.0)
+    }
+
+    /// A descriptor as a regular file, with its size.
+    fn regular(&self, fd: OwnedFd, path: &str) -> Result<(File, u64), Error> {
         let stat = fs::fstat(&fd).map_err(|errno| self.error(path, errno))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(self.error(path, Errno::INVAL));
         }
-        Ok(fd.into())
+        Ok((fd.into(), stat.st_size.try_into().unwrap_or_default()))
     }
 
     /// Reads a whole file of at most `limit` bytes.
@@ -105,9 +117,12 @@ impl Tree {
     /// # Errors
     /// As [`Tree::file`], and `EFBIG` for a larger one.
     pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        self.file(path)?
-            .take(limit.saturating_add(1))
+        let fd = self.open_with(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let (file, size) = self.regular(fd, path)?;
+        // Enough for one read and the one that finds the end; files of procfs do not tell their size.
+        let size = size.clamp(UNTOLD, limit.saturating_add(1));
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default().saturating_add(1));
+        file.take(limit.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(|source| Error { path: self.display(path), source })?;
         if bytes.len() as u64 > limit {
@@ -124,23 +139,12 @@ impl Tree {
         Ok(String::from_utf8_lossy(&self.read(path, 1 << 20)?).into_owned())
     }
 
-    /// The names in a directory, unsorted, without `.` and `..`; those that are not UTF-8 are left out.
+    /// The names in a directory: [`Directory::names`].
     ///
     /// # Errors
     /// When it is not there or may not be read.
     pub fn names(&self, path: &str) -> Result<Vec<String>, Error> {
-        let fd = self.open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let mut names = Vec::new();
-        for entry in Dir::new(fd).map_err(|errno| self.error(path, errno))? {
-            let entry = entry.map_err(|errno| self.error(path, errno))?;
-            if let Ok(name) = entry.file_name().to_str()
-                && name != "."
-                && name != ".."
-            {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(names)
+        self.directory(path)?.names()
     }
 
     /// What stands at the path, links followed inside the tree.
@@ -149,14 +153,6 @@ impl Tree {
     /// When it is not there or may not be reached.
     pub fn stat(&self, path: &str) -> Result<Stat, Error> {
         fs::fstat(self.locate(path)?).map_err(|errno| self.error(path, errno))
-    }
-
-    /// The path without links, as seen inside the tree.
-    ///
-    /// # Errors
-    /// When it is not there or may not be reached.
-    pub fn resolve(&self, path: &str) -> Result<String, Error> {
-        self.real_path(&self.locate(path)?, path)
     }
 
     /// Opens a regular file for reading; also gives its path without links, as seen inside the tree.

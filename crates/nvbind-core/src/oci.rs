@@ -127,13 +127,6 @@ impl Config {
         self.process.env.iter().rev().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// Whether the runtime mounts a tmpfs of the container's own exactly there.
-    #[must_use]
-    pub fn has_private_tmpfs(&self, destination: &Path) -> bool {
-        let mount = self.mounts.iter().rev().find(|mount| mount.destination() == destination);
-        mount.is_some_and(|mount| mount.typ().as_deref() == Some("tmpfs"))
-    }
-
     /// Whether the device rules let the container read and write this character device; without rules, all are.
     #[must_use]
     pub fn allows_device(&self, major: u32, minor: u32) -> bool {
@@ -149,6 +142,13 @@ impl Config {
         });
         rule.is_none_or(LinuxDeviceCgroup::allow)
     }
+}
+
+/// Whether the runtime makes a tmpfs of the container's own: to a runtime the option `bind` says more than the type.
+#[must_use]
+pub fn is_private_tmpfs(mount: &Mount) -> bool {
+    let binds = |option: &String| option == "bind" || option == "rbind";
+    mount.typ().as_deref() == Some("tmpfs") && !mount.options().iter().flatten().any(binds)
 }
 
 #[cfg(test)]
@@ -188,7 +188,8 @@ mod tests {
         let config = Config::parse(
             br#"{"root":{"path":"/r","readonly":true},"process":{"env":["A=1","A=2","AB=3"],
                 "capabilities":{"bounding":["CAP_FROM_THE_FUTURE"]}},
-                "mounts":[{"destination":"/dev","type":"tmpfs","source":"tmpfs"},{"destination":"/etc","type":"bind"}],
+                "mounts":[{"destination":"/dev","type":"tmpfs","source":"tmpfs"},{"destination":"/etc","type":"bind"},
+                {"destination":"/run","type":"tmpfs","source":"/r","options":["rbind"]}],
                 "linux":{"mountLabel":"l","namespaces":[{"type":"future"}]}}"#,
             Path::new("c"),
         )
@@ -196,9 +197,8 @@ mod tests {
         assert_eq!((config.env("A"), config.env("AB"), config.env("B")), (Some("2"), Some("3"), None));
         assert_eq!(config.root.as_ref().unwrap().path(), Path::new("/r"));
         assert_eq!(config.linux.mount_label.as_deref(), Some("l"));
-        assert!(config.has_private_tmpfs(Path::new("/dev")));
-        assert!(!config.has_private_tmpfs(Path::new("/etc")));
-        assert!(!config.has_private_tmpfs(Path::new("/run")));
+        let private: Vec<bool> = config.mounts.iter().map(is_private_tmpfs).collect();
+        assert_eq!(private, [true, false, false]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The bundle: where config.json and the root filesystem are.
 
+use crate::input;
 use nvbind_core::oci::{self, CONFIG_LIMIT, Config, State};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,6 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Error {
     #[error("cannot read the container's {path}")]
     Read { path: String, source: io::Error },
-    #[error("the container's {path} is larger than {CONFIG_LIMIT} bytes")]
-    TooLarge { path: String },
     #[error(transparent)]
     Content(#[from] oci::Error),
     #[error("neither the container's state nor its config.json says where the root filesystem is")]
@@ -32,32 +30,26 @@ pub(crate) struct Bundle {
 /// runc's createContainer hooks of a user namespace that may not read the bundle) the working directory.
 pub(crate) fn read(state: &State, directory: Option<&OwnedFd>) -> Result<Bundle, Error> {
     let path = if state.bundle == Path::new("/") { parent_bundle()? } else { state.bundle.clone() };
-    let config = match read_config(&path) {
+    let (config, working_directory) = match read_config(&path) {
         // Podman 5 keeps the bundle of a container with a user namespace from that namespace's root.
         Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-            Config::default()
+            let link = |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok();
+            (Config::default(), directory.and_then(link))
         }
-        other => other?,
+        other => (other?, None),
     };
-    let named = config.root.as_ref().map(|root| path.join(root.path()));
-    let working_directory =
-        || directory.and_then(|fd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok());
-    let root = state.root.clone().or(named).or_else(working_directory).ok_or(Error::NoRoot)?;
+    let given = |root: &Path| !root.as_os_str().is_empty();
+    let named =
+        config.root.as_ref().map(|root| root.path()).filter(|root| given(root)).map(|root| path.join(root));
+    let stated = state.root.clone().filter(|root| given(root));
+    let root = stated.or(named).or(working_directory).ok_or(Error::NoRoot)?;
     Ok(Bundle { path, config, root })
 }
 
 fn read_config(bundle: &Path) -> Result<Config, Error> {
     let path = bundle.join("config.json");
-    let failed = |source| Error::Read { path: path.display().to_string(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(&path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::from_raw_os_error(nix::libc::EINVAL)));
-    }
-    file.take(CONFIG_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > CONFIG_LIMIT {
-        return Err(Error::TooLarge { path: path.display().to_string() });
-    }
+    let (bytes, _) = input::read(&path, CONFIG_LIMIT)
+        .map_err(|source| Error::Read { path: path.display().to_string(), source })?;
     Ok(Config::parse(&bytes, &path)?)
 }
 

@@ -3,6 +3,7 @@
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
 use crate::harden::Start;
+use crate::input;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
 use nvbind_core::host::Host;
@@ -13,7 +14,6 @@ use nvbind_core::request::{CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, GPU_A
 use nvbind_core::settings::{Driver, SIZE_LIMIT, SYSTEM_FILE, Settings};
 use std::error::Error;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -108,21 +108,19 @@ fn driver(arguments: &Arguments) -> Step<Driver> {
     let path = arguments.config.as_deref().unwrap_or_else(|| Path::new(SYSTEM_FILE));
     let failed =
         |source| because(Exit::Request)(InputError::Settings { path: path.display().to_string(), source });
-    let file = match File::open(path) {
+    let (bytes, metadata) = match input::read(path, SIZE_LIMIT) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.config.is_none() => {
             return Ok(Driver::default());
         }
         other => other.map_err(failed)?,
     };
     // A user's own podman may be told of a user's own file; root's may not.
-    let metadata = file.metadata().map_err(failed)?;
     let in_user_namespace = nvbind_apply::in_user_namespace().map_err(because(Exit::Permission))?;
-    if !metadata.is_file() || (!in_user_namespace && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0)) {
+    if !in_user_namespace && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
         let path = path.display().to_string();
         return Err(because(Exit::Request)(InputError::UntrustedSettings { path }));
     }
-    let mut text = String::new();
-    file.take(SIZE_LIMIT).read_to_string(&mut text).map_err(failed)?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(io::Error::other(error)))?;
     let settings = Settings::parse(&text, &path.display().to_string()).map_err(because(Exit::Request))?;
     Ok(settings.driver)
 }

@@ -75,11 +75,14 @@ pub fn real_driver(arguments: &[&str]) -> Result<String, Failure> {
 /// Builds the probe, which `cargo xtask` alone does not, and says where it is.
 pub fn probe() -> Result<PathBuf, Failure> {
     let here = std::env::current_exe()?;
+    // A benchmark lies one folder deeper than a program.
+    let folder = here.parent().ok_or("this program lies in no folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--package", "xtask", "--bin", "nvbind-probe"]);
-    if here.parent().is_some_and(|dir| dir.ends_with("release")) {
+    if folder.ends_with("release") {
         build.arg("--release");
     }
     process::run(&mut build)?;
-    Ok(here.with_file_name("nvbind-probe"))
+    Ok(folder.join("nvbind-probe"))
 }

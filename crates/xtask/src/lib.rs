@@ -9,6 +9,7 @@ pub mod fixtures;
 pub mod image;
 pub mod lanes;
 mod limits;
+pub mod performance;
 pub mod probe;
 pub mod process;
 pub mod real_driver;

@@ -5,7 +5,7 @@ use super::elf::{self, SharedObject};
 use crate::catalogue::{
     Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES, NEVER, TRIPLET, Versioning,
 };
-use crate::host::Tree;
+use crate::host::{Directory, Tree};
 use crate::ldcache;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,12 +25,12 @@ pub struct Library {
 }
 
 pub(super) fn read(files: &Tree, version: &str) -> Result<Vec<Library>, Error> {
-    let mut found = Found { files, version, libraries: BTreeMap::new(), other_versions: BTreeSet::new() };
+    let mut found = Found { version, libraries: BTreeMap::new(), other_versions: BTreeSet::new() };
     let mut seen = BTreeSet::new();
     for directory in directories(files) {
-        let Ok(resolved) = files.resolve(&directory) else { continue };
-        if seen.insert(resolved.clone()) {
-            found.search(&resolved)?;
+        let Ok(directory) = files.directory(&directory) else { continue };
+        if seen.insert(directory.path().to_owned()) {
+            found.search(&directory)?;
         }
     }
     let has = |stem: &str| found.libraries.contains_key(&format!("{stem}.so.{version}"));
@@ -76,7 +76,6 @@ fn family(stem: &str) -> Option<&'static Family> {
 }
 
 struct Found<'a> {
-    files: &'a Tree,
     version: &'a str,
     libraries: BTreeMap<String, Library>,
     /// Versions of the driver's two main libraries that are not the loaded one.
@@ -84,17 +83,14 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn search(&mut self, directory: &str) -> Result<(), Error> {
-        let mut names = match self.files.names(directory) {
-            Err(error) if error.is_not_found() => return Ok(()),
-            other => other?,
-        };
+    fn search(&mut self, directory: &Directory<'_>) -> Result<(), Error> {
+        let mut names = directory.names()?;
         names.retain(|name| name.starts_with("lib") && name.contains(".so."));
         names.sort();
         for name in names {
             if let Some(family) = self.wanted(&name)
                 && !self.libraries.contains_key(&name)
-                && let Some(library) = self.library(directory, &name, family)
+                && let Some(library) = library(directory, &name, family)
             {
                 self.libraries.insert(library.file_name.clone(), library);
             }
@@ -122,16 +118,16 @@ impl Found<'_> {
         }
         fits.then_some(family)
     }
+}
 
-    fn library(&self, directory: &str, name: &str, family: Option<&'static Family>) -> Option<Library> {
-        let (file, host) = self.files.resolved_file(&format!("{directory}/{name}")).ok()?;
-        let soname = match elf::read(&file)? {
-            SharedObject::Native(soname) => soname,
-            SharedObject::Foreign => return None,
-        };
-        let soname = soname.filter(|soname| !soname.is_empty() && !soname.contains('/'));
-        Some(Library { family, file_name: name.to_owned(), soname, host })
-    }
+fn library(directory: &Directory<'_>, name: &str, family: Option<&'static Family>) -> Option<Library> {
+    let (file, host) = directory.file(name).ok()?;
+    let soname = match elf::read(&file)? {
+        SharedObject::Native(soname) => soname,
+        SharedObject::Foreign => return None,
+    };
+    let soname = soname.filter(|soname| !soname.is_empty() && !soname.contains('/'));
+    Some(Library { family, file_name: name.to_owned(), soname, host })
 }
 
 #[cfg(test)]

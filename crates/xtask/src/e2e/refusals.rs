@@ -1,13 +1,17 @@
 //! Bad input: a message of its own, a documented exit code, no container, and nothing changed.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use super::Function;
 use super::container::{ASK, GPU, run, then_remove};
 use super::ended::{Ended, claim};
 use super::lane::{DRIVER, Lane, use_driver};
-use super::podman::{Podman, Runtime, said};
+use super::podman::{Podman, Runtime, User, said};
 use super::traces;
+use crate::error::Doing;
+use crate::lanes::tree::USER_ID;
 
 /// The cases, by name.
 pub(crate) const CASES: &[(&str, Function)] = &[
@@ -55,9 +59,21 @@ fn refused(podman: Podman, annotation: &[&str], codes: &[i32], text: &str) -> Re
         };
         claim(codes.iter().any(code), &format!("the exit code is none of {codes:?}"), || said.told())?;
         let shown = podman.runtime == Runtime::Crun || said.err.contains(text);
-        claim(shown, &format!("the message does not tell of {text}"), || said.told())
+        claim(shown, &format!("the message does not tell of {text}"), || said.told())?;
+        // crun shows nothing of a hook but its exit code: the record has the words.
+        let record = last_failure(podman.user)?;
+        claim(record.contains(text), &format!("the record does not tell of {text}"), || record.clone())
     })?;
     traces::claim_nothing_mounted(&mounts, &podman.mounts()?)
+}
+
+/// What the hook wrote down of the last container that it did not let start.
+fn last_failure(user: User) -> Result<String, Ended> {
+    let path = match user {
+        User::Root => "/run/nvbind/last-failure".to_owned(),
+        User::Rootless => format!("/run/user/{USER_ID}/nvbind/last-failure"),
+    };
+    Ok(fs::read_to_string(&path).on("read", Path::new(&path))?)
 }
 
 /// Makes a driver root by a script that gets its place and the good one's, and makes it nvbind's for the body.

@@ -3,7 +3,7 @@
 
 pub(crate) mod cgroup;
 mod enter;
-mod run;
+pub(crate) mod run;
 mod seccomp;
 pub(crate) mod spec;
 mod supervise;

@@ -34,6 +34,18 @@ pub(crate) struct Run {
 impl Run {
     /// Runs the lane's cases, those that `only` names, and calls `each` with every one as it ends.
     pub(crate) fn run(self, project: &Path, only: &[String], each: &mut dyn FnMut(Case)) -> Result<()> {
+        self.lines(project, only, &|_| Ok(()), &mut |line| each(Case::parse(line, self.lane)))
+    }
+
+    /// Runs whatever this program does as `inside` there, after `prepare` put more into the payload, and calls `each` with
+    /// every line that it writes to its results.
+    pub(crate) fn lines(
+        self,
+        project: &Path,
+        only: &[String],
+        prepare: &dyn Fn(&Spec) -> Result<()>,
+        each: &mut dyn FnMut(&str),
+    ) -> Result<()> {
         if !nix::unistd::geteuid().is_root() {
             return Err(Error::failed(format!(
                 "{} makes namespaces and mounts of its own: run it as root",
@@ -56,6 +68,7 @@ impl Run {
             only: only.to_vec(),
         };
         spec.binds = payload::fill(project, &spec)?;
+        prepare(&spec)?;
         let file = spec.payload().join("spec.json");
         spec.write(&file)?;
         watch(&spec, &file, each)
@@ -63,7 +76,7 @@ impl Run {
 }
 
 /// Starts the supervisor and passes results on until it ends.
-fn watch(spec: &Spec, file: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
+fn watch(spec: &Spec, file: &Path, each: &mut dyn FnMut(&str)) -> Result<()> {
     let log_path = spec.results().join("log");
     let log = File::create(&log_path).on("create", &log_path)?;
     let errors = log.try_clone().on("share", &log_path)?;
@@ -87,7 +100,7 @@ fn watch(spec: &Spec, file: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
     Err(Error::failed(format!("{} did not run to its end ({status}):\n{}", spec.lane, last.join("\n"))))
 }
 
-fn follow(child: &mut Child, spec: &Spec, each: &mut dyn FnMut(Case)) -> Result<()> {
+fn follow(child: &mut Child, spec: &Spec, each: &mut dyn FnMut(&str)) -> Result<()> {
     let path = spec.results().join("cases");
     let mut results =
         BufReader::new(File::create_new(&path).and_then(|_| File::open(&path)).on("open", &path)?);
@@ -99,7 +112,7 @@ fn follow(child: &mut Child, spec: &Spec, each: &mut dyn FnMut(Case)) -> Result<
             if !line.ends_with('\n') && !ended {
                 break;
             }
-            each(Case::parse(line.trim_end(), &spec.lane));
+            each(line.trim_end());
             line.clear();
         }
         if ended {

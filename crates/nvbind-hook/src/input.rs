@@ -1,0 +1,26 @@
+//! Reading the hook's own input files, whatever stands in their place.
+
+use nix::fcntl::OFlag;
+use std::fs::{Metadata, OpenOptions};
+use std::io::{Error, Read, Result};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// The content of a regular file of at most `limit` bytes, and what the file says of itself.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, Metadata)> {
+    // A FIFO would block until the runtime's time limit, if there is one.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Error::other("it is no regular file"));
+    }
+    // Enough for one read and the one that finds the end.
+    let size = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(size.saturating_add(1));
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::other(format!("it is larger than {limit} bytes")));
+    }
+    Ok((bytes, metadata))
+}

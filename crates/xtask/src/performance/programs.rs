@@ -1,0 +1,50 @@
+//! The small C programs of the benchmark, compiled with the system's compiler, and the sizes of what is shipped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::{Doing, Result};
+use crate::process;
+use crate::tools::{self, Tool};
+
+/// The container's first process, as its image has it.
+pub(crate) const FIRST: &str = "first_instruction";
+/// The hook that does nothing.
+pub(crate) const NOOP: &str = "noop_hook";
+/// The hook that makes the same mounts and nothing else.
+pub(crate) const FLOOR: &str = "c_floor";
+/// What starts a hook and waits for it.
+pub(crate) const TIMER: &str = "hook_timer";
+
+/// The programs that are shipped.
+const SHIPPED: &[&str] = &["nvbind-hook", "nvbind"];
+
+/// Compiles all of them into a payload, and puts the first process into its image.
+pub(crate) fn build(project: &Path, payload: &Path) -> Result<()> {
+    tools::install(&[Tool::Cc])?;
+    for name in [FIRST, NOOP, FLOOR, TIMER] {
+        let source = project.join(format!("benches/{name}.c"));
+        let program = payload.join("bin").join(name);
+        process::run(Command::new("cc").args(["-O2", "-static", "-o"]).args([&program, &source]))?;
+    }
+    process::read(
+        Command::new("tar")
+            .args(["--append", "--owner=0", "--group=0", "--transform=s,^,./usr/bin/,", "-f"])
+            .arg(payload.join("image.tar"))
+            .arg("-C")
+            .arg(payload.join("bin"))
+            .arg(FIRST),
+    )?;
+    Ok(())
+}
+
+/// The bytes of each program that is shipped.
+pub(crate) fn sizes(project: &Path) -> Result<BTreeMap<String, u64>> {
+    let size = |name: &&str| {
+        let path = project.join("target/release").join(name);
+        Ok(((*name).to_owned(), fs::metadata(&path).on("look at", &path)?.len()))
+    };
+    SHIPPED.iter().map(size).collect()
+}

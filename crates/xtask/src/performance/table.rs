@@ -1,0 +1,63 @@
+//! The report as a table for people.
+
+use super::sample::Variant;
+use super::summary::{Report, Row};
+
+const HEAD: [&str; 10] =
+    ["runtime", "mode", "variant", "start ms", "min", "max", "added", "hook ms", "cpu ms", "rss KiB"];
+
+/// Prints it.
+pub(crate) fn print(report: &Report) {
+    let work = &report.work;
+    println!(
+        "{} files, {} links and {} device nodes; {} rounds of starts, {} of hooks alone; medians",
+        work.files, work.links, work.nodes, report.rounds, report.hook_rounds
+    );
+    println!("{}", line(&HEAD.map(str::to_owned)));
+    let mut last = "";
+    for row in &report.rows {
+        if row.mode != last {
+            println!();
+        }
+        last = &row.mode;
+        println!("{}", line(&cells(row)));
+    }
+    println!();
+    for row in &report.rows {
+        if let (Variant::Nvbind, Some(ratio)) = (row.variant, row.added_to_floor) {
+            println!("{} {}: nvbind adds {ratio:.2} x what the floor adds", row.runtime, row.mode);
+        }
+    }
+    for (capabilities, inodes) in &report.upper_layer_inodes {
+        println!("new inodes in the upper layer for {capabilities}: {inodes}");
+    }
+    for (name, bytes) in &report.binary_bytes {
+        println!("{name}: {} KiB", bytes / 1024);
+    }
+}
+
+fn cells(row: &Row) -> [String; 10] {
+    let number = |number: f64| format!("{number:.1}");
+    [
+        row.runtime.clone(),
+        row.mode.clone(),
+        row.variant.name().to_owned(),
+        number(row.start_ms.median),
+        number(row.start_ms.min),
+        number(row.start_ms.max),
+        format!("{:+.1}", row.added_ms.median),
+        row.hook_ms.map(|ms| format!("{ms:.2}")).unwrap_or_default(),
+        row.hook_processor_ms.map(|ms| format!("{ms:.2}")).unwrap_or_default(),
+        row.hook_rss_kib.map(|kib| kib.to_string()).unwrap_or_default(),
+    ]
+}
+
+/// Words to the left, numbers to the right.
+fn line(cells: &[String; 10]) -> String {
+    let [runtime, mode, variant, numbers @ ..] = cells;
+    let mut line = format!("{runtime:<8}{mode:<10}{variant:<10}");
+    for number in numbers {
+        line.push_str(&format!("{number:>9}"));
+    }
+    line
+}

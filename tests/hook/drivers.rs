@@ -1,0 +1,159 @@
+//! What can be wrong with the host's driver.
+
+use crate::machine::VERSION;
+use crate::world::World;
+use crate::{Case, case, check};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::mkfifo;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::PathBuf;
+
+fn libcuda(world: &World) -> PathBuf {
+    world.driver.path(&format!("usr/lib64/libcuda.so.{VERSION}"))
+}
+
+fn mode(path: PathBuf, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+const DRIVERS: &[Case] = &[
+    case(
+        "none",
+        3,
+        "container c0ffee: no NVIDIA driver is loaded: @driver/proc/driver/nvidia/version is not there; load it with `modprobe nvidia`, or install the driver",
+        |world| fs::remove_dir_all(world.driver.path("proc/driver")).unwrap(),
+    ),
+    case(
+        "a version that is none",
+        3,
+        "container c0ffee: @driver/proc/driver/nvidia/version does not tell the driver's version",
+        |world| world.driver.write("proc/driver/nvidia/version", "NVRM version: ../../etc\n"),
+    ),
+    case(
+        "libraries of another version",
+        3,
+        "container c0ffee: the NVIDIA kernel module is 570.172.08, but the libraries are 535.261.03; reboot, or reload the nvidia modules, to finish the driver's upgrade",
+        |world| {
+            fs::remove_dir_all(world.driver.path("usr/lib64")).unwrap();
+            world.driver.library("/usr/lib64", "libcuda.so.535.261.03", "libcuda.so.1");
+        },
+    ),
+    case(
+        "no libraries",
+        3,
+        "container c0ffee: the NVIDIA kernel module 570.172.08 is loaded, but none of its libraries is on this machine (no libcuda.so.570.172.08 or libnvidia-ml.so.570.172.08); install the driver's user-space packages",
+        |world| fs::remove_dir_all(world.driver.path("usr/lib64")).unwrap(),
+    ),
+    case(
+        "no major number",
+        3,
+        "container c0ffee: @driver/proc/devices lists no nvidia driver although one is loaded",
+        |world| world.driver.write("proc/devices", "Character devices:\n  1 mem\n"),
+    ),
+    case(
+        "a module that is not loaded",
+        3,
+        "container c0ffee: /dev/nvidia-uvm is needed for compute,video, but the kernel module nvidia-uvm is not loaded; as root, run `nvidia-modprobe -u -c 0` or `modprobe nvidia-uvm`",
+        |world| world.driver.write("proc/devices", "Character devices:\n195 nvidia\n"),
+    ),
+    case(
+        "a GPU that does not say its minor number",
+        3,
+        "container c0ffee: @driver/proc/driver/nvidia/gpus/0000:01:00.0/information lacks a usable \"Device Minor\" line",
+        |world| world.driver.write("proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: X\n"),
+    ),
+];
+
+const NODES: &[Case] = &[
+    case(
+        "missing",
+        3,
+        "container c0ffee: @driver/dev/nvidia-uvm is not there; as root, run `nvidia-modprobe -u -c 0`, or `nvidia-smi` once",
+        |world| fs::remove_file(world.driver.path("dev/nvidia-uvm")).unwrap(),
+    ),
+    case(
+        "another device",
+        3,
+        "container c0ffee: @driver/dev/nvidia0 is not the character device 195:0; remove it, and run `nvidia-modprobe -u -c 0` as root",
+        |world| node(world, SFlag::S_IFCHR, makedev(1, 3)),
+    ),
+    case(
+        "a block device",
+        3,
+        "container c0ffee: @driver/dev/nvidia0 is not the character device 195:0; remove it, and run `nvidia-modprobe -u -c 0` as root",
+        |world| node(world, SFlag::S_IFBLK, makedev(195, 0)),
+    ),
+    case(
+        "a file",
+        3,
+        "container c0ffee: @driver/dev/nvidia0 is not the character device 195:0; remove it, and run `nvidia-modprobe -u -c 0` as root",
+        |world| node(world, SFlag::S_IFREG, 0),
+    ),
+];
+
+fn node(world: &World, kind: SFlag, device: nix::libc::dev_t) {
+    let path = world.driver.path("dev/nvidia0");
+    fs::remove_file(&path).unwrap();
+    mknod(&path, kind, Mode::S_IRWXU, device).unwrap();
+}
+
+const FILES: &[Case] = &[
+    case(
+        "writable by everyone",
+        4,
+        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not a file that root owns and others cannot write; it is not put into a container",
+        |world| mode(libcuda(world), 0o646),
+    ),
+    case(
+        "writable by a group",
+        4,
+        "container c0ffee: @driver/usr/bin/nvidia-smi is not a file that root owns and others cannot write; it is not put into a container",
+        |world| mode(world.driver.path("usr/bin/nvidia-smi"), 0o775),
+    ),
+    case(
+        "a user's",
+        4,
+        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not a file that root owns and others cannot write; it is not put into a container",
+        |world| chown(libcuda(world), Some(1000), None).unwrap(),
+    ),
+];
+
+#[test]
+fn a_driver_that_cannot_work_is_refused() {
+    check(DRIVERS);
+}
+
+#[test]
+fn a_node_that_is_not_the_driver_s_is_refused() {
+    check(NODES);
+}
+
+#[test]
+fn a_file_that_others_than_root_could_change_is_refused() {
+    check(FILES);
+}
+
+#[test]
+fn what_is_no_library_or_program_of_the_driver_is_left_out() {
+    let Some(mut world) = World::new() else { return };
+    let driver = &world.driver;
+    mkfifo(&driver.path(&format!("usr/lib64/libnvidia-cfg.so.{VERSION}")), Mode::S_IRWXU).unwrap();
+    driver.write(&format!("usr/lib64/libnvidia-nvvm.so.{VERSION}"), "\x7fELF\x02\x01\x01 and no more");
+    driver.link(&format!("usr/lib64/libnvidia-glsi.so.{VERSION}"), "/etc/nowhere");
+    fs::create_dir_all(driver.path("usr/bin/nvidia-debugdump")).unwrap();
+    world.start();
+    let ended = world.hook();
+    assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
+    let names = |path: &str| {
+        let entries = fs::read_dir(world.inside(path)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let files = ["libcuda.so", "libcuda.so.1", "libcuda.so.570.172.08"];
+    let management = ["libnvidia-ml.so", "libnvidia-ml.so.1", "libnvidia-ml.so.570.172.08"];
+    assert_eq!(names("usr/local/nvidia/lib64"), [files, management].concat());
+    assert_eq!(names("usr/local/nvidia/bin"), ["nvidia-smi"]);
+}

@@ -1,0 +1,126 @@
+//! Input that is changed at random: whatever it becomes, the exit code is a documented one.
+
+use crate::machine::VERSION;
+use crate::world::World;
+use nvbind_core::ldcache::{Abi, Library, merge};
+use std::fs;
+
+/// A sequence that is the same at every run (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+
+    /// Changes, removes or repeats some bytes.
+    fn mutate(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut text = text.to_vec();
+        for _ in 0..=self.below(3) {
+            let at = self.below(text.len());
+            let end = (at + 1 + self.below(12)).min(text.len());
+            match self.below(5) {
+                0 => text[at] = b"\"{}[]:,0-9\\nul \x00\xff"[self.below(16)],
+                1 => text[at] ^= 1 << self.below(8),
+                2 => drop(text.drain(at..end)),
+                3 => drop(text.splice(at..at, text[at..end].to_vec())),
+                _ => text.truncate(at.max(1)),
+            }
+        }
+        text
+    }
+}
+
+const DOCUMENTED: [i32; 5] = [0, 2, 3, 4, 5];
+
+/// The hook's code for this input, seen to be a documented one.
+fn code(world: &World, input: &[u8]) -> i32 {
+    let ended = world.hook();
+    let said = String::from_utf8_lossy(input);
+    let code = ended.code.unwrap_or_else(|| panic!("ended by a signal for {said}"));
+    assert!(DOCUMENTED.contains(&code), "{code} for {said}: {}", ended.says);
+    assert!(ended.says.lines().all(|line| line.starts_with("nvbind-hook: ")), "{}", ended.says);
+    code
+}
+
+#[test]
+fn any_state_ends_in_a_documented_code() {
+    let Some(mut world) = World::new() else { return };
+    // Without a driver: a changed root or pid must not be acted on, it could be anything of this machine.
+    fs::remove_dir_all(world.driver.path("proc/driver")).unwrap();
+    world.start();
+    let (before, whole) = (world.snapshot(), world.stdin());
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut codes = [0; 6];
+    for _ in 0..300 {
+        world.state = random.mutate(&whole);
+        codes[usize::try_from(code(&world, &world.state)).unwrap()] += 1;
+    }
+    assert!(codes[2] > 0 && codes[3] > 0, "both refusals of state and of driver: {codes:?}");
+    world.assert_same(&before, "");
+}
+
+#[test]
+fn any_config_json_ends_in_a_documented_code() {
+    let Some(mut world) = World::new() else { return };
+    let root = format!(r#""root":"{}","#, world.path("scratch/root").display());
+    // The state's root filesystem is used, whatever becomes of config.json's.
+    world.state =
+        String::from_utf8(world.state.clone()).unwrap().replacen('{', &format!("{{{root}"), 1).into_bytes();
+    let more = r#","process":{"env":["A=1","NVIDIA_DRIVER_CAPABILITIES=compute"]},"linux":{"resources":{"devices":[{"allow":true,"type":"c","major":195,"access":"rwm"}]}}"#;
+    world.config(r#"{"path":"/"}"#, more);
+    let whole = fs::read(world.path("bundle/config.json")).unwrap();
+    let before: Vec<String> = world_of_host(&world);
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut codes = [0; 6];
+    for _ in 0..150 {
+        let changed = random.mutate(&whole);
+        fs::write(world.path("bundle/config.json"), &changed).unwrap();
+        world.start();
+        codes[usize::try_from(code(&world, &changed)).unwrap()] += 1;
+    }
+    assert!(codes[0] > 0 && codes[2] > 0, "both starts and refusals: {codes:?}");
+    assert_eq!(world_of_host(&world), before);
+}
+
+#[test]
+fn any_driver_and_any_image_end_in_a_documented_code() {
+    let Some(mut world) = World::new() else { return };
+    let libc = [Library { soname: b"libc.so.6", path: b"/lib/libc.so.6", abi: Abi::NATIVE.unwrap() }];
+    world.write("image/etc/ld.so.cache", merge(None, &libc, &[]).unwrap());
+    let files = [
+        world.driver.path("proc/driver/nvidia/version"),
+        world.driver.path("proc/driver/nvidia/gpus/0000:01:00.0/information"),
+        world.driver.path("proc/devices"),
+        world.driver.path(&format!("usr/lib64/libcuda.so.{VERSION}")),
+        world.path("image/etc/ld.so.cache"),
+        world.path("image/etc/ld.so.conf"),
+    ];
+    let mut random = Random(0xda94_2042_e4dd_58b5);
+    let mut codes = [0; 6];
+    for turn in 0..150 {
+        let file = &files[turn % files.len()];
+        let whole = fs::read(file).unwrap();
+        let changed = random.mutate(&whole);
+        fs::write(file, &changed).unwrap();
+        world.start();
+        codes[usize::try_from(code(&world, &changed)).unwrap()] += 1;
+        fs::write(file, &whole).unwrap();
+        // The next start finds the image as it was.
+        world.stop();
+        let upper = world.path("scratch/upper");
+        fs::remove_dir_all(&upper).unwrap();
+        fs::create_dir(&upper).unwrap();
+    }
+    assert!(codes[0] > 0 && codes[3] > 0, "both starts and refusals: {codes:?}");
+}
+
+fn world_of_host(world: &World) -> Vec<String> {
+    let mut lines = crate::listing::of(&world.path("outside"));
+    lines.extend(crate::listing::of(&world.path("image")));
+    lines.extend(crate::listing::of(&world.driver.path("")));
+    lines
+}

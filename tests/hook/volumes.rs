@@ -1,0 +1,171 @@
+//! Volumes of the host in the container, and root filesystems that are not the container's alone: nothing is written
+//! through them.
+
+use crate::listing;
+use crate::world::World;
+use nvbind_core::ldcache::{Abi, Library, merge};
+use std::fs;
+use std::process::Command;
+
+/// Where a directory of the host lies over the container's, what is said, and where the view is then.
+const VOLUMES: &[(&str, &str, &str)] = &[
+    (
+        "mount --bind $OUTSIDE $ROOT/etc",
+        "no drop-in in the container's /etc/ld.so.conf.d: an ldconfig inside will forget the driver's libraries\n\
+         no ld.so.cache in the container's /etc, and a volume or another mount of the host lies there; programs find the driver by LD_LIBRARY_PATH alone",
+        "usr/local/nvidia",
+    ),
+    ("mkdir $ROOT/usr/local/nvidia; mount --bind $OUTSIDE $ROOT/usr/local/nvidia", "", "run/nvbind"),
+    ("mkdir $OUTSIDE/nvidia; mount --bind $OUTSIDE $ROOT/usr/local", "", "run/nvbind"),
+    (
+        "mount --bind $OUTSIDE $ROOT/usr/bin",
+        "no link /usr/bin/nvidia-smi in the container, since a volume or another mount of the host lies there; the driver's program is /usr/local/nvidia/bin/nvidia-smi",
+        "usr/local/nvidia",
+    ),
+    (
+        "mount --bind $OUTSIDE $ROOT/etc/ld.so.conf.d",
+        "no drop-in in the container's /etc/ld.so.conf.d: an ldconfig inside will forget the driver's libraries",
+        "usr/local/nvidia",
+    ),
+];
+
+/// The tmpfs of /dev, where that is; the tests' own link of it leads nowhere on the host.
+const DEV_OR_DATA: &str =
+    "if test -L $ROOT/dev; then mount -t tmpfs tmpfs $ROOT/data; else mount -t tmpfs tmpfs $ROOT/dev; fi";
+
+fn says(lines: &str) -> String {
+    lines.lines().map(|line| format!("nvbind-hook: {line}\n")).collect()
+}
+
+#[test]
+fn nothing_is_written_through_a_volume() {
+    for (mount, warning, view) in VOLUMES {
+        let Some(mut world) = World::new() else { return };
+        world.mounts.push(mount);
+        world.start();
+        let before = listing::of(&world.path("outside"));
+        let ended = world.hook();
+        assert_eq!((ended.code, ended.says), (Some(0), says(warning)), "{mount}");
+        assert!(world.inside(view).join("bin/nvidia-smi").exists(), "{mount}");
+        assert_eq!(listing::of(&world.path("outside")), before, "{mount}");
+    }
+}
+
+#[test]
+fn a_volume_s_own_files_are_covered_in_the_container_alone() {
+    let Some(mut world) = World::new() else { return };
+    let libc = [Library { soname: b"libc.so.6", path: b"/lib/libc.so.6", abi: Abi::NATIVE.unwrap() }];
+    let cache = merge(None, &libc, &[]).unwrap();
+    world.write("outside/ld.so.cache", &cache);
+    world.mounts.push("mount --bind $OUTSIDE $ROOT/etc");
+    world.start();
+    let before = listing::of(&world.path("outside"));
+    assert_eq!(world.hook().code, Some(0));
+    assert_ne!(fs::read(world.inside("etc/ld.so.cache")).unwrap(), cache);
+    assert_eq!(fs::read(world.path("outside/ld.so.cache")).unwrap(), cache);
+    assert_eq!(listing::of(&world.path("outside")), before);
+}
+
+#[test]
+fn a_container_with_the_host_s_dev_gets_no_node_made_there() {
+    let Some(mut world) = World::new() else { return };
+    world.mounts.push("mount --bind $OUTSIDE $ROOT/dev");
+    let root = world.path("scratch/root");
+    world.write(
+        "bundle/config.json",
+        format!(
+            r#"{{"root":{{"path":"{}"}},"mounts":[{{"destination":"/dev","type":"bind","source":"/dev"}}]}}"#,
+            root.display()
+        ),
+    );
+    world.start();
+    let before = world.snapshot();
+    let ended = world.hook();
+    let why = "container c0ffee: no place in the container for /dev/nvidia-modeset: a volume or another mount of the host lies there";
+    assert_eq!((ended.code, ended.says), (Some(5), says(why)));
+    world.assert_same(&before, "");
+}
+
+#[test]
+fn a_volume_that_reaches_dev_by_a_link_of_the_image_gets_no_node_made_there() {
+    for (link, target, mount) in [
+        ("data", "/dev", "mount --bind $OUTSIDE $ROOT/dev"),
+        ("dev", "/data", "mount --bind $OUTSIDE $ROOT/data"),
+    ] {
+        let Some(mut world) = World::new() else { return };
+        fs::create_dir(world.path("image/data")).unwrap();
+        world.link(link, target);
+        world.mounts.pop();
+        world.mounts.extend([DEV_OR_DATA, mount]);
+        let root = world.path("scratch/root");
+        world.write(
+            "bundle/config.json",
+            format!(
+                r#"{{"root":{{"path":"{}"}},"mounts":[{{"destination":"/dev","type":"tmpfs","source":"tmpfs"}},
+                    {{"destination":"/data","type":"bind","source":"/outside"}}]}}"#,
+                root.display()
+            ),
+        );
+        world.start();
+        let before = world.snapshot();
+        let ended = world.hook();
+        let why = "container c0ffee: no place in the container for /dev/nvidia-modeset: a volume or another mount of the host lies there";
+        assert_eq!((ended.code, ended.says), (Some(5), says(why)), "{link}");
+        world.assert_same(&before, link);
+    }
+}
+
+/// A directory of the host as the root filesystem, without an overlay.
+fn plain(world: &mut World) {
+    let (image, plain) = (world.path("image"), world.path("plain"));
+    assert!(Command::new("cp").arg("-a").arg(image.join(".")).arg(&plain).status().unwrap().success());
+    world.mounts = vec!["mount --bind $PLAIN $ROOT", "mount -t tmpfs tmpfs $ROOT/dev"];
+}
+
+const OUTLIVES: &str = "no drop-in in the container's /etc/ld.so.conf.d: an ldconfig inside will forget the driver's libraries\n";
+
+#[test]
+fn a_root_filesystem_that_outlives_the_container_gets_nothing_that_lasts() {
+    let Some(mut world) = World::new() else { return };
+    plain(&mut world);
+    world.start();
+    let before = listing::of(&world.path("plain"));
+    let ended = world.hook();
+    let why = "the root filesystem is a directory of the host that outlives the container";
+    let warnings = format!(
+        "no link /usr/bin/nvidia-smi in the container, since {why}; the driver's program is /dev/nvbind/bin/nvidia-smi\n\
+         {OUTLIVES}no ld.so.cache in the container's /etc, and {why}; programs find the driver by LD_LIBRARY_PATH alone"
+    );
+    assert_eq!((ended.code, ended.says), (Some(0), says(&warnings)));
+    assert!(world.inside("dev/nvbind/bin/nvidia-smi").exists());
+    assert_eq!(listing::of(&world.path("plain")), before);
+}
+
+#[test]
+fn a_read_only_root_filesystem_gets_the_driver_all_the_same() {
+    let Some(mut world) = World::new() else { return };
+    world.mounts.push("mount -o remount,ro $ROOT");
+    world.start();
+    let before = listing::of(&world.path("scratch/upper"));
+    let ended = world.hook();
+    let why = "the root filesystem is read-only";
+    let warnings = format!(
+        "no link /usr/bin/nvidia-smi in the container, since {why}; the driver's program is /dev/nvbind/bin/nvidia-smi\n\
+         {OUTLIVES}no ld.so.cache in the container's /etc, and {why}; programs find the driver by LD_LIBRARY_PATH alone"
+    );
+    assert_eq!((ended.code, ended.says), (Some(0), says(&warnings)));
+    assert!(world.inside("dev/nvbind/bin/nvidia-smi").exists());
+    assert_eq!(listing::of(&world.path("scratch/upper")), before);
+}
+
+#[test]
+fn a_container_that_can_take_nothing_is_refused() {
+    let Some(mut world) = World::new() else { return };
+    world.mounts = vec![world.mounts[0], "mount -o remount,ro $ROOT"];
+    world.start();
+    let before = world.snapshot();
+    let ended = world.hook();
+    let why = "container c0ffee: no place in the container for the driver's files: /usr/local/nvidia, /run/nvbind and /dev/nvbind are all taken by the image or by volumes";
+    assert_eq!((ended.code, ended.says), (Some(5), says(why)));
+    world.assert_same(&before, "");
+}
