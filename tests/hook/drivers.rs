@@ -102,19 +102,19 @@ const FILES: &[Case] = &[
     case(
         "writable by everyone",
         4,
-        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not a file that root owns and others cannot write; it is not put into a container",
+        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not root's alone to write and everybody's to read; it is not put into a container",
         |world| mode(libcuda(world), 0o646),
     ),
     case(
         "writable by a group",
         4,
-        "container c0ffee: @driver/usr/bin/nvidia-smi is not a file that root owns and others cannot write; it is not put into a container",
+        "container c0ffee: @driver/usr/bin/nvidia-smi is not root's alone to write and everybody's to read; it is not put into a container",
         |world| mode(world.driver.path("usr/bin/nvidia-smi"), 0o775),
     ),
     case(
         "a user's",
         4,
-        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not a file that root owns and others cannot write; it is not put into a container",
+        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not root's alone to write and everybody's to read; it is not put into a container",
         |world| chown(libcuda(world), Some(1000), None).unwrap(),
     ),
 ];
