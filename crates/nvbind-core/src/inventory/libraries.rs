@@ -30,10 +30,20 @@ pub struct Library {
 pub(super) fn read(files: &Tree, version: &str) -> Result<Vec<Library>, Error> {
     let mut found = Found { version, libraries: BTreeMap::new(), other_versions: BTreeMap::new() };
     let mut seen = BTreeSet::new();
+    let mut search = |path: &str| {
+        let Ok(directory) = files.directory(path) else { return Ok(false) };
+        let is_new = seen.insert(directory.path().to_owned());
+        if is_new { found.search(&directory).map(|()| true) } else { Ok(false) }
+    };
+    let mut searched = Vec::new();
     for directory in directories(files) {
-        let Ok(directory) = files.directory(&directory) else { continue };
-        if seen.insert(directory.path().to_owned()) {
-            found.search(&directory)?;
+        if search(&directory)? {
+            searched.push(directory);
+        }
+    }
+    for directory in searched {
+        for name in LIBRARY_SUBDIRECTORIES {
+            search(&format!("{directory}/{name}"))?;
         }
     }
     let is_missing = |stem: &&str| !found.libraries.contains_key(&format!("{stem}.so.{version}"));
@@ -55,11 +65,6 @@ fn directories(files: &Tree) -> Vec<String> {
     let mut directories: Vec<String> =
         LIBRARY_DIRECTORIES.iter().map(|directory| directory.replace("{triplet}", TRIPLET)).collect();
     directories.extend(cached_directories(files).unwrap_or_default());
-    let mut subdirectories = Vec::new();
-    for directory in &directories {
-        subdirectories.extend(LIBRARY_SUBDIRECTORIES.iter().map(|name| format!("{directory}/{name}")));
-    }
-    directories.extend(subdirectories);
     directories
 }
 
