@@ -74,7 +74,7 @@ const CONFIGS: &[Case] = &[
     case(
         "a bundle that is the whole machine",
         2,
-        "container c0ffee: cannot read the container's /config.json: No such file or directory (os error 2)",
+        "container c0ffee: the container's state names the bundle /, and the runtime's command line names no other",
         |world| {
             world.state =
                 br#"{"id":"c0ffee","pid":PID,"bundle":"/","annotations":{"io.nvbind.gpu":"all"}}"#.to_vec();

@@ -40,6 +40,15 @@ const DRIVERS: &[Case] = &[
         },
     ),
     case(
+        "an upgrade that stopped between two packages",
+        3,
+        "container c0ffee: the NVIDIA kernel module is 570.172.08, but the libraries are 535.261.03; reboot, or reload the nvidia modules, to finish the driver's upgrade",
+        |world| {
+            fs::remove_file(world.driver.path("usr/lib64/libnvidia-ml.so.570.172.08")).unwrap();
+            world.driver.library("/usr/lib64", "libnvidia-ml.so.535.261.03", "libnvidia-ml.so.1");
+        },
+    ),
+    case(
         "no libraries",
         3,
         "container c0ffee: the NVIDIA kernel module 570.172.08 is loaded, but none of its libraries is on this machine (no libcuda.so.570.172.08 or libnvidia-ml.so.570.172.08); install the driver's user-space packages",
@@ -102,20 +111,41 @@ const FILES: &[Case] = &[
     case(
         "writable by everyone",
         4,
-        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not a file that root owns and others cannot write; it is not put into a container",
+        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not root's alone to write and everybody's to read; it is not put into a container",
         |world| mode(libcuda(world), 0o646),
     ),
     case(
         "writable by a group",
         4,
-        "container c0ffee: @driver/usr/bin/nvidia-smi is not a file that root owns and others cannot write; it is not put into a container",
+        "container c0ffee: @driver/usr/bin/nvidia-smi is not root's alone to write and everybody's to read; it is not put into a container",
         |world| mode(world.driver.path("usr/bin/nvidia-smi"), 0o775),
     ),
     case(
         "a user's",
         4,
-        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not a file that root owns and others cannot write; it is not put into a container",
+        "container c0ffee: @driver/usr/lib64/libcuda.so.570.172.08 is not root's alone to write and everybody's to read; it is not put into a container",
         |world| chown(libcuda(world), Some(1000), None).unwrap(),
+    ),
+];
+
+/// What a directory that others may write to could be made to show.
+const DIRECTORIES: &[Case] = &[
+    case(
+        "a directory that everyone can write to",
+        4,
+        "container c0ffee: @driver/usr/lib64 is not root's alone to write and everybody's to read; it is not put into a container",
+        |world| mode(world.driver.path("usr/lib64"), 0o757),
+    ),
+    case(
+        "a link to a secret of root's",
+        4,
+        "container c0ffee: @driver/secret is not root's alone to write and everybody's to read; it is not put into a container",
+        |world| {
+            world.driver.write("secret", "of root's");
+            mode(world.driver.path("secret"), 0o600);
+            fs::remove_file(world.driver.path("usr/bin/nvidia-smi")).unwrap();
+            world.driver.link("/usr/bin/nvidia-smi", "/secret");
+        },
     ),
 ];
 
@@ -132,6 +162,7 @@ fn a_node_that_is_not_the_driver_s_is_refused() {
 #[test]
 fn a_file_that_others_than_root_could_change_is_refused() {
     check(FILES);
+    check(DIRECTORIES);
 }
 
 #[test]

@@ -3,8 +3,10 @@
 
 use crate::listing;
 use crate::world::World;
+use nix::mount::{MsFlags, mount};
 use nvbind_core::ldcache::{Abi, Library, merge};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Where a directory of the host lies over the container's, what is said, and where the view is then.
@@ -64,6 +66,42 @@ fn a_volume_s_own_files_are_covered_in_the_container_alone() {
     assert_ne!(fs::read(world.inside("etc/ld.so.cache")).unwrap(), cache);
     assert_eq!(fs::read(world.path("outside/ld.so.cache")).unwrap(), cache);
     assert_eq!(listing::of(&world.path("outside")), before);
+}
+
+#[test]
+fn nothing_appears_on_the_host_over_a_volume_whose_mounts_are_shared_with_it() {
+    let Some(mut world) = World::new() else { return };
+    let outside = world.path("outside");
+    let none: Option<&Path> = None;
+    mount(Some(&outside), &outside, none, MsFlags::MS_BIND, none).unwrap();
+    mount(none, &outside, none, MsFlags::MS_SHARED, none).unwrap();
+    world.write("outside/ld.so.cache", merge(None, &[], &[]).unwrap());
+    world.namespaces = &["--mount", "--propagation=unchanged"];
+    world.mounts.push("mount --bind $OUTSIDE $ROOT/etc");
+    world.start();
+    let before = listing::of(&outside);
+    let ended = world.hook();
+    let warnings = format!(
+        "{OUTLIVES}ld.so.cache in the container is left as it is: its volume's mounts are shared with the host"
+    );
+    assert_eq!((ended.code, ended.says), (Some(0), says(&warnings)));
+    assert_eq!(listing::of(&outside), before);
+    let below = format!("{}/", outside.display());
+    assert!(!fs::read_to_string("/proc/thread-self/mountinfo").unwrap().contains(&below));
+    assert!(world.inside("usr/local/nvidia/bin/nvidia-smi").exists());
+}
+
+#[test]
+fn a_file_that_is_a_volume_itself_is_covered_and_not_renamed_over() {
+    let Some(mut world) = World::new() else { return };
+    let cache = merge(None, &[], &[]).unwrap();
+    world.write("outside/cache", &cache);
+    world.write("image/etc/ld.so.cache", "");
+    world.mounts.push("mount --bind $OUTSIDE/cache $ROOT/etc/ld.so.cache");
+    world.start();
+    assert_eq!((world.hook().code, world.hook().code), (Some(0), Some(0)));
+    assert_ne!(fs::read(world.inside("etc/ld.so.cache")).unwrap(), cache);
+    assert_eq!(fs::read(world.path("outside/cache")).unwrap(), cache);
 }
 
 #[test]

@@ -149,8 +149,9 @@ impl World {
         let mut script = self.mounts.join("\n");
         script.push_str("\necho ready; exec cat");
         let mut child = Command::new("unshare")
+            .arg("--propagation=private")
             .args(self.namespaces)
-            .args(["--propagation=private", "sh", "-euc", &script])
+            .args(["sh", "-euc", &script])
             .env("IMAGE", self.path("image"))
             .env("UPPER", self.path("scratch/upper"))
             .env("WORK", self.path("scratch/work"))

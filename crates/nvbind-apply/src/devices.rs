@@ -59,7 +59,9 @@ fn create(rootfs: &Rootfs<'_>, directory: &Directory, name: &str, source: &NodeS
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(directory, name, flags, Mode::empty()).map_err(failed)?;
         rootfs.record(|journal| journal.file(directory, name));
-        return mount::attach(mount, directory, name).map_err(failed);
+        mount::attach(mount, directory, name).map_err(failed)?;
+        rootfs.record(|journal| journal.mounted(mount));
+        return Ok(());
     }
     let mode = Mode::from_raw_mode(source.stat.st_mode & 0o777);
     // The host's permissions exactly, whatever the umask.

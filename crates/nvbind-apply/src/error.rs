@@ -34,7 +34,7 @@ pub enum Error {
         minor: u32,
     },
     /// A file that somebody else than root could have put there.
-    #[error("{path} is not a file that root owns and others cannot write; it is not put into a container")]
+    #[error("{path} is not root's alone to write and everybody's to read; it is not put into a container")]
     Untrusted {
         /// The host's file.
         path: String,

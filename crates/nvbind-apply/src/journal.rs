@@ -1,6 +1,6 @@
 //! What was created in the container's root filesystem, to take it back when a later step fails.
 //!
-//! Mounts need no undoing: they die with the container's mount namespace, which no process ever runs in.
+//! Mounts die with the container's mount namespace; they are taken back only from what could not be removed otherwise.
 
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::mount::{UnmountFlags, unmount};

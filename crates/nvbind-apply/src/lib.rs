@@ -98,7 +98,7 @@ fn fill(
     let (place, directory) = view::choose(rootfs)?;
     place.clone_into(&mut plan.view);
     devices::add(rootfs, &sources.nodes)?;
-    let mut view = View::attach(rootfs, &directory, config.linux.mount_label.as_deref())?;
+    let mut view = View::attach(rootfs, &directory, config.mount_label())?;
     for source in &sources.files {
         view.bind(source)?;
     }
@@ -106,8 +106,10 @@ fn fill(
         view.link(link)?;
     }
     links::add(rootfs, &plan, &view)?;
-    loader::teach(rootfs, &plan, &mut view)?;
+    let drafts = loader::draft(rootfs, &plan, &mut view)?;
     view.seal()?;
+    // Last: what has a place cannot fail half-way, so that nothing of the image's has to be restored.
+    drafts.into_iter().try_for_each(|draft| draft.place(rootfs))?;
     Ok(place)
 }
 

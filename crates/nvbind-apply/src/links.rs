@@ -5,7 +5,6 @@
 //! restarted or committed container may have been started with another driver.
 
 use crate::error::Error;
-use crate::mount;
 use crate::rootfs::{Closed, Directory, Missing, Rootfs};
 use crate::view::View;
 use nvbind_core::catalogue::PROGRAMS;
@@ -67,7 +66,7 @@ fn put(
     let failed = |errno: Errno| Error::system(format!("link {path} in the container"), errno);
     match look(directory, name, path)? {
         Place::Ours(current) if current == target => return Ok(()),
-        Place::File => return mount::attach(view.clone_file(&link.target)?, directory, name).map_err(failed),
+        Place::File => return rootfs.cover(&view.clone_file(&link.target)?, directory, name).map(drop),
         Place::Theirs => {
             log::warn!("{path} is the image's own and no file; the driver's program is {target}");
             return Ok(());

@@ -3,7 +3,6 @@
 
 use crate::draft::Draft;
 use crate::error::Error;
-use crate::mount;
 use crate::rootfs::{Directory, Missing, Rootfs};
 use crate::view::View;
 use nvbind_core::ldcache::{self, Abi, Library};
@@ -13,38 +12,29 @@ use rustix::io::Errno;
 use std::io::Read;
 
 /// The program interpreter of glibc: without it there is nobody to read a cache.
-const INTERPRETER: (&str, &str) = if cfg!(target_arch = "aarch64") {
-    ("/lib", "ld-linux-aarch64.so.1")
-} else {
-    ("/lib64", "ld-linux-x86-64.so.2")
-};
+const INTERPRETER: &str =
+    if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
 
 const CACHE: &str = "ld.so.cache";
 const CONF: &str = "ld.so.conf";
 const INCLUDE: &str = "include /etc/ld.so.conf.d/*.conf\n";
 
-/// Tells the loader of the plan's libraries.
-pub(crate) fn teach(rootfs: &Rootfs<'_>, plan: &Plan, view: &mut View) -> Result<(), Error> {
-    if !has_glibc(rootfs)? {
+/// What tells the loader of the plan's libraries: files to be put in place when all else is done.
+pub(crate) fn draft(rootfs: &Rootfs<'_>, plan: &Plan, view: &mut View) -> Result<Vec<Draft>, Error> {
+    if !rootfs.has(INTERPRETER) {
         log::info!("the image has no glibc; the driver's libraries are in {}", plan.inside("lib64"));
-        return Ok(());
+        return Ok(Vec::new());
     }
     let Some(etc) = rootfs.directory("/etc", Missing::Create)? else {
         log::warn!("the container has no usable /etc; programs find the driver by LD_LIBRARY_PATH alone");
-        return Ok(());
+        return Ok(Vec::new());
     };
     let mut drafts = drop_in(rootfs, &etc, plan)?;
-    drafts.extend(cache(&etc, plan, view)?);
-    drafts.into_iter().try_for_each(|draft| draft.place(rootfs))
+    drafts.extend(cache(rootfs, &etc, plan, view)?);
+    Ok(drafts)
 }
 
-fn has_glibc(rootfs: &Rootfs<'_>) -> Result<bool, Error> {
-    let (directory, name) = INTERPRETER;
-    let Some(directory) = rootfs.directory(directory, Missing::Leave)? else { return Ok(false) };
-    Ok(openat(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).is_ok())
-}
-
-fn cache(etc: &Directory, plan: &Plan, view: &mut View) -> Result<Option<Draft>, Error> {
+fn cache(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan, view: &mut View) -> Result<Option<Draft>, Error> {
     let Some(abi) = Abi::NATIVE else { return Ok(None) };
     let image = read(etc, CACHE, ldcache::MAX_BYTES)?;
     let paths: Vec<String> = plan.sonames.iter().map(|name| plan.inside(&format!("lib64/{name}"))).collect();
@@ -67,7 +57,9 @@ fn cache(etc: &Directory, plan: &Plan, view: &mut View) -> Result<Option<Draft>,
     if image.as_deref() == Some(&merged) {
         return Ok(None);
     }
-    let Some(closed) = etc.closed else { return Draft::write(etc, CACHE, &merged).map(Some) };
+    let Some(closed) = rootfs.closed_file(etc, CACHE)? else {
+        return Draft::write(etc, CACHE, &merged).map(Some);
+    };
     if image.is_none() {
         log::warn!(
             "no ld.so.cache in the container's /etc, and {}; programs find the driver by LD_LIBRARY_PATH alone",
@@ -75,9 +67,7 @@ fn cache(etc: &Directory, plan: &Plan, view: &mut View) -> Result<Option<Draft>,
         );
         return Ok(None);
     }
-    mount::attach(view.write(CACHE, &merged)?, etc, CACHE).map_err(|errno| {
-        Error::system("bind the merged cache over the container's /etc/ld.so.cache", errno)
-    })?;
+    rootfs.cover(&view.write(CACHE, &merged)?, etc, CACHE)?;
     Ok(None)
 }
 
@@ -99,6 +89,12 @@ fn drop_in(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan) -> Result<Vec<Draf
     }
     let mut completed = match read(etc, CONF, 1 << 20)? {
         Some(conf) if includes_drop_ins(&conf) => return Ok(drafts),
+        Some(_) if rootfs.closed_file(etc, CONF)?.is_some() => {
+            log::warn!(
+                "the container's /etc/{CONF} is a volume's; an ldconfig inside will not read {LD_SO_CONF_D}"
+            );
+            return Ok(drafts);
+        }
         Some(conf) => conf,
         None if statat(etc, CONF, AtFlags::SYMLINK_NOFOLLOW).is_ok() => {
             log::warn!(

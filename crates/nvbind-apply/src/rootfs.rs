@@ -7,6 +7,7 @@
 
 use crate::error::Error;
 use crate::journal::Journal;
+use crate::mount;
 use nvbind_core::oci::{Config, is_private_tmpfs};
 use pathrs::Root;
 use pathrs::error::ErrorKind;
@@ -15,6 +16,7 @@ use rustix::fs::{
     openat, openat2, readlinkat,
 };
 use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -68,6 +70,7 @@ pub(crate) enum Missing {
 #[derive(Debug)]
 pub(crate) struct Directory {
     fd: OwnedFd,
+    mount: u64,
     /// Why nothing may be created in it, if so.
     pub(crate) closed: Option<Closed>,
 }
@@ -113,6 +116,11 @@ impl<'a> Rootfs<'a> {
             Error::system(format!("look at the root filesystem {}", path.display()), error)
         })?;
         let mount = mount_id(&fd).map_err(failed)?;
+        if config.shares_mounts() {
+            // Podman has the runtime share the whole tree when one volume is to be shared: without this the view would
+            // appear on the host as well.
+            mount::set_attributes(&fd, MountAttrFlags::empty()).map_err(failed)?;
+        }
         Ok(Rootfs { root: Root::from_fd(fd), mount, closed, config, journal: RefCell::default() })
     }
 
@@ -136,8 +144,8 @@ impl<'a> Rootfs<'a> {
                 if FileType::from_raw_mode(fstat(&fd).map_err(failed)?.st_mode) != FileType::Directory {
                     return Ok(None);
                 }
-                let closed = self.closed(mount_id(&fd).map_err(failed)?);
-                Ok(Some(Directory { fd, closed }))
+                let mount = mount_id(&fd).map_err(failed)?;
+                Ok(Some(Directory { closed: self.closed(mount), fd, mount }))
             }
             Err(error) => {
                 let errno = if let ErrorKind::OsError(errno) = error.kind() { errno } else { None };
@@ -180,7 +188,31 @@ impl<'a> Rootfs<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&parent, name, flags, Mode::empty())
             .map_err(|errno| Error::system(format!("open {path} in the container"), errno))?;
-        Ok(Some(Directory { fd, closed: None }))
+        Ok(Some(Directory { fd, mount: parent.mount, closed: None }))
+    }
+
+    /// Why a file may not be replaced: as its directory, and where something is mounted on the file itself.
+    pub(crate) fn closed_file(&self, directory: &Directory, name: &str) -> Result<Option<Closed>, Error> {
+        match mount_of(directory, name) {
+            Ok(mount) if mount != directory.mount => Ok(Some(Closed::Volume)),
+            Ok(_) | Err(Errno::NOENT) => Ok(directory.closed),
+            Err(errno) => Err(Error::system(format!("look at {name} in the container"), errno)),
+        }
+    }
+
+    /// Attaches a file's mount over the file `name`. Not where a volume's mount is shared with the host: ours would
+    /// appear there, and stay. Returns whether it did.
+    pub(crate) fn cover(&self, file: &OwnedFd, directory: &Directory, name: &str) -> Result<bool, Error> {
+        let failed = |error: io::Error| Error::system(format!("bind over {name} in the container"), error);
+        let below = mount_of(directory, name).map_err(|errno| failed(errno.into()))?;
+        if below != self.mount && is_shared(&std::fs::read_to_string(MOUNTINFO).map_err(failed)?, below) {
+            log::warn!(
+                "{name} in the container is left as it is: its volume's mounts are shared with the host"
+            );
+            return Ok(false);
+        }
+        mount::attach(file, directory, name).map_err(|errno| failed(errno.into()))?;
+        Ok(true)
     }
 
     /// Why nothing may be created in a directory on that mount.
@@ -194,11 +226,20 @@ impl<'a> Rootfs<'a> {
         if made.is_some_and(is_private_tmpfs) { None } else { Some(Closed::Volume) }
     }
 
-    /// Whether what stands at a path of the container is on that mount. Only asks: nothing is opened for use.
+    /// Whether what stands at a path of the container is on that mount.
     fn is_on(&self, path: &Path, mount: u64) -> bool {
+        self.look(path).and_then(mount_id).is_ok_and(|id| id == mount)
+    }
+
+    /// Whether anything stands at a path of the container.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.look(Path::new(path)).is_ok()
+    }
+
+    /// What stands at a path, to ask about it: nothing is opened for use.
+    fn look(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let fd = openat2(&self.root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
-        fd.and_then(mount_id).is_ok_and(|id| id == mount)
+        openat2(&self.root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
     }
 }
 
@@ -247,6 +288,20 @@ fn is_whole_overlay(mountinfo: &str, mount: u64) -> bool {
     })
 }
 
+/// Whether what is mounted on the mount appears in other namespaces, too (mount_namespaces(7), "shared:X").
+fn is_shared(mountinfo: &str, mount: u64) -> bool {
+    mountinfo.lines().any(|line| {
+        let mut fields = line.split(" - ").next().unwrap_or_default().split(' ');
+        fields.next().and_then(|id| id.parse().ok()) == Some(mount)
+            && fields.skip(5).any(|field| field.starts_with("shared:"))
+    })
+}
+
+/// The mount of what stands at a name, which is not followed.
+fn mount_of(directory: &Directory, name: &str) -> rustix::io::Result<u64> {
+    Ok(fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?.stx_mnt_id)
+}
+
 fn mount_id(fd: impl AsFd) -> rustix::io::Result<u64> {
     Ok(fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
@@ -265,8 +320,11 @@ mod tests {
                          37 35 98:0 /home/me/rootfs /home/me/rootfs rw - overlay overlay rw\n\
                          38 35 0:50 / /m rw - fuse.fuse-overlayfs fuse-overlayfs rw\n\
                          39 35 8:1 / /disk rw - ext4 /dev/sda1 rw\n";
-        for (mount, whole) in [(36, true), (37, false), (38, true), (39, false), (3, false)] {
+        for (mount, whole, shared) in
+            [(36, true, true), (37, false, false), (38, true, false), (3, false, false)]
+        {
             assert_eq!(is_whole_overlay(mountinfo, mount), whole, "{mount}");
+            assert_eq!(is_shared(mountinfo, mount), shared, "{mount}");
         }
     }
 

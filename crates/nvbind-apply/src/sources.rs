@@ -74,8 +74,12 @@ fn file<'p, 'h>(
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => {
             let parent = if parent.is_empty() { "/" } else { parent };
-            let directory = host.files.directory(parent);
-            entry.insert(directory.map_err(|error| failed(std::io::Error::other(error)))?)
+            let directory = host.files.directory(parent).map_err(|error| failed(error.into()))?;
+            let stat = fstat(&directory).map_err(|errno| failed(errno.into()))?;
+            if !is_roots(&stat, in_user_namespace) || stat.st_mode & 0o002 != 0 {
+                return Err(Error::Untrusted { path: host.files.display(parent) });
+            }
+            entry.insert(directory)
         }
     };
     let mount = mount::clone_in(directory, name).map_err(|errno| failed(errno.into()))?;
@@ -87,11 +91,16 @@ fn file<'p, 'h>(
     Ok(FileSource { mount, inside: bind.inside.clone() })
 }
 
-/// A regular file that root owns and neither its group nor others may write.
+/// A regular file that root owns, that everybody may read (a driver's are no secrets, so that a link to one gets
+/// nobody further), and that neither its group nor others may write.
 fn is_trusted(stat: &Stat, in_user_namespace: bool) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        && stat.st_mode & 0o022 == 0
-        && (stat.st_uid == 0 || (in_user_namespace && stat.st_uid == OVERFLOW_UID))
+        && stat.st_mode & 0o026 == 0o004
+        && is_roots(stat, in_user_namespace)
+}
+
+fn is_roots(stat: &Stat, in_user_namespace: bool) -> bool {
+    stat.st_uid == 0 || (in_user_namespace && stat.st_uid == OVERFLOW_UID)
 }
 
 fn node(device: &Device, host: &Host, bind: bool) -> Result<NodeSource, Error> {
@@ -99,9 +108,7 @@ fn node(device: &Device, host: &Host, bind: bool) -> Result<NodeSource, Error> {
     let path = || host.dev.display(&node.path);
     let fd = match host.dev.locate(&node.path) {
         Err(error) if error.is_not_found() => return Err(Error::NoNode { path: path() }),
-        other => {
-            other.map_err(|error| Error::Source { path: path(), source: std::io::Error::other(error) })?
-        }
+        other => other.map_err(|error| Error::Source { path: path(), source: error.into() })?,
     };
     let failed = |errno: rustix::io::Errno| Error::Source { path: path(), source: errno.into() };
     let stat = fstat(&fd).map_err(failed)?;
@@ -134,6 +141,7 @@ mod tests {
             (0o100_644, 0, false, true),
             (0o100_755, 0, true, true),
             (0o100_664, 0, false, false),
+            (0o100_640, 0, false, false),
             (0o100_646, 0, false, false),
             (0o100_644, 1000, false, false),
             (0o100_644, OVERFLOW_UID, false, false),

@@ -180,7 +180,7 @@ pub struct ControlNode {
     pub drivers: &'static [&'static str],
     /// Minor number.
     pub minor: u32,
-    /// Who needs it; every request if empty.
+    /// Who needs it: one of these being asked for is enough.
     pub capabilities: Capabilities,
     /// Whether a request that needs it fails where its kernel module is not loaded.
     pub required: bool,

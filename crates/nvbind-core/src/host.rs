@@ -7,6 +7,7 @@ mod directory;
 
 pub use directory::Directory;
 
+use crate::exit::Exit;
 use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsString;
@@ -31,10 +32,27 @@ pub struct Error {
 }
 
 impl Error {
+    /// The exit code of this failure.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.source.kind() == std::io::ErrorKind::PermissionDenied {
+            Exit::Permission
+        } else {
+            Exit::Driver
+        }
+    }
+
     /// Whether the file is simply not there.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self.source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::NOTDIR))
+    }
+}
+
+/// The system's error alone, for those who name the file themselves.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> std::io::Error {
+        error.source
     }
 }
 

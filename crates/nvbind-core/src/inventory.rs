@@ -75,7 +75,15 @@ impl Error {
     /// The exit code of this failure.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        Exit::Driver
+        match self {
+            Error::Host(error) => error.exit(),
+            Error::NotLoaded { .. }
+            | Error::Version { .. }
+            | Error::NoLibraries { .. }
+            | Error::Mismatch { .. }
+            | Error::NoMajor { .. }
+            | Error::Gpu { .. } => Exit::Driver,
+        }
     }
 }
 

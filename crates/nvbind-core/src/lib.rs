@@ -16,6 +16,7 @@ pub mod capability;
 pub mod catalogue;
 pub mod exit;
 pub mod host;
+pub mod input;
 pub mod inventory;
 pub mod ldcache;
 pub mod oci;

@@ -100,8 +100,8 @@ pub struct Process {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Linux {
-    /// The SELinux context of the container's mounts.
-    pub mount_label: Option<String>,
+    mount_label: Option<String>,
+    rootfs_propagation: Option<String>,
     resources: Resources,
 }
 
@@ -125,6 +125,18 @@ impl Config {
     #[must_use]
     pub fn env(&self, name: &str) -> Option<&str> {
         self.process.env.iter().rev().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Whether mounts made in the container may appear outside it: `linux.rootfsPropagation` is `shared` or `rshared`.
+    #[must_use]
+    pub fn shares_mounts(&self) -> bool {
+        self.linux.rootfs_propagation.as_deref().is_some_and(|propagation| propagation.ends_with("shared"))
+    }
+
+    /// The SELinux context of the container's mounts, if it has one.
+    #[must_use]
+    pub fn mount_label(&self) -> Option<&str> {
+        self.linux.mount_label.as_deref().filter(|label| !label.is_empty())
     }
 
     /// Whether the device rules let the container read and write this character device; without rules, all are.
@@ -190,13 +202,13 @@ mod tests {
                 "capabilities":{"bounding":["CAP_FROM_THE_FUTURE"]}},
                 "mounts":[{"destination":"/dev","type":"tmpfs","source":"tmpfs"},{"destination":"/etc","type":"bind"},
                 {"destination":"/run","type":"tmpfs","source":"/r","options":["rbind"]}],
-                "linux":{"mountLabel":"l","namespaces":[{"type":"future"}]}}"#,
+                "linux":{"mountLabel":"l","rootfsPropagation":"rshared","namespaces":[{"type":"future"}]}}"#,
             Path::new("c"),
         )
         .unwrap();
         assert_eq!((config.env("A"), config.env("AB"), config.env("B")), (Some("2"), Some("3"), None));
         assert_eq!(config.root.as_ref().unwrap().path(), Path::new("/r"));
-        assert_eq!(config.linux.mount_label.as_deref(), Some("l"));
+        assert_eq!((config.mount_label(), config.shares_mounts()), (Some("l"), true));
         let private: Vec<bool> = config.mounts.iter().map(is_private_tmpfs).collect();
         assert_eq!(private, [true, false, false]);
     }

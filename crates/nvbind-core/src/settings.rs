@@ -1,17 +1,35 @@
 //! `/etc/nvbind/config.toml`: strict about what it does not know, every key optional.
 
+use crate::exit::Exit;
+use crate::input;
 use serde::Deserialize;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where the hook and the command line read the system's configuration from.
 pub const SYSTEM_FILE: &str = "/etc/nvbind/config.toml";
 
 /// The largest configuration file that is read.
-pub const SIZE_LIMIT: u64 = 1 << 20;
+const SIZE_LIMIT: u64 = 1 << 20;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Not there, not readable, no text.
+    #[error("cannot read the configuration {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else than root could have written it.
+    #[error("the configuration {path} has to belong to root, and others must not be able to write it")]
+    Untrusted {
+        /// The file.
+        path: String,
+    },
     /// Not TOML, an unknown key or a wrong type; the source says line and column.
     #[error("{path} is not a valid configuration")]
     Syntax {
@@ -30,6 +48,21 @@ pub enum Error {
         /// What it was set to.
         value: PathBuf,
     },
+}
+
+impl Error {
+    /// The exit code of this failure.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            Error::Read { .. } | Error::Untrusted { .. } | Error::Syntax { .. } | Error::Relative { .. } => {
+                Exit::Request
+            }
+        }
+    }
 }
 
 /// The whole configuration.
@@ -74,6 +107,32 @@ impl Driver {
 }
 
 impl Settings {
+    /// Reads the named file, else the system's, which need not be there.
+    ///
+    /// `as_root` is whether it decides for the machine's root, and not for a user in a namespace of their own: then
+    /// root has to own it, and others must not be able to write it.
+    ///
+    /// # Errors
+    /// When it cannot be read or trusted, or is not valid.
+    pub fn load(named: Option<&Path>, as_root: bool) -> Result<Settings, Error> {
+        let file = named.unwrap_or_else(|| Path::new(SYSTEM_FILE));
+        let path = file.display().to_string();
+        let (bytes, metadata) = match input::read(file, SIZE_LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
+                return Ok(Settings::default());
+            }
+            Err(source) => return Err(Error::Read { path, source }),
+            Ok(read) => read,
+        };
+        if as_root && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
+            return Err(Error::Untrusted { path });
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Settings::parse(&text, &path),
+            Err(error) => Err(Error::Read { path, source: io::Error::other(error) }),
+        }
+    }
+
     /// Reads the text of a configuration file; `path` is for the messages.
     ///
     /// # Errors

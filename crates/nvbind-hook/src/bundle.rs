@@ -1,9 +1,9 @@
 //! The bundle: where config.json and the root filesystem are.
 
-use crate::input;
+use nvbind_core::exit::Exit;
+use nvbind_core::input;
 use nvbind_core::oci::{self, CONFIG_LIMIT, Config, State};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,23 @@ pub(crate) enum Error {
     Read { path: String, source: io::Error },
     #[error(transparent)]
     Content(#[from] oci::Error),
+    #[error("the container's state names the bundle /, and the runtime's command line names no other")]
+    NoBundle,
     #[error("neither the container's state nor its config.json says where the root filesystem is")]
     NoRoot,
+}
+
+impl Error {
+    /// The exit code of this failure.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            // Podman 5 keeps the bundle of a container with a user namespace from hooks of stage createContainer.
+            Error::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            Error::Read { .. } | Error::Content(_) | Error::NoBundle | Error::NoRoot => Exit::Request,
+        }
+    }
 }
 
 /// A container's bundle.
@@ -26,23 +41,15 @@ pub(crate) struct Bundle {
     pub(crate) root: PathBuf,
 }
 
-/// Reads config.json and tells the root filesystem: the state's, which only crun gives, else config.json's, else (for
-/// runc's createContainer hooks of a user namespace that may not read the bundle) the working directory.
-pub(crate) fn read(state: &State, directory: Option<&OwnedFd>) -> Result<Bundle, Error> {
+/// Reads config.json and tells the root filesystem: the state's, which only crun gives, else config.json's.
+pub(crate) fn read(state: &State) -> Result<Bundle, Error> {
     let path = if state.bundle == Path::new("/") { parent_bundle()? } else { state.bundle.clone() };
-    let (config, working_directory) = match read_config(&path) {
-        // Podman 5 keeps the bundle of a container with a user namespace from that namespace's root.
-        Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-            let link = |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok();
-            (Config::default(), directory.and_then(link))
-        }
-        other => (other?, None),
-    };
+    let config = read_config(&path)?;
     let given = |root: &Path| !root.as_os_str().is_empty();
     let named =
         config.root.as_ref().map(|root| root.path()).filter(|root| given(root)).map(|root| path.join(root));
     let stated = state.root.clone().filter(|root| given(root));
-    let root = stated.or(named).or(working_directory).ok_or(Error::NoRoot)?;
+    let root = stated.or(named).ok_or(Error::NoRoot)?;
     Ok(Bundle { path, config, root })
 }
 
@@ -57,7 +64,7 @@ fn read_config(bundle: &Path) -> Result<Config, Error> {
 fn parent_bundle() -> Result<PathBuf, Error> {
     let path = format!("/proc/{}/cmdline", nix::unistd::getppid());
     let line = std::fs::read(&path).map_err(|source| Error::Read { path, source })?;
-    Ok(bundle_argument(&line).unwrap_or_else(|| PathBuf::from("/")))
+    bundle_argument(&line).filter(|bundle| bundle.is_absolute()).ok_or(Error::NoBundle)
 }
 
 /// The value of `--bundle` or `-b` in a NUL-separated command line.

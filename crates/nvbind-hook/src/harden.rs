@@ -1,27 +1,56 @@
 //! The first acts: nothing of the caller's process state is relied upon.
 
-use nix::fcntl::{OFlag, open};
 use nix::sys::prctl::set_dumpable;
 use nix::sys::stat::{Mode, umask};
-use std::io::Error;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use nix::sys::utsname::uname;
+use std::io;
 
-/// What the caller's process state tells before it is left.
-#[derive(Debug)]
-pub(crate) struct Start {
-    /// The working directory: runc's createContainer hooks start in the root filesystem, crun's in the bundle.
-    pub(crate) directory: Option<OwnedFd>,
+/// `openat2` (5.6) and `mount_setattr` (5.12) are what keeps names inside the container and mounts read-only.
+const OLDEST: (u32, u32) = (5, 12);
+
+/// Why the hook does not even start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("Linux {}.{} or newer is needed; this is {release}", OLDEST.0, OLDEST.1)]
+    Kernel { release: String },
+    #[error("cannot leave the caller's process state")]
+    System(#[source] io::Error),
 }
 
 /// Makes the process non-dumpable (no ptrace or /proc access from the container's user namespace), sets the umask
-/// (crun leaves 0) and leaves the working directory.
-pub(crate) fn harden() -> Result<Start, Error> {
-    set_dumpable(false)?;
+/// (crun leaves 0) and leaves the working directory, which may be the image's root.
+pub(crate) fn harden() -> Result<(), Error> {
+    let failed = |errno: nix::Error| Error::System(errno.into());
+    set_dumpable(false).map_err(failed)?;
     umask(Mode::from_bits_truncate(0o022));
-    // Not enterable with a user namespace of the container's; then nothing there can be used either.
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let directory = open(Path::new("."), flags, Mode::empty()).ok();
-    std::env::set_current_dir("/")?;
-    Ok(Start { directory })
+    std::env::set_current_dir("/").map_err(Error::System)?;
+    let release = uname().map_err(failed)?.release().to_string_lossy().into_owned();
+    if is_new_enough(&release) { Ok(()) } else { Err(Error::Kernel { release }) }
+}
+
+/// A release that cannot be read is not held against the kernel.
+fn is_new_enough(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= OLDEST,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_before_5_12_are_told_by_their_release() {
+        for (release, expected) in [
+            ("5.11.22-generic", false),
+            ("4.19.0", false),
+            ("5.12.0", true),
+            ("6.1.0-31-amd64", true),
+            ("7", true),
+        ] {
+            assert_eq!(is_new_enough(release), expected, "{release}");
+        }
+    }
 }

@@ -2,8 +2,6 @@
 
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
-use crate::harden::Start;
-use crate::input;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
 use nvbind_core::host::Host;
@@ -11,12 +9,10 @@ use nvbind_core::inventory::Inventory;
 use nvbind_core::oci::{STATE_LIMIT, State};
 use nvbind_core::plan;
 use nvbind_core::request::{CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, GPU_ANNOTATION, Request};
-use nvbind_core::settings::{Driver, SIZE_LIMIT, SYSTEM_FILE, Settings};
+use nvbind_core::settings::{Driver, Settings};
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 /// A failure, with what is needed to report it.
 #[derive(Debug)]
@@ -36,20 +32,12 @@ enum InputError {
     StateTooLarge,
     #[error("the container state has no usable pid ({0}); hooks of stage prestart need one")]
     Pid(i32),
-    #[error("cannot read the configuration {path}")]
-    Settings { path: String, source: io::Error },
-    #[error("the configuration {path} has to belong to root, and others must not be able to write it")]
-    UntrustedSettings { path: String },
 }
 
 /// Does everything that the state on `stdin` asks for.
-pub(crate) fn run(
-    words: impl Iterator<Item = OsString>,
-    stdin: impl Read,
-    start: &Start,
-) -> Result<(), Failure> {
+pub(crate) fn run(words: impl Iterator<Item = OsString>, stdin: impl Read) -> Result<(), Failure> {
     let mut container = String::new();
-    steps(words, stdin, start, &mut container).map_err(|(exit, error)| Failure { container, error, exit })
+    steps(words, stdin, &mut container).map_err(|(exit, error)| Failure { container, error, exit })
 }
 
 type Step<T> = Result<T, (Exit, Box<dyn Error>)>;
@@ -58,21 +46,16 @@ fn because<E: Error + 'static>(exit: Exit) -> impl FnOnce(E) -> (Exit, Box<dyn E
     move |error| (exit, error.into())
 }
 
-fn steps(
-    words: impl Iterator<Item = OsString>,
-    stdin: impl Read,
-    start: &Start,
-    container: &mut String,
-) -> Step<()> {
+fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mut String) -> Step<()> {
     let arguments = arguments::parse(words).map_err(because(Exit::Request))?;
     let state = read_state(stdin)?;
     container.clone_from(&state.id);
     let Some(gpus) = state.annotations.get(GPU_ANNOTATION) else { return Ok(()) };
-    let bundle = bundle::read(&state, start.directory.as_ref()).map_err(because(Exit::Request))?;
+    let bundle = bundle::read(&state).map_err(|error| (error.exit(), error.into()))?;
     let capabilities = state.annotations.get(CAPABILITIES_ANNOTATION).map(String::as_str);
     let request = Request::parse(gpus, capabilities, bundle.config.env(CAPABILITIES_VARIABLE))
         .map_err(because(Exit::Request))?;
-    let host = Host::open(&driver(&arguments)?).map_err(because(Exit::Driver))?;
+    let host = Host::open(&driver(&arguments)?).map_err(|error| (error.exit(), error.into()))?;
     let inventory = Inventory::read(&host).map_err(|error| (error.exit(), error.into()))?;
     let plan = plan::plan(&request, &inventory).map_err(|error| (error.exit(), error.into()))?;
     let stage = match arguments.stage {
@@ -105,22 +88,7 @@ fn driver(arguments: &Arguments) -> Step<Driver> {
     if let Some(root) = &arguments.driver_root {
         return Ok(Driver::below(root));
     }
-    let path = arguments.config.as_deref().unwrap_or_else(|| Path::new(SYSTEM_FILE));
-    let failed =
-        |source| because(Exit::Request)(InputError::Settings { path: path.display().to_string(), source });
-    let (bytes, metadata) = match input::read(path, SIZE_LIMIT) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.config.is_none() => {
-            return Ok(Driver::default());
-        }
-        other => other.map_err(failed)?,
-    };
-    // A user's own podman may be told of a user's own file; root's may not.
-    let in_user_namespace = nvbind_apply::in_user_namespace().map_err(because(Exit::Permission))?;
-    if !in_user_namespace && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
-        let path = path.display().to_string();
-        return Err(because(Exit::Request)(InputError::UntrustedSettings { path }));
-    }
-    let text = String::from_utf8(bytes).map_err(|error| failed(io::Error::other(error)))?;
-    let settings = Settings::parse(&text, &path.display().to_string()).map_err(because(Exit::Request))?;
-    Ok(settings.driver)
+    let as_root = !nvbind_apply::in_user_namespace().map_err(because(Exit::Permission))?;
+    let settings = Settings::load(arguments.config.as_deref(), as_root);
+    Ok(settings.map_err(|error| (error.exit(), error.into()))?.driver)
 }

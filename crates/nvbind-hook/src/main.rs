@@ -15,19 +15,17 @@ mod arguments;
 mod bundle;
 mod harden;
 mod hook;
-mod input;
 mod report;
 
 use nvbind_core::exit::Exit;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let start = match harden::harden() {
-        Ok(start) => start,
-        Err(error) => return report::failure(None, "", &error, Exit::Permission),
-    };
     let record = report::start();
-    match hook::run(std::env::args_os().skip(1), std::io::stdin().lock(), &start) {
+    if let Err(error) = harden::harden() {
+        return report::failure(record, "", &error, Exit::Permission);
+    }
+    match hook::run(std::env::args_os().skip(1), std::io::stdin().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report::failure(record, &failure.container, &*failure.error, failure.exit),
     }

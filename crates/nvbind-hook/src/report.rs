@@ -37,6 +37,12 @@ pub(crate) fn start() -> Option<File> {
     if log::set_boxed_logger(Box::new(Lines { syslog })).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }
+    // A bug, never input: told as such instead of by a signal.
+    std::panic::set_hook(Box::new(|panic| {
+        log::error!("a bug in {NAME}, please report it: {panic}");
+        #[expect(clippy::exit, reason = "the process is about to be aborted")]
+        std::process::exit(Exit::Bug as i32);
+    }));
     open_record()
 }
 

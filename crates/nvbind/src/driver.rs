@@ -8,21 +8,12 @@ use nvbind_core::inventory::{self, Inventory};
 use nvbind_core::plan::{self, Device, Plan};
 use nvbind_core::request::{self, Request};
 use nvbind_core::settings::{self, Settings};
-use std::io;
 use std::path::PathBuf;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The configuration that the hook's command line names, or the system's.
-    #[error("cannot read {}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The configuration's text.
     #[error(transparent)]
     Settings(#[from] settings::Error),
     /// The driver root.
@@ -49,11 +40,10 @@ impl Error {
     /// The documented exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Error::Config { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Exit::Permission
-            }
-            Error::Config { .. } | Error::Settings(_) | Error::Request(_) => Exit::Request,
-            Error::Host(_) | Error::NoNode { .. } => Exit::Driver,
+            Error::Settings(error) => error.exit(),
+            Error::Request(_) => Exit::Request,
+            Error::Host(error) => error.exit(),
+            Error::NoNode { .. } => Exit::Driver,
             Error::Inventory(error) => error.exit(),
             Error::Plan(error) => error.exit(),
         }
@@ -65,8 +55,7 @@ impl Error {
             Error::NoNode { .. } => {
                 Some("as root, run `nvidia-modprobe -u -c 0` or `nvidia-smi` once".into())
             }
-            Error::Config { .. }
-            | Error::Settings(_)
+            Error::Settings(_)
             | Error::Host(_)
             | Error::Inventory(_)
             | Error::Request(_)
@@ -106,20 +95,9 @@ impl Place {
     pub(crate) fn open(&self) -> Result<Host, Error> {
         let roots = match &self.driver_root {
             Some(root) => settings::Driver::below(root),
-            None => self.settings()?.driver,
+            None => Settings::load(self.config.as_deref(), nix::unistd::geteuid().is_root())?.driver,
         };
         Ok(Host::open(&roots)?)
-    }
-
-    fn settings(&self) -> Result<Settings, Error> {
-        let path = self.config.clone().unwrap_or_else(|| settings::SYSTEM_FILE.into());
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Settings::parse(&text, &path.display().to_string())?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.config.is_none() => {
-                Ok(Settings::default())
-            }
-            Err(source) => Err(Error::Config { path, source }),
-        }
     }
 }
 
@@ -166,7 +144,7 @@ mod tests {
         let error = place.open().unwrap_err();
         assert_eq!(
             (error.to_string(), error.exit()),
-            (format!("cannot read {}", config.display()), Exit::Request)
+            (format!("cannot read the configuration {}", config.display()), Exit::Request)
         );
         fs::write(&config, "[driver]\nroot = \"/nonexistent\"\n").unwrap();
         assert_eq!(place.open().unwrap_err().to_string(), "cannot read /nonexistent");

@@ -9,6 +9,9 @@ use crate::host::{Directory, Tree};
 use crate::ldcache;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Without these two a driver is of no use; an upgrade that stopped half-way shows in one of them.
+const MAIN: [&str; 2] = ["libcuda", "libnvidia-ml"];
+
 const CACHE: &str = "/etc/ld.so.cache";
 
 /// A library of the driver.
@@ -25,22 +28,34 @@ pub struct Library {
 }
 
 pub(super) fn read(files: &Tree, version: &str) -> Result<Vec<Library>, Error> {
-    let mut found = Found { version, libraries: BTreeMap::new(), other_versions: BTreeSet::new() };
+    let mut found = Found { version, libraries: BTreeMap::new(), other_versions: BTreeMap::new() };
     let mut seen = BTreeSet::new();
+    let mut search = |path: &str| {
+        let Ok(directory) = files.directory(path) else { return Ok(false) };
+        let is_new = seen.insert(directory.path().to_owned());
+        if is_new { found.search(&directory).map(|()| true) } else { Ok(false) }
+    };
+    let mut searched = Vec::new();
     for directory in directories(files) {
-        let Ok(directory) = files.directory(&directory) else { continue };
-        if seen.insert(directory.path().to_owned()) {
-            found.search(&directory)?;
+        if search(&directory)? {
+            searched.push(directory);
         }
     }
-    let has = |stem: &str| found.libraries.contains_key(&format!("{stem}.so.{version}"));
-    if !has("libcuda") && !has("libnvidia-ml") {
-        let version = version.to_owned();
-        if found.other_versions.is_empty() {
-            return Err(Error::NoLibraries { version });
+    for directory in searched {
+        for name in LIBRARY_SUBDIRECTORIES {
+            search(&format!("{directory}/{name}"))?;
         }
-        let found: Vec<String> = found.other_versions.into_iter().collect();
-        return Err(Error::Mismatch { version, found: found.join(", ") });
+    }
+    let is_missing = |stem: &&str| !found.libraries.contains_key(&format!("{stem}.so.{version}"));
+    let missing: Vec<&str> = MAIN.into_iter().filter(is_missing).collect();
+    let other = |stem: &&str| found.other_versions.get(*stem).cloned();
+    let others: BTreeSet<String> = missing.iter().filter_map(other).flatten().collect();
+    if !others.is_empty() {
+        let found: Vec<String> = others.into_iter().collect();
+        return Err(Error::Mismatch { version: version.to_owned(), found: found.join(", ") });
+    }
+    if missing.len() == MAIN.len() {
+        return Err(Error::NoLibraries { version: version.to_owned() });
     }
     Ok(found.libraries.into_values().collect())
 }
@@ -50,11 +65,6 @@ fn directories(files: &Tree) -> Vec<String> {
     let mut directories: Vec<String> =
         LIBRARY_DIRECTORIES.iter().map(|directory| directory.replace("{triplet}", TRIPLET)).collect();
     directories.extend(cached_directories(files).unwrap_or_default());
-    let mut subdirectories = Vec::new();
-    for directory in &directories {
-        subdirectories.extend(LIBRARY_SUBDIRECTORIES.iter().map(|name| format!("{directory}/{name}")));
-    }
-    directories.extend(subdirectories);
     directories
 }
 
@@ -78,8 +88,8 @@ fn family(stem: &str) -> Option<&'static Family> {
 struct Found<'a> {
     version: &'a str,
     libraries: BTreeMap<String, Library>,
-    /// Versions of the driver's two main libraries that are not the loaded one.
-    other_versions: BTreeSet<String>,
+    /// Versions of the main libraries that are not the loaded one.
+    other_versions: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
 impl Found<'_> {
@@ -109,12 +119,12 @@ impl Found<'_> {
             Some(Versioning::Own) => suffix.matches('.').count() >= 2,
             None => suffix == self.version && !NEVER.contains(&stem),
         };
-        if !fits
-            && matches!(stem, "libcuda" | "libnvidia-ml")
-            && suffix.matches('.').count() >= 1
+        // Not the link of the soname, nor WSL's libcuda.so.1.1.
+        if let Some(main) = MAIN.into_iter().find(|main| *main == stem && !fits)
+            && suffix.contains('.')
             && suffix != "1.1"
         {
-            self.other_versions.insert(suffix.to_owned());
+            self.other_versions.entry(main).or_default().insert(suffix.to_owned());
         }
         fits.then_some(family)
     }
@@ -234,6 +244,7 @@ mod tests {
         assert!(error.contains("none of its libraries is on this machine"), "{error}");
         machine.library("/usr/lib64", "libcuda.so.535.261.03", "libcuda.so.1");
         machine.library("/usr/lib64", "libcuda.so.1", "libcuda.so.1");
+        machine.library("/usr/lib64", &format!("libnvidia-ml.so.{VERSION}"), "libnvidia-ml.so.1");
         let error = machine.inventory().unwrap_err().to_string();
         assert!(
             error.starts_with(&format!(

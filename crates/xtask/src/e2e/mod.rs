@@ -3,7 +3,6 @@
 mod cell;
 mod cgroups;
 mod container;
-mod direct;
 mod ended;
 pub(crate) mod lane;
 mod layouts;
@@ -43,7 +42,6 @@ const CASES: &[&[(&str, Function)]] = &[
     rootfs::CASES,
     cgroups::CASES,
     refusals::CASES,
-    direct::CASES,
     layouts::CASES,
     real::CASES,
     stages::CASES,

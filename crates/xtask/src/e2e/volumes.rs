@@ -13,12 +13,30 @@ use crate::error::Doing;
 use crate::lanes::tree::write;
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] =
-    &[("volume-etc", etc), ("volume-view", view), ("volume-usr-share", usr_share), ("volume-dev", dev)];
+pub(crate) const CASES: &[(&str, Function)] = &[
+    ("volume-etc", etc),
+    ("volume-cache", cache),
+    ("volume-view", view),
+    ("volume-usr-share", usr_share),
+    ("volume-dev", dev),
+];
 
 /// The host's own /etc: its linker cache belongs to the host's programs.
 fn etc(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let options = ["--volume", "/etc:/etc"];
+    then_remove(podman, || {
+        control(podman, &options, "true")?;
+        let before = snapshot::of("/etc")?;
+        let all: Vec<&str> = ASK.iter().chain(&options).copied().collect();
+        let said = run(podman, GPU, &all, &probe::command(None))?;
+        before.claim_unchanged()?;
+        probe::claim_works(&said)
+    })
+}
+
+/// The host's linker cache alone as a volume.
+fn cache(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let options = ["--volume", "/etc/ld.so.cache:/etc/ld.so.cache"];
     then_remove(podman, || {
         control(podman, &options, "true")?;
         let before = snapshot::of("/etc")?;

@@ -21,6 +21,9 @@ use crate::process;
 /// What asks for a GPU; plain podman is told it too.
 const GPU: &str = "io.nvbind.gpu=0";
 
+/// How often a container is started until podman passes on what it says: of one that ends at once, it sometimes does not.
+const ATTEMPTS: usize = 5;
+
 /// Capabilities for which the inodes in the upper layer are counted: what most containers need, and everything. podman
 /// would take a comma for the next annotation.
 const LAYERS: &[&str] = &["compute+utility", "all"];
@@ -65,11 +68,8 @@ fn hooks(rounds: usize, samples: &mut Samples) -> Result<()> {
     for round in 0..rounds {
         for podman in podmans() {
             for variant in turned(&Variant::ALL, round).filter(|variant| *variant != Variant::Plain) {
-                let path = record(variant);
-                fs::write(&path, "").on("write", &path)?;
-                // The timer runs as whoever is root in the user's own namespace.
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).on("open", &path)?;
                 time(podman, variant, true)?;
+                let path = record(variant);
                 let text = fs::read_to_string(&path).on("read", &path)?;
                 samples.write(&hook_sample(podman.into(), variant, &text)?)?;
             }
@@ -97,25 +97,32 @@ fn turned(variants: &[Variant; 4], round: usize) -> impl Iterator<Item = Variant
 
 /// One container, from before podman is started to its first instruction, and to podman's end.
 fn time(podman: Podman, variant: Variant, timed: bool) -> Result<(f64, f64)> {
-    let mut command = as_user(podman.user, Command::new("podman"));
-    command.args(["--runtime", podman.runtime(), "--hooks-dir"]).arg(Hooks::directory(variant, timed));
-    command.args(["run", "--rm", "--network=none", "--annotation", GPU, IMAGE, FIRST]);
-    command.stdin(Stdio::null());
-    let before = now()?;
-    let output = command.output().doing(|| "start podman".into())?;
-    let after = now()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    match said.trim().parse::<u64>() {
-        Ok(first) if output.status.success() && first > before => {
-            Ok((milliseconds(first - before), milliseconds(after - before)))
+    let mut told = String::new();
+    for _ in 0..ATTEMPTS {
+        // The timer's record is of this attempt alone.
+        let path = record(variant);
+        fs::write(&path, "").on("write", &path)?;
+        // The timer runs as whoever is root in the user's own namespace.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).on("open", &path)?;
+        let mut command = as_user(podman.user, Command::new("podman"));
+        command.args(["--runtime", podman.runtime(), "--hooks-dir"]).arg(Hooks::directory(variant, timed));
+        command.args(["run", "--rm", "--network=none", "--annotation", GPU, IMAGE, FIRST]);
+        command.stdin(Stdio::null());
+        let before = now()?;
+        let output = command.output().doing(|| "start podman".into())?;
+        let after = now()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        match said.trim().parse::<u64>() {
+            Ok(first) if output.status.success() && first > before => {
+                return Ok((milliseconds(first - before), milliseconds(after - before)));
+            }
+            _ => told = format!("{said}{}{}", String::from_utf8_lossy(&output.stderr), output.status),
         }
-        _ => Err(Error::failed(format!(
-            "{} with {} said {said:?}: {}",
-            podman.name(),
-            variant.name(),
-            String::from_utf8_lossy(&output.stderr)
-        ))),
+        if !output.status.success() {
+            break;
+        }
     }
+    Err(Error::failed(format!("{} with {} said {told}", podman.name(), variant.name())))
 }
 
 /// The clock that the container's first process reads too.

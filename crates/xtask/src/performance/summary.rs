@@ -49,8 +49,8 @@ pub(crate) struct Row {
     /// To podman's end.
     pub(crate) total_ms: Spread,
     /// The differences to plain podman in the same round.
-    pub(crate) added_ms: Spread,
-    /// The median of what it adds, in that of the floor; none where the floor is lost in the noise.
+    pub(crate) added_ms: Added,
+    /// The median of what it adds, in that of the floor; none where the floor's is lost in the noise.
     pub(crate) added_to_floor: Option<f64>,
     /// The median of the hook's own wall time.
     pub(crate) hook_ms: Option<f64>,
@@ -74,11 +74,35 @@ impl Spread {
     /// Of at least one number.
     fn of(mut numbers: Vec<f64>) -> Option<Self> {
         numbers.sort_by(f64::total_cmp);
-        let last = numbers.len().checked_sub(1)?;
-        // The same one twice where their number is odd.
-        let middle = (numbers.get(last / 2)? + numbers.get(numbers.len() / 2)?) / 2.0;
-        Some(Self { median: middle, min: *numbers.first()?, max: *numbers.last()? })
+        Some(Self { median: median(&numbers)?, min: *numbers.first()?, max: *numbers.last()? })
     }
+}
+
+/// A median, and between what it would lie in 95 of 100 such measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Added {
+    pub(crate) median: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+impl Added {
+    /// Of at least one difference. How many of n differences are below the true median is binomial, with a deviation of
+    /// half the root of n: the interval is between those that lie 1.96 of it from the middle.
+    fn of(mut differences: Vec<f64>) -> Option<Self> {
+        differences.sort_by(f64::total_cmp);
+        let last = differences.len().checked_sub(1)?;
+        let width = (differences.len() * 96 / 100).isqrt();
+        let high = (differences.len() / 2 + width).min(last);
+        let (low, high) = (*differences.get(last - high)?, *differences.get(high)?);
+        Some(Self { median: median(&differences)?, low, high })
+    }
+}
+
+/// Of sorted numbers; the same one twice where their number is odd.
+fn median(sorted: &[f64]) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    Some((sorted.get(last / 2)? + sorted.get(sorted.len() / 2)?) / 2.0)
 }
 
 impl Report {
@@ -114,10 +138,10 @@ impl Report {
 fn rows(place: &Place, samples: &[Sample]) -> Vec<Row> {
     let mut rows: Vec<Row> =
         Variant::ALL.iter().filter_map(|variant| row(place, *variant, samples)).collect();
-    let floor = rows.iter().find(|row| row.variant == Variant::CFloor).map(|row| row.added_ms.median);
-    if let Some(floor) = floor.filter(|floor| *floor > 0.0) {
+    let floor = rows.iter().find(|row| row.variant == Variant::CFloor).map(|row| row.added_ms);
+    if let Some(floor) = floor.filter(|floor| floor.low > 0.0) {
         for row in rows.iter_mut().filter(|row| row.variant != Variant::Plain) {
-            row.added_to_floor = Some(row.added_ms.median / floor);
+            row.added_to_floor = Some(row.added_ms.median / floor.median);
         }
     }
     rows
@@ -152,7 +176,7 @@ fn row(place: &Place, variant: Variant, samples: &[Sample]) -> Option<Row> {
         variant,
         start_ms: Spread::of(own.values().map(|(start, _)| *start).collect())?,
         total_ms: Spread::of(own.values().map(|(_, total)| *total).collect())?,
-        added_ms: Spread::of(added)?,
+        added_ms: Added::of(added)?,
         added_to_floor: None,
         hook_ms: hook.map(|hook| hook.median),
         hook_min_ms: hook.map(|hook| hook.min),
@@ -171,6 +195,15 @@ mod tests {
         assert_eq!(spread(&[]), None);
         assert_eq!(spread(&[3.0, 1.0, 9.0]), Some(Spread { median: 3.0, min: 1.0, max: 9.0 }));
         assert_eq!(spread(&[4.0, 1.0, 2.0, 9.0]), Some(Spread { median: 3.0, min: 1.0, max: 9.0 }));
+    }
+
+    #[test]
+    fn the_interval_of_a_median_narrows_with_the_number_of_rounds() {
+        let added = |count: u32| Added::of((0..count).map(f64::from).collect());
+        assert_eq!(added(0), None);
+        assert_eq!(added(3), Some(Added { median: 1.0, low: 0.0, high: 2.0 }));
+        // The order statistics of the binomial distribution for 95 of 100: the 14th and the 27th of 40.
+        assert_eq!(added(40), Some(Added { median: 19.5, low: 13.0, high: 26.0 }));
     }
 
     #[test]
@@ -202,7 +235,7 @@ mod tests {
                 variant: Variant::Nvbind,
                 start_ms: Spread { median: 63.0, min: 53.0, max: 153.0 },
                 total_ms: Spread { median: 73.0, min: 63.0, max: 163.0 },
-                added_ms: Spread { median: 3.0, min: 3.0, max: 3.0 },
+                added_ms: Added { median: 3.0, low: 3.0, high: 3.0 },
                 added_to_floor: Some(1.5),
                 hook_ms: Some(2.0),
                 hook_min_ms: Some(2.0),

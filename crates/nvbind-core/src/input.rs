@@ -1,16 +1,19 @@
-//! Reading the hook's own input files, whatever stands in their place.
+//! Reading input files that others can put something else in place of.
 
-use nix::fcntl::OFlag;
+use rustix::fs::OFlags;
 use std::fs::{Metadata, OpenOptions};
 use std::io::{Error, Read, Result};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The content of a regular file of at most `limit` bytes, and what the file says of itself.
-pub(crate) fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, Metadata)> {
+///
+/// # Errors
+/// When it is not there, may not be read, is no regular file, or is larger.
+pub fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, Metadata)> {
     // A FIFO would block until the runtime's time limit, if there is one.
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Error::other("it is no regular file"));
