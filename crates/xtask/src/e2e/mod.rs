@@ -11,6 +11,7 @@ mod matrix;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
+mod quadlet;
 mod real;
 mod refusals;
 mod rootfs;
@@ -46,6 +47,7 @@ const CASES: &[&[(&str, Function)]] = &[
     real::CASES,
     stages::CASES,
     shim::CASES,
+    quadlet::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

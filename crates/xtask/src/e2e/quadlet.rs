@@ -1,0 +1,71 @@
+//! The example of a Quadlet, as systemd starts it.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::Function;
+use super::ended::{Ended, claim};
+use super::lane::Lane;
+use super::podman::{IMAGE, Podman, Runtime, Said, User, as_user, said};
+use super::probe;
+use crate::error::{Doing, Error};
+use crate::lanes::spec::Init;
+use crate::lanes::tree::{USER, USER_ID, write};
+
+/// The cases, by name.
+pub(crate) const CASES: &[(&str, Function)] = &[("quadlet", quadlet)];
+
+const EXAMPLE: &str = include_str!("../../../../packaging/quadlet/gpu.container");
+
+/// The example's container has the GPUs, started at boot or by hand, again and again. Its runtime is podman's own.
+fn quadlet(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    if lane.spec.init != Init::Systemd || podman.runtime != Runtime::Crun {
+        return Err(Ended::NoSuchCase);
+    }
+    let unit = EXAMPLE.replace("localhost/gpu-image", IMAGE).replace("io.nvbind.gpu=all", probe::GPU);
+    // Lanes have no network for containers.
+    let exec = format!("Network=none\nExec={}", probe::command(None));
+    let unit = unit.replace("Exec=nvidia-smi", &exec);
+    let folder = match podman.user {
+        User::Root => PathBuf::from("/etc/containers/systemd"),
+        User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
+    };
+    let path = folder.join("gpu.container");
+    write(&path, &unit)?;
+    if podman.user == User::Rootless {
+        for own in path.ancestors().take(4) {
+            chown(own, Some(USER_ID), Some(USER_ID)).on("give away", own)?;
+        }
+    }
+    let ended = start(podman.user);
+    fs::remove_file(&path).on("remove", &path)?;
+    systemctl(podman.user, &["daemon-reload"])?.must()?;
+    ended
+}
+
+fn start(user: User) -> Result<(), Ended> {
+    systemctl(user, &["daemon-reload"])?.must()?;
+    for verb in ["start", "restart"] {
+        let started = systemctl(user, &[verb, "gpu.service"])?;
+        claim(started.code == 0, "the service did not start, or its container lacks a GPU", || {
+            journal(user, &started)
+        })?;
+    }
+    systemctl(user, &["stop", "gpu.service"])?.must().map(drop)
+}
+
+fn systemctl(user: User, words: &[&str]) -> Result<Said, Error> {
+    let mut command = Command::new("systemctl");
+    if user == User::Rootless {
+        command.arg("--user");
+    }
+    command.args(words);
+    said(&mut as_user(user, command))
+}
+
+fn journal(user: User, started: &Said) -> String {
+    let status = systemctl(user, &["status", "--full", "--lines=40", "gpu.service"]);
+    format!("{}\n{}", started.told(), status.map(|said| said.told()).unwrap_or_default())
+}
