@@ -162,21 +162,26 @@ fn plain(world: &mut World) {
 
 const OUTLIVES: &str = "no drop-in in the container's /etc/ld.so.conf.d: an ldconfig inside will forget the driver's libraries\n";
 
-#[test]
-fn a_root_filesystem_that_outlives_the_container_gets_nothing_that_lasts() {
-    let Some(mut world) = World::new() else { return };
-    plain(&mut world);
-    world.start();
-    let before = listing::of(&world.path("plain"));
+/// The hook equips the container by mounts alone, says why, and leaves `kept` as it is.
+fn assert_only_mounted(world: &World, kept: &str, why: &str) {
+    let before = listing::of(&world.path(kept));
     let ended = world.hook();
-    let why = "the root filesystem is a directory of the host that outlives the container";
     let warnings = format!(
         "no link /usr/bin/nvidia-smi in the container, since {why}; the driver's program is /dev/nvbind/bin/nvidia-smi\n\
          {OUTLIVES}no ld.so.cache in the container's /etc, and {why}; programs find the driver by LD_LIBRARY_PATH alone"
     );
     assert_eq!((ended.code, ended.says), (Some(0), says(&warnings)));
     assert!(world.inside("dev/nvbind/bin/nvidia-smi").exists());
-    assert_eq!(listing::of(&world.path("plain")), before);
+    assert_eq!(listing::of(&world.path(kept)), before);
+}
+
+#[test]
+fn a_root_filesystem_that_outlives_the_container_gets_nothing_that_lasts() {
+    let Some(mut world) = World::new() else { return };
+    plain(&mut world);
+    world.start();
+    let why = "the root filesystem is a directory of the host that outlives the container";
+    assert_only_mounted(&world, "plain", why);
 }
 
 #[test]
@@ -184,16 +189,7 @@ fn a_read_only_root_filesystem_gets_the_driver_all_the_same() {
     let Some(mut world) = World::new() else { return };
     world.mounts.push("mount -o remount,ro $ROOT");
     world.start();
-    let before = listing::of(&world.path("scratch/upper"));
-    let ended = world.hook();
-    let why = "the root filesystem is read-only";
-    let warnings = format!(
-        "no link /usr/bin/nvidia-smi in the container, since {why}; the driver's program is /dev/nvbind/bin/nvidia-smi\n\
-         {OUTLIVES}no ld.so.cache in the container's /etc, and {why}; programs find the driver by LD_LIBRARY_PATH alone"
-    );
-    assert_eq!((ended.code, ended.says), (Some(0), says(&warnings)));
-    assert!(world.inside("dev/nvbind/bin/nvidia-smi").exists());
-    assert_eq!(listing::of(&world.path("scratch/upper")), before);
+    assert_only_mounted(&world, "scratch/upper", "the root filesystem is read-only");
 }
 
 #[test]

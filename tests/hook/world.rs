@@ -271,7 +271,7 @@ pub(crate) fn skip<T>(reason: &str) -> Option<T> {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or_default();
     // Past the capture of test output: a skip has to be seen.
-    let _ = writeln!(std::io::stderr(), "test {test} ... SKIPPED: {reason}");
+    let _ = writeln!(std::io::stdout(), "test {test} ... SKIPPED: {reason}");
     None
 }
 

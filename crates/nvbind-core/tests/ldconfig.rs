@@ -21,7 +21,7 @@ const LDCONFIG: [&str; 2] = ["/usr/sbin/ldconfig", "/sbin/ldconfig"];
 fn skip(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or_default();
-    let _ = writeln!(std::io::stderr(), "test {test} ... SKIPPED: {reason}");
+    let _ = writeln!(std::io::stdout(), "test {test} ... SKIPPED: {reason}");
 }
 
 fn ldconfig() -> Option<&'static str> {

@@ -7,6 +7,7 @@ use crate::catalogue::{
 };
 use crate::host::{Directory, Tree};
 use crate::ldcache;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Without these two a driver is of no use; an upgrade that stopped half-way shows in one of them.
@@ -31,19 +32,18 @@ pub(super) fn read(files: &Tree, version: &str) -> Result<Vec<Library>, Error> {
     let mut found = Found { version, libraries: BTreeMap::new(), other_versions: BTreeMap::new() };
     let mut seen = BTreeSet::new();
     let mut search = |path: &str| {
-        let Ok(directory) = files.directory(path) else { return Ok(false) };
+        let Ok(directory) = files.directory(path) else { return false };
         let is_new = seen.insert(directory.path().to_owned());
-        if is_new { found.search(&directory).map(|()| true) } else { Ok(false) }
-    };
-    let mut searched = Vec::new();
-    for directory in directories(files) {
-        if search(&directory)? {
-            searched.push(directory);
+        if is_new {
+            found.search(&directory);
         }
-    }
+        is_new
+    };
+    let mut searched = directories(files);
+    searched.retain(|directory| search(directory));
     for directory in searched {
         for name in LIBRARY_SUBDIRECTORIES {
-            search(&format!("{directory}/{name}"))?;
+            search(&format!("{directory}/{name}"));
         }
     }
     let is_missing = |stem: &&str| !found.libraries.contains_key(&format!("{stem}.so.{version}"));
@@ -93,19 +93,27 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn search(&mut self, directory: &Directory<'_>) -> Result<(), Error> {
-        let mut names = directory.names()?;
+    /// A directory that this user may not search has nothing for them: what is missed then is told in the end.
+    fn search(&mut self, directory: &Directory<'_>) {
+        let mut names = directory.names().unwrap_or_default();
         names.retain(|name| name.starts_with("lib") && name.contains(".so."));
-        names.sort();
+        // The newest first, for the libraries that have versions of their own.
+        names.sort_by_cached_key(|name| Reverse(numbers(name)));
         for name in names {
             if let Some(family) = self.wanted(&name)
-                && !self.libraries.contains_key(&name)
+                && !self.has(&name, family)
                 && let Some(library) = library(directory, &name, family)
             {
                 self.libraries.insert(library.file_name.clone(), library);
             }
         }
-        Ok(())
+    }
+
+    /// Whether an earlier directory, or this one, had it already: of a library with versions of its own, any of them.
+    fn has(&self, name: &str, family: Option<&'static Family>) -> bool {
+        let is_own = family.is_some_and(|family| family.versioning == Versioning::Own);
+        self.libraries.contains_key(name)
+            || (is_own && self.libraries.values().any(|library| library.family == family))
     }
 
     /// Whether the name is one of the driver's; `Some(None)` for a family that the catalogue does not know.
@@ -128,6 +136,12 @@ impl Found<'_> {
         }
         fits.then_some(family)
     }
+}
+
+/// The numbers of a version: `1.1.10` is newer than `1.1.9`.
+fn numbers(name: &str) -> Vec<u64> {
+    let (_, suffix) = name.split_once(".so.").unwrap_or_default();
+    suffix.split('.').map(|number| number.parse().unwrap_or_default()).collect()
 }
 
 fn library(directory: &Directory<'_>, name: &str, family: Option<&'static Family>) -> Option<Library> {
@@ -221,6 +235,23 @@ mod tests {
             let found = names(&machine).iter().any(|(file, _)| *file == name);
             assert_eq!(found, taken, "{name}");
         }
+    }
+
+    #[test]
+    fn of_a_library_with_versions_of_its_own_the_first_directory_s_newest_is_taken() {
+        let machine = Machine::new();
+        for version in ["1.1.9", "1.1.10"] {
+            machine.library(
+                "/usr/lib64",
+                &format!("libnvidia-egl-gbm.so.{version}"),
+                "libnvidia-egl-gbm.so.1",
+            );
+        }
+        machine.library("/usr/local/nvidia/lib64", "libnvidia-egl-gbm.so.2.0.0", "libnvidia-egl-gbm.so.1");
+        let found = names(&machine);
+        let own: Vec<&str> =
+            found.iter().map(|(file, _)| file.as_str()).filter(|file| file.contains("gbm")).collect();
+        assert_eq!(own, ["libnvidia-egl-gbm.so.1.1.10"]);
     }
 
     #[test]

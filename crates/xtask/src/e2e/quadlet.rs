@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Function;
@@ -17,11 +17,15 @@ use crate::lanes::tree::{USER, USER_ID, write};
 /// The cases, by name.
 pub(crate) const CASES: &[(&str, Function)] = &[("quadlet", quadlet)];
 
+/// Podman has it from 4.4 on.
+const GENERATOR: &str = "/usr/lib/systemd/system-generators/podman-system-generator";
+
 const EXAMPLE: &str = include_str!("../../../../packaging/quadlet/gpu.container");
 
 /// The example's container has the GPUs, started at boot or by hand, again and again. Its runtime is podman's own.
 fn quadlet(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    if lane.spec.init != Init::Systemd || podman.runtime != Runtime::Crun {
+    let has_quadlet = Path::new(GENERATOR).exists();
+    if lane.spec.init != Init::Systemd || podman.runtime != Runtime::Crun || !has_quadlet {
         return Err(Ended::NoSuchCase);
     }
     let unit = EXAMPLE.replace("localhost/gpu-image", IMAGE).replace("io.nvbind.gpu=all", probe::GPU);

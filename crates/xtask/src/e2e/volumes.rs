@@ -23,24 +23,19 @@ pub(crate) const CASES: &[(&str, Function)] = &[
 
 /// The host's own /etc: its linker cache belongs to the host's programs.
 fn etc(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    let options = ["--volume", "/etc:/etc"];
-    then_remove(podman, || {
-        control(podman, &options, "true")?;
-        let before = snapshot::of("/etc")?;
-        let all: Vec<&str> = ASK.iter().chain(&options).copied().collect();
-        let said = run(podman, GPU, &all, &probe::command(None))?;
-        before.claim_unchanged()?;
-        probe::claim_works(&said)
-    })
+    claim_etc_unchanged(podman, &["--volume", "/etc:/etc"])
 }
 
-/// The host's linker cache alone as a volume.
+/// The host's linker cache alone.
 fn cache(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    let options = ["--volume", "/etc/ld.so.cache:/etc/ld.so.cache"];
+    claim_etc_unchanged(podman, &["--volume", "/etc/ld.so.cache:/etc/ld.so.cache"])
+}
+
+fn claim_etc_unchanged(podman: Podman, options: &[&str]) -> Result<(), Ended> {
     then_remove(podman, || {
-        control(podman, &options, "true")?;
+        control(podman, options, "true")?;
         let before = snapshot::of("/etc")?;
-        let all: Vec<&str> = ASK.iter().chain(&options).copied().collect();
+        let all: Vec<&str> = ASK.iter().chain(options).copied().collect();
         let said = run(podman, GPU, &all, &probe::command(None))?;
         before.claim_unchanged()?;
         probe::claim_works(&said)

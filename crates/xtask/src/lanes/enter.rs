@@ -74,7 +74,7 @@ pub fn enter(spec_file: &Path, cgroups: &[PathBuf]) -> Result<()> {
     become_root(&root)?;
     match spec.init {
         Init::Plain => run(&spec),
-        Init::Systemd => systemd::become_init(),
+        Init::Systemd => systemd::become_init(spec.view),
     }
 }
 

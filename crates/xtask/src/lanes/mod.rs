@@ -50,6 +50,10 @@ pub(crate) const LANES: &[Lane] = &[
         name: "bookworm-v2",
         kind: Kind::Tree { recipe: &tree::BOOKWORM, view: View::V2, init: Init::Plain },
     },
+    Lane {
+        name: "bookworm-systemd-v1",
+        kind: Kind::Tree { recipe: &tree::BOOKWORM, view: View::V1, init: Init::Systemd },
+    },
     Lane { name: "trixie-v1", kind: Kind::Tree { recipe: &tree::TRIXIE, view: View::V1, init: Init::Plain } },
     Lane {
         name: "trixie-systemd",

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use super::cgroup::View;
 use super::spec::{PAYLOAD, RESULTS};
 use super::tree::{USER_ID, write};
 use crate::error::{Doing, Result};
@@ -59,10 +60,17 @@ fn service() -> String {
     )
 }
 
-/// Replaces this process by systemd.
-pub(crate) fn become_init() -> Result<()> {
+/// On cgroup v1 no cgroup2 beside it: crun takes the two for a hybrid that it does not know.
+const LEGACY: &[&str] =
+    &["systemd.unified_cgroup_hierarchy=no", "systemd.legacy_systemd_cgroup_controller=yes"];
+
+/// Replaces this process by systemd, which takes the cgroup file systems of the view.
+pub(crate) fn become_init(view: View) -> Result<()> {
     let mut init = Command::new("/sbin/init");
     init.args(["systemd.unit=multi-user.target", "--log-target=journal", "--show-status=false"]).env_clear();
+    if view == View::V1 {
+        init.args(LEGACY);
+    }
     init.env("container", "nvbind-lane").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     Err(init.exec()).doing(|| "start systemd".into())
 }

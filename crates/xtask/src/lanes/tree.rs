@@ -41,7 +41,19 @@ const CONTAINERS: &[&str] = &[
 ];
 
 /// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5.
-pub(crate) const BOOKWORM: Recipe = Recipe { release: "bookworm", packages: &["slirp4netns"], files: FILES };
+pub(crate) const BOOKWORM: Recipe = Recipe {
+    release: "bookworm",
+    packages: &[
+        "dbus",
+        "dbus-user-session",
+        "libnss-systemd",
+        "libpam-systemd",
+        "slirp4netns",
+        "systemd",
+        "systemd-sysv",
+    ],
+    files: FILES,
+};
 
 /// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, and systemd with what a user's own manager needs.
 pub(crate) const TRIXIE: Recipe = Recipe {

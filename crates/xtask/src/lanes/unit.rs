@@ -1,5 +1,6 @@
 //! The lane of tests that need no privileges: `cargo test` of the workspace, counted from what libtest prints.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
@@ -15,11 +16,15 @@ pub(crate) fn run(project: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
     command.args(["test", "--workspace", "--no-fail-fast", "--color=never"]).current_dir(project);
     // Both streams into one: the name of a test program is on the other stream than its results.
     let mut child = command.stdout(Stdio::piped()).spawn().doing(|| "run cargo test".into())?;
-    let mut text = Vec::new();
+    let (mut text, mut skipped) = (Vec::new(), BTreeSet::new());
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
             let line = line.doing(|| "read what cargo test prints".into())?;
-            if let Some(case) = case(&line) {
+            // A test that skips itself says so, and then passes.
+            if let Some(case) = case(&line).filter(|case| !skipped.remove(&case.name)) {
+                if line.contains(SKIPPED) {
+                    skipped.insert(case.name.clone());
+                }
                 each(case);
             }
             text.push(line);
@@ -34,11 +39,17 @@ pub(crate) fn run(project: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
     Ok(())
 }
 
+/// What a test says that cannot run on this machine, before its reason.
+const SKIPPED: &str = "SKIPPED: ";
+
 /// The case of a line `test NAME ... OUTCOME`; nothing for any other line.
 fn case(line: &str) -> Option<Case> {
     let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
     let name = format!("unit/{}", name.trim_end_matches(" - should panic"));
-    let ignored = outcome.strip_prefix("ignored").map(|why| why.trim_start_matches([',', ' ']));
+    let ignored = outcome
+        .strip_prefix("ignored")
+        .or_else(|| outcome.strip_prefix(SKIPPED))
+        .map(|why| why.trim_start_matches([',', ' ']));
     match (outcome, ignored) {
         ("ok", _) => Some(Case::new(name, Outcome::Passed, "")),
         ("FAILED", _) => Some(Case::new(name, Outcome::Failed, "see the output of cargo test")),
@@ -73,6 +84,7 @@ mod tests {
             "test src/lib.rs - c (line 3) ... FAILED",
             "test d ... ignored, needs a GPU",
             "test e - should panic ... ok",
+            "test f ... SKIPPED: there is no ldconfig",
             "test result: ok. 1 passed; 0 failed",
         ];
         let cases: Vec<(String, Outcome, String)> = lines
@@ -88,6 +100,7 @@ mod tests {
                 of("unit/src/lib.rs - c (line 3)", Outcome::Failed, "see the output of cargo test"),
                 of("unit/d", Outcome::Skipped, "needs a GPU"),
                 of("unit/e", Outcome::Passed, ""),
+                of("unit/f", Outcome::Skipped, "there is no ldconfig"),
             ]
         );
     }
