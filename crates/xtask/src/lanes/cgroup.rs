@@ -38,6 +38,11 @@ impl Hierarchy {
         if self.option.is_empty() { "unified" } else { self.option.trim_start_matches("none,name=") }
     }
 
+    /// Whether a view shows it.
+    pub(crate) fn is_in(&self, view: View) -> bool {
+        self.option.is_empty() == (view == View::V2)
+    }
+
     /// Mounts it at `at`, a folder that is made.
     pub(crate) fn mount(&self, at: &Path) -> Result<()> {
         fs::create_dir_all(at).on("create", at)?;
@@ -49,7 +54,10 @@ impl Hierarchy {
     }
 }
 
-/// The hierarchies of a view, from the text of /proc/self/cgroup.
+/// The hierarchies of this machine, from the text of /proc/self/cgroup, and those that the view needs beside them.
+///
+/// A lane has its own cgroup in all of them, also in those that it does not see: the root of its cgroup namespace is
+/// there, for whatever in it mounts one of them by itself.
 pub(crate) fn hierarchies(view: View, own: &str) -> Vec<Hierarchy> {
     let parsed = own.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':');
@@ -62,10 +70,10 @@ pub(crate) fn hierarchies(view: View, own: &str) -> Vec<Hierarchy> {
         let caller = if path.starts_with("/..") { "/" } else { path };
         Some(Hierarchy { option, caller: caller.to_owned() })
     });
-    let found: Vec<Hierarchy> = parsed.filter(|one| one.option.is_empty() == (view == View::V2)).collect();
-    if view == View::V1 && found.is_empty() {
+    let mut found: Vec<Hierarchy> = parsed.collect();
+    if view == View::V1 && !found.iter().any(|one| one.is_in(view)) {
         let one = |option: &&str| Hierarchy { option: (*option).to_owned(), caller: "/".to_owned() };
-        return V1_AT_LEAST.iter().map(one).collect();
+        found.extend(V1_AT_LEAST.iter().map(one));
     }
     found
 }
@@ -158,27 +166,34 @@ mod tests {
         Hierarchy { option: option.to_owned(), caller: caller.to_owned() }
     }
 
+    fn seen(view: View, own: &str) -> Vec<Hierarchy> {
+        hierarchies(view, own).into_iter().filter(|one| one.is_in(view)).collect()
+    }
+
     #[test]
     fn a_hybrid_machine_has_both_views() {
-        assert_eq!(hierarchies(View::V2, HYBRID), [one("", "/")]);
+        assert_eq!(seen(View::V2, HYBRID), [one("", "/")]);
         assert_eq!(
-            hierarchies(View::V1, HYBRID),
+            seen(View::V1, HYBRID),
             [one("none,name=systemd", "/"), one("devices", "/"), one("memory", "/ci/1")]
         );
     }
 
     #[test]
+    fn a_lane_has_a_cgroup_in_the_hierarchies_that_it_does_not_see() {
+        assert_eq!(hierarchies(View::V2, HYBRID), hierarchies(View::V1, HYBRID));
+    }
+
+    #[test]
     fn a_v2_machine_gets_the_v1_hierarchies_that_runtimes_need() {
         let own = "0::/user.slice/session.scope\n";
-        assert_eq!(hierarchies(View::V2, own), [one("", "/user.slice/session.scope")]);
-        assert_eq!(
-            hierarchies(View::V1, own),
-            [one("devices", "/"), one("freezer", "/"), one("none,name=systemd", "/")]
-        );
+        assert_eq!(seen(View::V2, own), [one("", "/user.slice/session.scope")]);
+        let needed = [one("devices", "/"), one("freezer", "/"), one("none,name=systemd", "/")];
+        assert_eq!(seen(View::V1, own), needed);
     }
 
     #[test]
     fn another_cgroup_namespace_shows_no_path_to_stay_below() {
-        assert_eq!(hierarchies(View::V2, "0::/../../x\n"), [one("", "/")]);
+        assert_eq!(seen(View::V2, "0::/../../x\n"), [one("", "/")]);
     }
 }

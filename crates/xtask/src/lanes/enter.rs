@@ -159,12 +159,13 @@ fn fill_home(root: &Path) -> Result<()> {
 }
 
 fn mount_cgroups(spec: &Spec, at: &Path) -> Result<()> {
+    let mut seen = spec.hierarchies.iter().filter(|hierarchy| hierarchy.is_in(spec.view));
     match spec.view {
-        View::V2 => spec.hierarchies.iter().try_for_each(|hierarchy| hierarchy.mount(at)),
+        View::V2 => seen.try_for_each(|hierarchy| hierarchy.mount(at)),
         View::V1 => {
             mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
                 .on("mount a tmpfs on", at)?;
-            spec.hierarchies.iter().try_for_each(|hierarchy| hierarchy.mount(&at.join(hierarchy.folder())))
+            seen.try_for_each(|hierarchy| hierarchy.mount(&at.join(hierarchy.folder())))
         }
     }
 }

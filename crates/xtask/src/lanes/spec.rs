@@ -34,7 +34,7 @@ pub(crate) struct Spec {
     pub(crate) run: PathBuf,
     /// The cgroup file systems it sees.
     pub(crate) view: View,
-    /// The hierarchies of that view.
+    /// The machine's hierarchies, those of that view among them.
     pub(crate) hierarchies: Vec<Hierarchy>,
     /// What is process 1.
     pub(crate) init: Init,
