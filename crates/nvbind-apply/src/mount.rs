@@ -27,7 +27,7 @@ pub(crate) fn clone_detached(file: impl AsFd, attributes: MountAttrFlags) -> io:
 }
 
 /// A detached mount of a file in a directory, a link not followed; without attributes, and shared as on the host until
-/// [`set_attributes`].
+/// [`set_attributes_below`] where it is attached.
 pub(crate) fn clone_in(directory: impl AsFd, name: &str) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -60,8 +60,17 @@ pub(crate) fn attach(mount: impl AsFd, directory: impl AsFd, name: &str) -> io::
 
 /// Adds attributes to a mount and makes it private. Never clears any: flags of a mount that a more privileged
 /// namespace made are locked (mount_setattr(2), mount_namespaces(7)).
-#[expect(unsafe_code, reason = "neither rustix nor nix has mount_setattr(2)")]
 pub(crate) fn set_attributes(mount: impl AsFd, attributes: MountAttrFlags) -> io::Result<()> {
+    mount_setattr(mount, attributes, libc::AT_EMPTY_PATH)
+}
+
+/// The same for a mount and all that are mounted below it, in one call.
+pub(crate) fn set_attributes_below(mount: impl AsFd, attributes: MountAttrFlags) -> io::Result<()> {
+    mount_setattr(mount, attributes, libc::AT_EMPTY_PATH | libc::AT_RECURSIVE)
+}
+
+#[expect(unsafe_code, reason = "neither rustix nor nix has mount_setattr(2)")]
+fn mount_setattr(mount: impl AsFd, attributes: MountAttrFlags, flags: libc::c_int) -> io::Result<()> {
     let mut attr = libc::mount_attr {
         attr_set: attributes.bits().into(),
         attr_clr: 0,
@@ -73,8 +82,7 @@ pub(crate) fn set_attributes(mount: impl AsFd, attributes: MountAttrFlags) -> io
     let fd = mount.as_fd().as_raw_fd();
     // SAFETY: the descriptor is borrowed for the call, the path is a NUL-terminated constant, and the kernel reads
     // `size` bytes of `attr`, which is that structure and lives until the call returns.
-    let result =
-        unsafe { libc::syscall(libc::SYS_mount_setattr, fd, path, libc::AT_EMPTY_PATH, &raw mut attr, size) };
+    let result = unsafe { libc::syscall(libc::SYS_mount_setattr, fd, path, flags, &raw mut attr, size) };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 

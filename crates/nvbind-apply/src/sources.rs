@@ -87,7 +87,6 @@ fn file<'p, 'h>(
     if !is_trusted(&stat, in_user_namespace) {
         return Err(Error::Untrusted { path: path() });
     }
-    mount::set_attributes(&mount, mount::FILE).map_err(|errno| failed(errno.into()))?;
     Ok(FileSource { mount, inside: bind.inside.clone() })
 }
 

@@ -7,7 +7,6 @@ use crate::sources::FileSource;
 use nvbind_core::plan::{Link, OTHER_VIEWS, VIEW};
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
-use rustix::mount::MountAttrFlags;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -83,9 +82,9 @@ impl View {
         mount::clone_detached(&file, mount::FILE).map_err(failed)
     }
 
-    /// Makes it read-only: a later ldconfig inside cannot relink it.
+    /// Makes it and every file in it read-only, nosuid, nodev and private: a later ldconfig inside cannot relink it.
     pub(crate) fn seal(self) -> Result<(), Error> {
-        mount::set_attributes(&self.mount, MountAttrFlags::MOUNT_ATTR_RDONLY)
+        mount::set_attributes_below(&self.mount, mount::FILE)
             .map_err(|errno| Error::system("make the driver view read-only", errno))
     }
 
