@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::hooks::{Hooks, record};
 use super::programs::FIRST;
 use super::sample::{Place, Sample, Variant, podmans};
-use super::{SETTINGS, Settings, steps};
+use super::{SETTINGS, Settings, shim, steps};
 use crate::e2e::lane::{DRIVER, Lane};
 use crate::e2e::podman::{IMAGE, Podman, Runtime, User, as_user};
 use crate::error::{Doing, Error, Result};
@@ -45,6 +45,9 @@ pub fn inside(spec_file: &Path) -> Result<()> {
     starts(settings.rounds, &mut samples)?;
     hooks(settings.hook_rounds, &mut samples)?;
     layers(&mut samples)?;
+    for sample in shim::measure(settings.rounds)? {
+        samples.write(&sample)?;
+    }
     samples.done()
 }
 
@@ -126,7 +129,7 @@ fn time(podman: Podman, variant: Variant, timed: bool) -> Result<(f64, f64)> {
 }
 
 /// The clock that the container's first process reads too.
-fn now() -> Result<u64> {
+pub(crate) fn now() -> Result<u64> {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).doing(|| "read the clock".into())?;
     let part =
         |number| u64::try_from(number).map_err(|_negative| Error::failed("the clock runs before zero"));
@@ -137,7 +140,7 @@ fn now() -> Result<u64> {
     clippy::cast_precision_loss,
     reason = "half a day of nanoseconds fits, and nothing here takes that long"
 )]
-fn milliseconds(nanoseconds: u64) -> f64 {
+pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e6
 }
 

@@ -4,12 +4,13 @@
 //! variant once for both runtimes and both users, in an order that turns with the round, so that what the machine does
 //! beside hits all alike. The start is from before podman is started to the container's first instruction. The hook's own
 //! wall time and memory come from further rounds in which a small program starts it and waits for it, so that the
-//! wrapper is in no start time.
+//! wrapper is in no start time. `nvbind run` is measured up to the moment at which podman takes its place.
 
 mod hooks;
 mod measure;
 mod programs;
 mod sample;
+mod shim;
 mod steps;
 mod summary;
 mod table;

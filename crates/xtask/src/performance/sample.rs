@@ -95,6 +95,11 @@ pub(crate) enum Sample {
         /// Inodes beyond those of the same container without it.
         inodes: u64,
     },
+    /// One `nvbind run` with a stand-in for podman.
+    Shim {
+        /// To the stand-in's first instruction, beyond the same without nvbind.
+        added: f64,
+    },
     /// What is put into the container.
     Work {
         /// Files of the driver.

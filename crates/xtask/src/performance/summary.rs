@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) work: Work,
     /// A row for every place and variant.
     pub(crate) rows: Vec<Row>,
+    /// What `nvbind run` takes before podman runs in its place.
+    pub(crate) shim_ms: Option<Spread>,
     /// New inodes in a container's upper layer, by the capabilities that were asked for.
     pub(crate) upper_layer_inodes: BTreeMap<String, u64>,
     /// The sizes of the programs.
@@ -113,6 +115,7 @@ impl Report {
             hook_rounds: settings.hook_rounds,
             work: Work::default(),
             rows: Vec::new(),
+            shim_ms: Spread::of(samples.iter().filter_map(shim).collect()),
             upper_layer_inodes: BTreeMap::new(),
             binary_bytes,
         };
@@ -124,7 +127,7 @@ impl Report {
                 Sample::Layer { capabilities, inodes } => {
                     report.upper_layer_inodes.insert(capabilities.clone(), *inodes);
                 }
-                Sample::Start { .. } | Sample::Hook { .. } => {}
+                Sample::Start { .. } | Sample::Hook { .. } | Sample::Shim { .. } => {}
             }
         }
         for podman in podmans() {
@@ -132,6 +135,10 @@ impl Report {
         }
         report
     }
+}
+
+fn shim(sample: &Sample) -> Option<f64> {
+    if let Sample::Shim { added } = sample { Some(*added) } else { None }
 }
 
 /// The rows of one place.

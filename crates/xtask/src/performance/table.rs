@@ -1,7 +1,7 @@
 //! The report as a table for people.
 
 use super::sample::Variant;
-use super::summary::{Report, Row};
+use super::summary::{Report, Row, Spread};
 
 const HEAD: [&str; 12] = [
     "runtime", "mode", "variant", "start ms", "min", "max", "added", "from", "to", "hook ms", "cpu ms",
@@ -32,6 +32,10 @@ pub(crate) fn print(report: &Report) {
             None => "what the floor adds is lost in the noise of this machine".to_owned(),
         };
         println!("{} {}: {said}", row.runtime, row.mode);
+    }
+    if let Some(shim) = report.shim_ms {
+        let Spread { median, min, max } = shim;
+        println!("nvbind run, before podman runs in its place: {median:.2} ms ({min:.2} to {max:.2})");
     }
     for (capabilities, inodes) in &report.upper_layer_inodes {
         println!("new inodes in the upper layer for {capabilities}: {inodes}");
