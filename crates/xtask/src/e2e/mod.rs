@@ -1,5 +1,6 @@
 //! The end-to-end cases, inside a lane: real podman, crun and runc, judged from within the container and from outside.
 
+mod annotation;
 mod cell;
 mod cgroups;
 mod container;
@@ -48,6 +49,7 @@ const CASES: &[&[(&str, Function)]] = &[
     stages::CASES,
     shim::CASES,
     quadlet::CASES,
+    annotation::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
