@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::rootfs::{Closed, Directory, Missing, Rootfs};
 use crate::view::View;
 use nvbind_core::catalogue::PROGRAMS;
-use nvbind_core::plan::{Link, OTHER_VIEWS, Plan, VIEW};
+use nvbind_core::plan::{Link, Plan, VIEWS};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
@@ -98,7 +98,7 @@ fn look(directory: &Directory, name: &str, path: &str) -> Result<Place, Error> {
         return Ok(Place::Theirs);
     }
     let target = readlinkat(&fd, "", Vec::new()).map_err(failed)?.to_string_lossy().into_owned();
-    let mut views = std::iter::once(VIEW).chain(OTHER_VIEWS);
+    let mut views = VIEWS.into_iter();
     let ours = views.any(|view| target.strip_prefix(view).is_some_and(|rest| rest.starts_with('/')));
     Ok(if ours { Place::Ours(target) } else { Place::Theirs })
 }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::rootfs::{Directory, Missing, Rootfs};
 use crate::view::View;
 use nvbind_core::ldcache::{self, Abi, Library};
-use nvbind_core::plan::{DROP_IN, LD_SO_CONF_D, OTHER_VIEWS, Plan, VIEW};
+use nvbind_core::plan::{DROP_IN, LD_SO_CONF_D, Plan, VIEWS};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use std::io::Read;
@@ -44,7 +44,7 @@ fn cache(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan, view: &mut View) -> 
         .zip(&paths)
         .map(|(soname, path)| Library { soname: soname.as_bytes(), path: path.as_bytes(), abi })
         .collect();
-    let views: Vec<&[u8]> = std::iter::once(VIEW).chain(OTHER_VIEWS).map(str::as_bytes).collect();
+    let views: Vec<&[u8]> = VIEWS.into_iter().map(str::as_bytes).collect();
     let failed =
         |error| Error::system("write the container's /etc/ld.so.cache", std::io::Error::other(error));
     let merged = match ldcache::merge(image.as_deref(), &ours, &views) {

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::mount;
 use crate::rootfs::{Closed, Directory, Missing, Rootfs};
 use crate::sources::FileSource;
-use nvbind_core::plan::{Link, OTHER_VIEWS, VIEW};
+use nvbind_core::plan::{Link, VIEWS};
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub(crate) struct View {
 
 /// The first place in the container where a view can stand: an empty directory, or none yet, that is not on a volume.
 pub(crate) fn choose(rootfs: &Rootfs<'_>) -> Result<(&'static str, Directory), Error> {
-    for path in std::iter::once(VIEW).chain(OTHER_VIEWS) {
+    for path in VIEWS {
         let Some(directory) = rootfs.directory(path, Missing::Create)? else { continue };
         // Mounting changes nothing below, but a volume's own content is not to be hidden.
         if directory.closed != Some(Closed::Volume) && directory.is_empty()? {

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 /// LD_LIBRARY_PATH already.
 pub const VIEW: &str = "/usr/local/nvidia";
 
-/// Where it stands otherwise, in order of preference: `/dev` is a tmpfs of every container's own.
-pub const OTHER_VIEWS: [&str; 2] = ["/run/nvbind", "/dev/nvbind"];
+/// All places for a view, in order of preference: `/dev` is a tmpfs of every container's own.
+pub const VIEWS: [&str; 3] = [VIEW, "/run/nvbind", "/dev/nvbind"];
 
 /// The loader's cache, which gets the view's libraries.
 pub const LD_SO_CACHE: &str = "/etc/ld.so.cache";
