@@ -113,13 +113,13 @@ const FILES: &[Case] = &[
     case(
         "a FIFO for the program",
         0,
-        "/usr/bin/nvidia-smi is the image's own and no file; the driver's program is /usr/local/nvidia/bin/nvidia-smi",
+        "/usr/bin/nvidia-smi is the image's own and no file; the driver's is /usr/local/nvidia/bin/nvidia-smi",
         |world| mkfifo(&world.path("image/usr/bin/nvidia-smi"), Mode::S_IRWXU).unwrap(),
     ),
     case(
         "a link for the program",
         0,
-        "/usr/bin/nvidia-smi is the image's own and no file; the driver's program is /usr/local/nvidia/bin/nvidia-smi",
+        "/usr/bin/nvidia-smi is the image's own and no file; the driver's is /usr/local/nvidia/bin/nvidia-smi",
         |world| {
             let kept = world.path("outside/kept");
             world.link("usr/bin/nvidia-smi", kept);

@@ -13,6 +13,7 @@
 mod bundles;
 mod drivers;
 mod executable;
+mod files;
 mod images;
 mod listing;
 #[path = "../fixtures/machine.rs"]

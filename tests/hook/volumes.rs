@@ -21,7 +21,7 @@ const VOLUMES: &[(&str, &str, &str)] = &[
     ("mkdir $OUTSIDE/nvidia; mount --bind $OUTSIDE $ROOT/usr/local", "", "run/nvbind"),
     (
         "mount --bind $OUTSIDE $ROOT/usr/bin",
-        "no link /usr/bin/nvidia-smi in the container, since a volume or another mount of the host lies there; the driver's program is /usr/local/nvidia/bin/nvidia-smi",
+        "no link /usr/bin/nvidia-smi in the container, since a volume or another mount of the host lies there; the driver's is /usr/local/nvidia/bin/nvidia-smi",
         "usr/local/nvidia",
     ),
     (
@@ -167,7 +167,7 @@ fn assert_only_mounted(world: &World, kept: &str, why: &str) {
     let before = listing::of(&world.path(kept));
     let ended = world.hook();
     let warnings = format!(
-        "no link /usr/bin/nvidia-smi in the container, since {why}; the driver's program is /dev/nvbind/bin/nvidia-smi\n\
+        "no link /usr/bin/nvidia-smi in the container, since {why}; the driver's is /dev/nvbind/bin/nvidia-smi\n\
          {OUTLIVES}no ld.so.cache in the container's /etc, and {why}; programs find the driver by LD_LIBRARY_PATH alone"
     );
     assert_eq!((ended.code, ended.says), (Some(0), says(&warnings)));

@@ -25,7 +25,7 @@ use namespaces::Namespaces;
 use nvbind_core::host::Host;
 use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::Config;
-use nvbind_core::plan::Plan;
+use nvbind_core::plan::{Plan, VIEW};
 use rootfs::Rootfs;
 use sources::Sources;
 use std::path::Path;
@@ -102,10 +102,17 @@ fn fill(
     for source in &sources.files {
         view.bind(source)?;
     }
+    for text in &plan.texts {
+        view.write(&text.inside, text.text.as_bytes())?;
+    }
     for link in &plan.view_links {
         view.link(link)?;
     }
     links::add(rootfs, &plan, &view)?;
+    // A view that was not there has no links of an earlier start that lead to it.
+    if place != VIEW || !directory.is_new {
+        links::remove_unused(rootfs, &plan)?;
+    }
     let drafts = loader::draft(rootfs, &plan, &mut view)?;
     view.seal()?;
     // Last: what has a place cannot fail half-way, so that nothing of the image's has to be restored.

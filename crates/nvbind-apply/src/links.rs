@@ -7,16 +7,15 @@
 use crate::error::Error;
 use crate::rootfs::{Closed, Directory, Missing, Rootfs};
 use crate::view::View;
-use nvbind_core::catalogue::PROGRAMS;
-use nvbind_core::plan::{Link, Plan, VIEWS};
+use nvbind_core::plan::{Place, Plan, VIEWS, WellKnown, When};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, symlinkat, unlinkat};
 use rustix::io::Errno;
-
-const USR_BIN: &str = "/usr/bin";
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What stands at a well-known place.
-enum Place {
-    Free,
+enum Stands {
+    Nothing,
     /// A link into a view, with its target.
     Ours(String),
     /// A regular file of the image.
@@ -25,80 +24,128 @@ enum Place {
     Theirs,
 }
 
-/// Makes the plan's links and removes those of an earlier start that it does not have.
+/// Makes the plan's links.
 pub(crate) fn add(rootfs: &Rootfs<'_>, plan: &Plan, view: &View) -> Result<(), Error> {
-    for link in &plan.links {
-        if let Some((directory, name)) = find(rootfs, &link.path)? {
-            put(rootfs, plan, view, link, &directory, name)?;
-        }
-    }
-    let stale = PROGRAMS
-        .iter()
-        .filter(|program| program.in_usr_bin)
-        .map(|program| format!("{USR_BIN}/{}", program.name));
-    for path in stale.filter(|path| !plan.links.iter().any(|link| link.path == *path)) {
-        if let Some((directory, name)) = find(rootfs, &path)?
+    let mut directories = Directories { rootfs, known: BTreeMap::new() };
+    plan.well_known.iter().try_for_each(|known| put(&mut directories, plan, view, known))
+}
+
+/// Removes the links of an earlier start that the plan does not have.
+pub(crate) fn remove_unused(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<(), Error> {
+    let mut directories = Directories { rootfs, known: BTreeMap::new() };
+    for path in &plan.unused {
+        if let Some((directory, name)) = directories.find(path, Missing::Leave)?
             && directory.closed.is_none()
-            && matches!(look(&directory, name, &path)?, Place::Ours(_))
+            && matches!(look(directory, name, path)?, Stands::Ours(_))
         {
-            unlinkat(&directory, name, AtFlags::empty())
+            unlinkat(directory, name, AtFlags::empty())
                 .map_err(|errno| Error::system(format!("remove {path} in the container"), errno))?;
         }
     }
     Ok(())
 }
 
-fn find<'p>(rootfs: &Rootfs<'_>, path: &'p str) -> Result<Option<(Directory, &'p str)>, Error> {
-    let Some((parent, name)) = path.rsplit_once('/') else { return Ok(None) };
-    Ok(rootfs.directory(parent, Missing::Leave)?.map(|directory| (directory, name)))
+/// The directories of the container that were looked up, each once.
+struct Directories<'r, 'p> {
+    rootfs: &'r Rootfs<'r>,
+    known: BTreeMap<&'p str, Option<Directory>>,
 }
 
-fn put(
-    rootfs: &Rootfs<'_>,
+impl<'p> Directories<'_, 'p> {
+    /// The directory of a path, and the last name.
+    fn find(&mut self, path: &'p str, missing: Missing) -> Result<Option<(&Directory, &'p str)>, Error> {
+        let Some((parent, name)) = path.rsplit_once('/') else { return Ok(None) };
+        let directory = match self.known.entry(parent) {
+            Entry::Occupied(entry) if entry.get().is_some() || missing == Missing::Leave => entry.into_mut(),
+            Entry::Occupied(mut entry) => {
+                entry.insert(self.rootfs.directory(parent, missing)?);
+                entry.into_mut()
+            }
+            Entry::Vacant(entry) => entry.insert(self.rootfs.directory(parent, missing)?),
+        };
+        Ok(directory.as_ref().map(|directory| (directory, name)))
+    }
+}
+
+/// Covers the image's files at the places, and makes a link at the first place that applies where there is none.
+fn put<'p>(
+    directories: &mut Directories<'_, 'p>,
     plan: &Plan,
     view: &View,
-    link: &Link,
+    known: &'p WellKnown,
+) -> Result<(), Error> {
+    let rootfs = directories.rootfs;
+    let mut is_covered = false;
+    for Place { path, .. } in &known.places {
+        if let Some((directory, name)) = directories.find(path, Missing::Leave)?
+            && matches!(look(directory, name, path)?, Stands::File)
+        {
+            is_covered |= rootfs.cover(&view.clone_file(&known.target)?, directory, name)?;
+        }
+    }
+    if is_covered {
+        return Ok(());
+    }
+    let applies = |place: &&Place| match &place.when {
+        When::Always => true,
+        When::With(path) => rootfs.has(path),
+        When::Over => false,
+    };
+    let Some(Place { path, .. }) = known.places.iter().find(applies) else { return Ok(()) };
+    let Some((directory, name)) = directories.find(path, Missing::Create)? else {
+        log::info!(
+            "no directory for {path} in the container; the driver's is {}",
+            plan.inside(&known.target)
+        );
+        return Ok(());
+    };
+    link(rootfs, directory, name, path, &plan.inside(&known.target))
+}
+
+fn link(
+    rootfs: &Rootfs<'_>,
     directory: &Directory,
     name: &str,
+    path: &str,
+    target: &str,
 ) -> Result<(), Error> {
-    let path = &link.path;
-    let target = plan.inside(&link.target);
     let failed = |errno: Errno| Error::system(format!("link {path} in the container"), errno);
     match look(directory, name, path)? {
-        Place::Ours(current) if current == target => return Ok(()),
-        Place::File => return rootfs.cover(&view.clone_file(&link.target)?, directory, name).map(drop),
-        Place::Theirs => {
-            log::warn!("{path} is the image's own and no file; the driver's program is {target}");
+        Stands::Ours(current) if current == target => return Ok(()),
+        // A file is left only where it could not be covered, which was told.
+        Stands::File => return Ok(()),
+        Stands::Theirs => {
+            log::warn!("{path} is the image's own and no file; the driver's is {target}");
             return Ok(());
         }
-        Place::Free | Place::Ours(_) if directory.closed.is_some() => {
+        Stands::Nothing | Stands::Ours(_) if directory.closed.is_some() => {
             let why = directory.closed.map_or("", Closed::why);
-            log::warn!("no link {path} in the container, since {why}; the driver's program is {target}");
+            log::warn!("no link {path} in the container, since {why}; the driver's is {target}");
             return Ok(());
         }
-        Place::Ours(_) => unlinkat(directory, name, AtFlags::empty()).map_err(failed)?,
-        Place::Free => {}
+        Stands::Ours(_) => unlinkat(directory, name, AtFlags::empty()).map_err(failed)?,
+        Stands::Nothing => {}
     }
-    symlinkat(&*target, directory, name).map_err(failed)?;
+    symlinkat(target, directory, name).map_err(failed)?;
     rootfs.record(|journal| journal.file(directory, name));
     Ok(())
 }
 
-fn look(directory: &Directory, name: &str, path: &str) -> Result<Place, Error> {
+fn look(directory: &Directory, name: &str, path: &str) -> Result<Stands, Error> {
     let failed = |errno| Error::system(format!("look at {path} in the container"), errno);
     let fd = match openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(Place::Free),
+        Err(Errno::NOENT) => return Ok(Stands::Nothing),
         other => other.map_err(failed)?,
     };
     let kind = FileType::from_raw_mode(fstat(&fd).map_err(failed)?.st_mode);
     if kind == FileType::RegularFile {
-        return Ok(Place::File);
+        return Ok(Stands::File);
     }
     if kind != FileType::Symlink {
-        return Ok(Place::Theirs);
+        return Ok(Stands::Theirs);
     }
     let target = readlinkat(&fd, "", Vec::new()).map_err(failed)?.to_string_lossy().into_owned();
     let mut views = VIEWS.into_iter();
     let ours = views.any(|view| target.strip_prefix(view).is_some_and(|rest| rest.starts_with('/')));
-    Ok(if ours { Place::Ours(target) } else { Place::Theirs })
+    Ok(if ours { Stands::Ours(target) } else { Stands::Theirs })
 }

@@ -5,8 +5,8 @@ use crate::draft::Draft;
 use crate::error::Error;
 use crate::rootfs::{Directory, Missing, Rootfs};
 use crate::view::View;
-use nvbind_core::ldcache::{self, Abi, Library};
-use nvbind_core::plan::{DROP_IN, LD_SO_CONF_D, Plan, VIEWS};
+use nvbind_core::ldcache::{self, Library};
+use nvbind_core::plan::{DROP_IN, LD_SO_CONF_D, Plan, Soname, VIEWS};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use std::io::Read;
@@ -35,15 +35,12 @@ pub(crate) fn draft(rootfs: &Rootfs<'_>, plan: &Plan, view: &mut View) -> Result
 }
 
 fn cache(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan, view: &mut View) -> Result<Option<Draft>, Error> {
-    let Some(abi) = Abi::NATIVE else { return Ok(None) };
     let image = read(etc, CACHE, ldcache::MAX_BYTES)?;
-    let paths: Vec<String> = plan.sonames.iter().map(|name| plan.inside(&format!("lib64/{name}"))).collect();
-    let ours: Vec<Library<'_>> = plan
-        .sonames
-        .iter()
-        .zip(&paths)
-        .map(|(soname, path)| Library { soname: soname.as_bytes(), path: path.as_bytes(), abi })
-        .collect();
+    let paths: Vec<String> = plan.sonames.iter().map(|soname| plan.path_of(soname)).collect();
+    let mut ours = Vec::with_capacity(paths.len());
+    for (Soname { name, abi }, path) in plan.sonames.iter().zip(&paths) {
+        ours.push(Library { soname: name.as_bytes(), path: path.as_bytes(), abi: *abi });
+    }
     let views: Vec<&[u8]> = VIEWS.into_iter().map(str::as_bytes).collect();
     let failed =
         |error| Error::system("write the container's /etc/ld.so.cache", std::io::Error::other(error));
@@ -67,7 +64,8 @@ fn cache(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan, view: &mut View) -> 
         );
         return Ok(None);
     }
-    rootfs.cover(&view.write(CACHE, &merged)?, etc, CACHE)?;
+    view.write(CACHE, &merged)?;
+    rootfs.cover(&view.clone_file(CACHE)?, etc, CACHE)?;
     Ok(None)
 }
 

@@ -73,6 +73,8 @@ pub(crate) struct Directory {
     mount: u64,
     /// Why nothing may be created in it, if so.
     pub(crate) closed: Option<Closed>,
+    /// Whether it was made for this start.
+    pub(crate) is_new: bool,
 }
 
 impl AsFd for Directory {
@@ -145,7 +147,7 @@ impl<'a> Rootfs<'a> {
                     return Ok(None);
                 }
                 let mount = mount_id(&fd).map_err(failed)?;
-                Ok(Some(Directory { closed: self.closed(mount), fd, mount }))
+                Ok(Some(Directory { closed: self.closed(mount), fd, mount, is_new: false }))
             }
             Err(error) => {
                 let errno = if let ErrorKind::OsError(errno) = error.kind() { errno } else { None };
@@ -188,7 +190,7 @@ impl<'a> Rootfs<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&parent, name, flags, Mode::empty())
             .map_err(|errno| Error::system(format!("open {path} in the container"), errno))?;
-        Ok(Some(Directory { fd, mount: parent.mount, closed: None }))
+        Ok(Some(Directory { fd, mount: parent.mount, closed: None, is_new: true }))
     }
 
     /// Why a file may not be replaced: as its directory, and where something is mounted on the file itself.

@@ -62,16 +62,17 @@ impl View {
             .map_err(|errno| Error::system(format!("link {} in the driver view", link.path), errno))
     }
 
-    /// Writes a file of our own, and returns a detached mount of it.
-    pub(crate) fn write(&mut self, name: &str, content: &[u8]) -> Result<OwnedFd, Error> {
-        let failed = |errno| Error::system(format!("write {name} in the driver view"), errno);
-        let file = create_file(self.mount.as_fd(), name).map_err(failed)?;
+    /// Writes a file of our own.
+    pub(crate) fn write(&mut self, path: &str, content: &[u8]) -> Result<(), Error> {
+        let failed = |errno| Error::system(format!("write {path} in the driver view"), errno);
+        let (directory, name) = self.place(path)?;
+        let file = create_file(directory, name).map_err(failed)?;
         let mut rest = content;
         while !rest.is_empty() {
             let written = rustix::io::write(&file, rest).map_err(failed)?;
             rest = rest.get(written..).unwrap_or_default();
         }
-        self.clone_file(name)
+        Ok(())
     }
 
     /// A detached, read-only mount of a file of the view.
@@ -93,7 +94,13 @@ impl View {
         let Some((directory, name)) = path.rsplit_once('/') else { return Ok((self.mount.as_fd(), path)) };
         let failed = |errno| Error::system(format!("create {directory} in the driver view"), errno);
         if !self.directories.contains_key(directory) {
-            mkdirat(&self.mount, directory, Mode::from_raw_mode(0o755)).map_err(failed)?;
+            for (end, _) in directory.match_indices('/').chain([(directory.len(), "")]) {
+                let parent = directory.get(..end).unwrap_or(directory);
+                match mkdirat(&self.mount, parent, Mode::from_raw_mode(0o755)) {
+                    Err(Errno::EXIST) => {}
+                    made => made.map_err(failed)?,
+                }
+            }
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = openat(&self.mount, directory, flags, Mode::empty()).map_err(failed)?;
             self.directories.insert(directory.to_owned(), fd);

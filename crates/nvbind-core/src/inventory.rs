@@ -1,5 +1,6 @@
 //! What this host has of an NVIDIA driver, read at the moment of use.
 
+mod data;
 mod devices;
 mod elf;
 mod gpus;
@@ -7,11 +8,13 @@ mod libraries;
 mod programs;
 mod version;
 
+pub use data::{DataFile, Source};
 pub use devices::{DeviceNode, Majors};
 pub use gpus::{Gpu, PciAddress};
 pub use libraries::Library;
 pub use programs::ProgramFile;
 
+use crate::capability::Capabilities;
 use crate::catalogue::ControlNode;
 use crate::exit::Exit;
 use crate::host::{self, Host};
@@ -110,19 +113,22 @@ pub struct Inventory {
     pub libraries: Vec<Library>,
     /// Programs by name.
     pub programs: Vec<ProgramFile>,
+    /// Data files in the catalogue's order.
+    pub data: Vec<DataFile>,
 }
 
 impl Inventory {
-    /// Reads the machine.
+    /// Reads what the machine has for containers with the capabilities `wanted`.
     ///
     /// # Errors
     /// When no driver is loaded, it is half-installed, or what it says of itself cannot be read.
-    pub fn read(host: &Host) -> Result<Inventory, Error> {
+    pub fn read(host: &Host, wanted: Capabilities) -> Result<Inventory, Error> {
         let driver = version::read(&host.proc)?;
         let majors = Majors::read(&host.proc)?;
         let gpus = gpus::read(host, &majors)?;
-        let libraries = libraries::read(&host.files, &driver.version)?;
-        let programs = programs::read(&host.files);
+        let libraries = libraries::read(&host.files, &driver.version, wanted)?;
+        let programs = programs::read(&host.files, wanted);
+        let data = data::read(&host.files, &driver.version, wanted);
         // A module can be loaded without anything having made its node, as nvidia-modeset is on most servers.
         let is_usable =
             |row: &ControlNode, node: &DeviceNode| row.required || host.dev.stat(&node.path).is_ok();
@@ -131,7 +137,7 @@ impl Inventory {
             .into_iter()
             .map(|(row, node)| (row, node.filter(|node| is_usable(row, node))))
             .collect();
-        Ok(Inventory { gpus, control_nodes, libraries, programs, driver })
+        Ok(Inventory { gpus, control_nodes, libraries, programs, data, driver })
     }
 }
 

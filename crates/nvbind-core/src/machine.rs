@@ -3,11 +3,12 @@
 #[path = "../../../tests/fixtures/machine.rs"]
 mod fixture;
 
+use crate::capability::Capabilities;
 use crate::host::Host;
 use crate::inventory::{Error, Inventory};
 use crate::settings::Driver;
 
-pub(crate) use fixture::{Machine, VERSION, shared_object};
+pub(crate) use fixture::{Machine, VERSION, shared_object, shared_object_32};
 
 impl Machine {
     pub(crate) fn host(&self) -> Host {
@@ -15,7 +16,7 @@ impl Machine {
     }
 
     pub(crate) fn inventory(&self) -> Result<Inventory, Error> {
-        Inventory::read(&self.host())
+        Inventory::read(&self.host(), Capabilities::ALL)
     }
 }
 

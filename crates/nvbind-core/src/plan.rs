@@ -3,10 +3,13 @@
 //! The driver's files appear under one directory, the *view*; everything else is a link into it, an entry of the
 //! container's ld.so.cache, or a device node.
 
+mod places;
+
 use crate::capability::Capabilities;
-use crate::catalogue::DRM_CAPABILITIES;
+use crate::catalogue::{COMPAT32, DIRECTORIES, DRM_CAPABILITIES, PLUGINS};
 use crate::exit::Exit;
-use crate::inventory::{DeviceNode, Driver, Gpu, Inventory};
+use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Library, Source};
+use crate::ldcache::Abi;
 use crate::request::Request;
 use crate::select;
 use std::collections::BTreeMap;
@@ -65,6 +68,19 @@ pub struct Bind {
     pub capabilities: Capabilities,
 }
 
+/// A file of our own in the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// Path below the view.
+    pub inside: String,
+    /// Its content.
+    pub text: String,
+    /// The file of the driver that it was made from, if there is one: path below the driver root.
+    pub from: Option<String>,
+    /// The asked-for capabilities that need it.
+    pub capabilities: Capabilities,
+}
+
 /// A symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -72,6 +88,54 @@ pub struct Link {
     pub path: String,
     /// Where it leads.
     pub target: String,
+}
+
+/// A file or directory of the view, and where programs look for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WellKnown {
+    /// Path below the view.
+    pub target: String,
+    /// Where programs look for it: a link is made at the first of these that applies, and files of the image at any of
+    /// them are covered.
+    pub places: Vec<Place>,
+}
+
+/// A path of the container where programs look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The path.
+    pub path: String,
+    /// When something is put there.
+    pub when: When,
+}
+
+/// When a file is put at a well-known place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Always; directories are made as needed.
+    Always,
+    /// Where the container has this: nothing looks there otherwise.
+    With(String),
+    /// Over a file of the image, which would be used beside ours.
+    Over,
+}
+
+/// A name in one of the view's library directories that programs ask the loader for: a soname, or a file name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Soname {
+    /// The name.
+    pub name: String,
+    /// Whose programs.
+    pub abi: Abi,
+}
+
+/// The directory below the view that has an architecture's libraries.
+#[must_use]
+pub const fn library_directory(abi: Abi) -> &'static str {
+    match abi {
+        Abi::X86_64 | Abi::Aarch64 => "lib64",
+        Abi::I386 => "lib",
+    }
 }
 
 /// A device node and why it is injected.
@@ -97,19 +161,42 @@ pub struct Plan {
     pub devices: Vec<Device>,
     /// Files in the view, by path.
     pub binds: Vec<Bind>,
+    /// Files of our own in the view, by path.
+    pub texts: Vec<Text>,
     /// Links in the view: paths below it, targets beside them.
     pub view_links: Vec<Link>,
-    /// Links from well-known places: absolute paths, targets below the view.
-    pub links: Vec<Link>,
-    /// What programs ask the loader for: names in the view's `lib64`.
-    pub sonames: Vec<String>,
+    /// What is found at well-known places.
+    pub well_known: Vec<WellKnown>,
+    /// Well-known places of all that the plan does not have: an earlier start of the container may have left links.
+    pub unused: Vec<String>,
+    /// What programs ask the loader for.
+    pub sonames: Vec<Soname>,
+}
+
+impl WellKnown {
+    fn has(&self, path: &str) -> bool {
+        self.places.iter().any(|place| place.path == path)
+    }
 }
 
 impl Plan {
-    /// The drop-in's content: the view's library directory.
+    /// The drop-in's content: the view's library directories.
     #[must_use]
     pub fn drop_in(&self) -> String {
-        format!("{}\n", self.inside("lib64"))
+        let mut text = String::new();
+        for abi in [Abi::NATIVE, Abi::COMPAT32].into_iter().flatten() {
+            if self.sonames.iter().any(|soname| soname.abi == abi) {
+                text.push_str(&self.inside(library_directory(abi)));
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    /// Where a name of [`Plan::sonames`] stands, as the container sees it.
+    #[must_use]
+    pub fn path_of(&self, soname: &Soname) -> String {
+        format!("{}/{}/{}", self.view, library_directory(soname.abi), soname.name)
     }
 
     /// A path below the view as the container sees it.
@@ -132,12 +219,20 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
         view: VIEW.to_owned(),
         devices,
         binds: Vec::new(),
+        texts: Vec::new(),
         view_links: Vec::new(),
-        links: Vec::new(),
+        well_known: Vec::new(),
+        unused: Vec::new(),
         sonames: Vec::new(),
     };
-    add_libraries(&mut plan, request.capabilities, inventory);
-    add_programs(&mut plan, request.capabilities, inventory);
+    let wanted = request.capabilities;
+    add_libraries(&mut plan, wanted, inventory);
+    add_programs(&mut plan, wanted, inventory);
+    add_data(&mut plan, wanted, inventory);
+    add_directories(&mut plan);
+    plan.binds.sort_by(|one, other| one.inside.cmp(&other.inside));
+    plan.unused = places::all();
+    plan.unused.retain(|path| !plan.well_known.iter().any(|known| known.has(path)));
     Ok(plan)
 }
 
@@ -172,34 +267,42 @@ fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec
 }
 
 fn add_libraries(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
+    let compat32 = Abi::COMPAT32.filter(|_| wanted.intersects(COMPAT32));
+    for abi in Abi::NATIVE.into_iter().chain(compat32) {
+        let is_wanted = |library: &&Library| library.abi == abi && library.capabilities().intersects(wanted);
+        let libraries: Vec<&Library> = inventory.libraries.iter().filter(is_wanted).collect();
+        add_libraries_of(plan, abi, wanted, &libraries);
+    }
+}
+
+fn add_libraries_of(plan: &mut Plan, abi: Abi, wanted: Capabilities, libraries: &[&Library]) {
+    let directory = library_directory(abi);
     // By name, so that a soname that two files claim has one link.
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
-    for library in &inventory.libraries {
-        let capabilities = library.family.map_or(Capabilities::ALL, |family| family.capabilities);
-        if !capabilities.intersects(wanted) {
-            continue;
-        }
+    for library in libraries {
         plan.binds.push(Bind {
             host: library.host.clone(),
-            inside: format!("lib64/{}", library.file_name),
-            capabilities: capabilities.intersection(wanted),
+            inside: format!("{directory}/{}", library.file_name),
+            capabilities: library.capabilities().intersection(wanted),
         });
         names.insert(&library.file_name, &library.file_name);
     }
-    for library in &inventory.libraries {
-        if !names.contains_key(&*library.file_name) {
-            continue;
-        }
+    for library in libraries {
         let links = library.family.map_or(&[][..], |family| family.links);
         for name in library.soname.iter().map(String::as_str).chain(links.iter().copied()) {
             names.entry(name).or_insert(&library.file_name);
         }
+        let plugin = library.family.and_then(|family| family.plugin);
+        plan.well_known.extend(plugin.filter(|_| wanted.intersects(PLUGINS)).map(|plugin| WellKnown {
+            target: format!("{directory}/{}", plugin.name),
+            places: places::of_plugin(plugin, abi),
+        }));
     }
     for (name, file) in names {
         if name != file {
-            plan.view_links.push(Link { path: format!("lib64/{name}"), target: file.to_owned() });
+            plan.view_links.push(Link { path: format!("{directory}/{name}"), target: file.to_owned() });
         }
-        plan.sonames.push(name.to_owned());
+        plan.sonames.push(Soname { name: name.to_owned(), abi });
     }
 }
 
@@ -211,22 +314,62 @@ fn add_programs(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
         }
         let inside = format!("bin/{}", program.name);
         if program.in_usr_bin {
-            plan.links.push(Link { path: format!("/usr/bin/{}", program.name), target: inside.clone() });
+            let places = vec![places::of_program(program)];
+            plan.well_known.push(WellKnown { target: inside.clone(), places });
         }
         let capabilities = program.capabilities.intersection(wanted);
         plan.binds.push(Bind { host: file.host.clone(), inside, capabilities });
     }
-    plan.binds.sort_by(|one, other| one.inside.cmp(&other.inside));
+}
+
+fn add_data(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
+    let has = |stem| inventory.libraries.iter().any(|library| library.family.is_some_and(|f| f.stem == stem));
+    for file in &inventory.data {
+        let capabilities = file.data.capabilities().intersection(wanted);
+        if capabilities.is_empty() || file.data.library.is_some_and(|stem| !has(stem)) {
+            continue;
+        }
+        let inside = file.inside.clone();
+        if !file.data.places.is_empty() {
+            plan.well_known.push(WellKnown { target: inside.clone(), places: places::of_data(file.data) });
+        }
+        match &file.source {
+            Source::Host(host) => plan.binds.push(Bind { host: host.clone(), inside, capabilities }),
+            Source::Text { text, from } => {
+                plan.texts.push(Text { inside, text: text.clone(), from: from.clone(), capabilities });
+            }
+        }
+    }
+}
+
+fn add_directories(plan: &mut Plan) {
+    for (path, target, only_with) in DIRECTORIES {
+        let is_below = |inside: &str| inside.strip_prefix(target).is_some_and(|rest| rest.starts_with('/'));
+        let mut files =
+            plan.binds.iter().map(|bind| &bind.inside).chain(plan.texts.iter().map(|text| &text.inside));
+        if files.any(|inside| is_below(inside)) {
+            let place = Place { path: (*path).to_owned(), when: When::With((*only_with).to_owned()) };
+            plan.well_known.push(WellKnown { target: (*target).to_owned(), places: vec![place] });
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{self, VERSION};
+    use crate::machine::{self, Machine, VERSION};
 
     fn plan_of(gpus: &str, capabilities: &str) -> Result<Plan, Error> {
         let request = Request::parse(gpus, Some(capabilities), None).unwrap();
         plan(&request, &machine::two_gpus())
+    }
+
+    fn targets(plan: &Plan) -> Vec<String> {
+        let line = |known: &WellKnown| match &known.places[0] {
+            Place { path, when: When::With(with) } => format!("{} at {path} with {with}", known.target),
+            Place { path, .. } => format!("{} at {path}", known.target),
+        };
+        plan.well_known.iter().map(line).collect()
     }
 
     fn paths(plan: &Plan) -> Vec<&str> {
@@ -270,8 +413,9 @@ mod tests {
         );
         let link = |name: &str| Link { path: format!("lib64/{name}"), target: file.clone() };
         assert_eq!(plan.view_links, [link("libcuda.so"), link("libcuda.so.1")]);
-        assert_eq!(plan.sonames, ["libcuda.so", "libcuda.so.1", &file]);
-        assert_eq!(plan.links, []);
+        let names: Vec<&str> = plan.sonames.iter().map(|soname| soname.name.as_str()).collect();
+        assert_eq!(names, ["libcuda.so", "libcuda.so.1", &file]);
+        assert_eq!(targets(&plan), ["lib64 at /run/opengl-driver/lib with /nix/store"]);
     }
 
     #[test]
@@ -282,8 +426,56 @@ mod tests {
                 .iter()
                 .any(|bind| bind.inside == "bin/nvidia-smi" && bind.host == "/usr/bin/nvidia-smi")
         );
-        let target = "bin/nvidia-smi".to_owned();
-        assert_eq!(plan.links, [Link { path: "/usr/bin/nvidia-smi".to_owned(), target }]);
+        assert_eq!(targets(&plan)[0], "bin/nvidia-smi at /usr/bin/nvidia-smi");
+    }
+
+    #[test]
+    fn compat32_adds_the_32_bit_half_of_the_asked_capabilities() {
+        let machine = Machine::new();
+        let file = |stem: &str| format!("{stem}.so.{VERSION}");
+        machine.library("/usr/lib64", &file("libnvidia-allocator"), "libnvidia-allocator.so.1");
+        for (stem, soname) in [
+            ("libcuda", "libcuda.so.1"),
+            ("libnvidia-allocator", "libnvidia-allocator.so.1"),
+            ("libnvidia-ml", "libnvidia-ml.so.1"),
+        ] {
+            machine.library_32("/usr/lib", &file(stem), soname);
+        }
+        let plan_of = |list| {
+            let request = Request::parse("none", Some(list), None).unwrap();
+            plan(&request, &machine.inventory().unwrap()).unwrap()
+        };
+        let inside = |plan: &Plan| plan.binds.iter().map(|bind| bind.inside.clone()).collect::<Vec<_>>();
+        let graphics = plan_of("graphics,compat32");
+        let allocator = file("libnvidia-allocator");
+        assert_eq!(inside(&graphics), [format!("lib/{allocator}"), format!("lib64/{allocator}")]);
+        assert_eq!(graphics.drop_in(), "/usr/local/nvidia/lib64\n/usr/local/nvidia/lib\n");
+        assert!(targets(&graphics).iter().any(|known| *known
+            == "lib/libnvidia-allocator.so.1 at /usr/lib/i386-linux-gnu/gbm/nvidia-drm_gbm.so with /usr/lib/i386-linux-gnu/libgbm.so.1"));
+        assert_eq!(inside(&plan_of("graphics")), [format!("lib64/{allocator}")]);
+        assert_eq!(inside(&plan_of("compat32")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn manifests_come_with_their_library_and_data_with_its_capability() {
+        let machine = Machine::new();
+        machine.library("/usr/lib64", &format!("libGLX_nvidia.so.{VERSION}"), "libGLX_nvidia.so.0");
+        machine.write("usr/share/nvidia/nvoptix.bin", "");
+        machine.write(&format!("usr/share/nvidia/nvidia-application-profiles-{VERSION}-rc"), "{}");
+        let request = Request::parse("none", Some("graphics"), None).unwrap();
+        let plan = plan(&request, &machine.inventory().unwrap()).unwrap();
+        let texts: Vec<&str> = plan.texts.iter().map(|text| text.inside.as_str()).collect();
+        // Neither the EGL vendor's, nor OptiX' data: their libraries are not there.
+        assert_eq!(texts, ["share/vulkan/icd.d/nvidia_icd.json"]);
+        let profiles = "share/nvidia/nvidia-application-profiles-rc";
+        assert!(plan.binds.iter().any(|bind| bind.inside == profiles));
+        assert!(!plan.binds.iter().any(|bind| bind.inside.contains("nvoptix")));
+        let known = targets(&plan);
+        assert!(known.contains(&format!("{profiles} at /usr/{profiles}")), "{known:?}");
+        let icd = "/usr/share/vulkan/icd.d/nvidia_icd.json".to_owned();
+        assert!(
+            !plan.unused.contains(&icd) && plan.unused.contains(&"/etc/OpenCL/vendors/nvidia.icd".to_owned())
+        );
     }
 
     #[test]

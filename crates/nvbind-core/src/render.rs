@@ -3,7 +3,8 @@
 use crate::capability::Capabilities;
 use crate::host::Tree;
 use crate::inventory::{Driver, Gpu, Inventory, PciAddress};
-use crate::plan::{DROP_IN, LD_SO_CACHE, LD_SO_CONF_D, Plan};
+use crate::ldcache::Abi;
+use crate::plan::{DROP_IN, LD_SO_CACHE, LD_SO_CONF_D, Plan, When};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -40,11 +41,38 @@ impl<'a> From<&'a Gpu> for GpuEntry<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Step<'a> {
-    Device { path: &'a str, major: u32, minor: u32, why: &'a str },
-    Bind { host: String, inside: String, capability: Capabilities },
-    Link { path: String, target: String },
-    File { path: String, content: String },
-    Cache { path: &'static str, libraries: Vec<&'a str> },
+    Device {
+        path: &'a str,
+        major: u32,
+        minor: u32,
+        why: &'a str,
+    },
+    Bind {
+        host: String,
+        inside: String,
+        capability: Capabilities,
+    },
+    Text {
+        inside: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        capability: Capabilities,
+    },
+    Link {
+        path: String,
+        target: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        only_with: Option<&'a str>,
+    },
+    File {
+        path: String,
+        content: String,
+    },
+    Cache {
+        path: &'static str,
+        libraries: Vec<&'a str>,
+        libraries_32: Vec<&'a str>,
+    },
 }
 
 impl<'a> PlanDocument<'a> {
@@ -65,15 +93,34 @@ impl<'a> PlanDocument<'a> {
             let (host, inside) = (files.display(&bind.host), plan.inside(&bind.inside));
             steps.push(Step::Bind { host, inside, capability: bind.capabilities });
         }
-        for link in &plan.view_links {
-            steps.push(Step::Link { path: plan.inside(&link.path), target: link.target.clone() });
+        for text in &plan.texts {
+            let host = text.from.as_ref().map(|path| files.display(path));
+            steps.push(Step::Text { inside: plan.inside(&text.inside), host, capability: text.capabilities });
         }
-        for link in &plan.links {
-            steps.push(Step::Link { path: link.path.clone(), target: plan.inside(&link.target) });
+        for link in &plan.view_links {
+            let (path, target) = (plan.inside(&link.path), link.target.clone());
+            steps.push(Step::Link { path, target, only_with: None });
+        }
+        for known in &plan.well_known {
+            steps.extend(known.places.iter().filter_map(|place| {
+                let only_with = match &place.when {
+                    When::Always => None,
+                    When::With(path) => Some(path.as_str()),
+                    When::Over => return None,
+                };
+                Some(Step::Link { path: place.path.clone(), target: plan.inside(&known.target), only_with })
+            }));
         }
         steps.push(Step::File { path: format!("{LD_SO_CONF_D}/{DROP_IN}"), content: plan.drop_in() });
-        let libraries = plan.sonames.iter().map(String::as_str).collect();
-        steps.push(Step::Cache { path: LD_SO_CACHE, libraries });
+        let names = |abi: Option<Abi>| {
+            plan.sonames
+                .iter()
+                .filter(|soname| Some(soname.abi) == abi)
+                .map(|soname| soname.name.as_str())
+                .collect()
+        };
+        let (libraries, libraries_32) = (names(Abi::NATIVE), names(Abi::COMPAT32));
+        steps.push(Step::Cache { path: LD_SO_CACHE, libraries, libraries_32 });
         let gpus = plan.gpus.iter().map(GpuEntry::from).collect();
         PlanDocument { driver: &plan.driver, gpus, view: &plan.view, steps }
     }
@@ -90,9 +137,18 @@ pub fn plan_text(plan: &Plan, files: &Tree) -> String {
             Step::Bind { host, inside, capability } => {
                 format!("bind    {inside} from {host} for {capability}")
             }
-            Step::Link { path, target } => format!("link    {path} -> {target}"),
+            Step::Text { inside, host, capability } => {
+                let from = host.as_deref().unwrap_or("nothing on the host");
+                format!("text    {inside} made from {from} for {capability}")
+            }
+            Step::Link { path, target, only_with } => {
+                let only = only_with.map(|path| format!(" where the image has {path}")).unwrap_or_default();
+                format!("link    {path} -> {target}{only}")
+            }
             Step::File { path, content } => format!("file    {path} with {:?}", content.trim_end()),
-            Step::Cache { path, libraries } => format!("cache   {path} with {} more names", libraries.len()),
+            Step::Cache { path, libraries, libraries_32 } => {
+                format!("cache   {path} with {} more names", libraries.len() + libraries_32.len())
+            }
         };
         text.push_str(&line);
         text.push('\n');
@@ -108,6 +164,7 @@ pub struct InventoryDocument<'a> {
     devices: Vec<&'a str>,
     libraries: Vec<LibraryEntry<'a>>,
     programs: Vec<String>,
+    data: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -134,10 +191,11 @@ impl<'a> InventoryDocument<'a> {
                 .map(|library| LibraryEntry {
                     soname: library.soname.as_deref(),
                     host: files.display(&library.host),
-                    capability: library.family.map_or(Capabilities::ALL, |family| family.capabilities),
+                    capability: library.capabilities(),
                 })
                 .collect(),
             programs: inventory.programs.iter().map(|program| files.display(&program.host)).collect(),
+            data: inventory.data.iter().filter_map(|file| Some(files.display(file.host()?))).collect(),
         }
     }
 }
@@ -155,6 +213,9 @@ pub fn inventory_text(inventory: &Inventory, files: &Tree) -> String {
     }
     for program in &document.programs {
         let _ = writeln!(text, "program    {program}");
+    }
+    for data in &document.data {
+        let _ = writeln!(text, "data       {data}");
     }
     text
 }
@@ -201,13 +262,14 @@ mod tests {
                 {"kind": "link", "path": format!("{VIEW}/lib64/libnvidia-ml.so"), "target": library},
                 {"kind": "link", "path": format!("{VIEW}/lib64/libnvidia-ml.so.1"), "target": library},
                 {"kind": "link", "path": "/usr/bin/nvidia-smi", "target": format!("{VIEW}/bin/nvidia-smi")},
+                {"kind": "link", "path": "/run/opengl-driver/lib", "target": format!("{VIEW}/lib64"), "only_with": "/nix/store"},
                 {"kind": "file", "path": "/etc/ld.so.conf.d/00-nvbind.conf", "content": format!("{VIEW}/lib64\n")},
-                {"kind": "cache", "path": "/etc/ld.so.cache", "libraries": ["libnvidia-ml.so", "libnvidia-ml.so.1", library]},
+                {"kind": "cache", "path": "/etc/ld.so.cache", "libraries": ["libnvidia-ml.so", "libnvidia-ml.so.1", library], "libraries_32": []},
             ],
         });
         assert_eq!(serde_json::to_value(PlanDocument::new(&plan, &host.files)).unwrap(), expected);
         let text = plan_text(&plan, &host.files);
-        assert_eq!(text.lines().count(), 11, "{text}");
+        assert_eq!(text.lines().count(), 12, "{text}");
         assert!(
             text.starts_with(&format!(
                 "driver  {VERSION} (open kernel modules)\ngpu 0   NVIDIA Test GPU-aaaa"

@@ -56,7 +56,8 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
     let request = Request::parse(gpus, capabilities, bundle.config.env(CAPABILITIES_VARIABLE))
         .map_err(because(Exit::Request))?;
     let host = Host::open(&driver(&arguments)?).map_err(|error| (error.exit(), error.into()))?;
-    let inventory = Inventory::read(&host).map_err(|error| (error.exit(), error.into()))?;
+    let inventory =
+        Inventory::read(&host, request.capabilities).map_err(|error| (error.exit(), error.into()))?;
     let plan = plan::plan(&request, &inventory).map_err(|error| (error.exit(), error.into()))?;
     let stage = match arguments.stage {
         StageName::Prestart if state.pid > 1 => Stage::Prestart { pid: state.pid },

@@ -103,7 +103,7 @@ impl Place {
 
 /// What a container that asks for this gets.
 pub(crate) fn plan(host: &Host, request: &Request) -> Result<Plan, Error> {
-    Ok(plan::plan(request, &Inventory::read(host)?)?)
+    Ok(plan::plan(request, &Inventory::read(host, request.capabilities)?)?)
 }
 
 /// Fails if a node of the plan is not there, as the hook would.

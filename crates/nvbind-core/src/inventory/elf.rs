@@ -3,19 +3,17 @@
 //! Three reads a file, at their offsets: the headers, the dynamic section, one string. Libraries of a driver have up
 //! to 100 MB, and there are some fifty on the path of every container's start.
 
+use crate::ldcache::Abi;
 use object::Endianness;
 use object::elf::{
-    DT_SONAME, DT_STRTAB, DynamicTag, ELFCLASS64, EM_AARCH64, EM_X86_64, FileHeader64, Machine, PT_DYNAMIC,
-    PT_LOAD,
+    DT_SONAME, DT_STRTAB, DynamicTag, ELFCLASS32, ELFCLASS64, EM_386, EM_AARCH64, EM_X86_64, FileClass,
+    FileHeader32, FileHeader64, Machine, PT_DYNAMIC, PT_LOAD,
 };
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::slice_from_all_bytes;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-
-/// The machine that this build serves.
-const MACHINE: Machine = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { EM_X86_64 };
 
 /// The file header and the program headers of every known library fit in this.
 const HEADERS: usize = 4096;
@@ -29,9 +27,9 @@ const NAME_LIMIT: usize = 256;
 /// What a shared object says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SharedObject {
-    /// Of this machine's architecture, with its soname.
-    Native(Option<String>),
-    /// Of another architecture.
+    /// Of an architecture that the driver exists for, with its soname.
+    Library(Abi, Option<String>),
+    /// Of another one.
     Foreign,
 }
 
@@ -62,38 +60,52 @@ fn parse(read: impl Fn(u64, usize) -> Option<Vec<u8>>) -> Option<SharedObject> {
     if !headers.starts_with(b"\x7fELF") {
         return None;
     }
-    if object::elf::FileClass(class) != ELFCLASS64 || Machine(machine) != MACHINE {
-        return Some(SharedObject::Foreign);
-    }
-    let header = FileHeader64::<Endianness>::parse(headers).ok()?;
+    let abi = match (FileClass(class), Machine(machine)) {
+        (ELFCLASS64, EM_X86_64) => Abi::X86_64,
+        (ELFCLASS64, EM_AARCH64) => Abi::Aarch64,
+        (ELFCLASS32, EM_386) => Abi::I386,
+        _ => return Some(SharedObject::Foreign),
+    };
+    let soname = match abi {
+        Abi::I386 => soname::<FileHeader32<Endianness>>(headers, read)?,
+        Abi::X86_64 | Abi::Aarch64 => soname::<FileHeader64<Endianness>>(headers, read)?,
+    };
+    Some(SharedObject::Library(abi, soname))
+}
+
+fn soname<H: FileHeader<Endian = Endianness>>(
+    headers: &[u8],
+    read: impl Fn(u64, usize) -> Option<Vec<u8>>,
+) -> Option<Option<String>> {
+    let header = H::parse(headers).ok()?;
     let endian = header.endian().ok()?;
     let segments = header.program_headers(endian, headers).ok()?;
 
     let dynamic = segments.iter().find(|segment| segment.p_type(endian) == PT_DYNAMIC)?;
-    let length = usize::try_from(dynamic.p_filesz(endian).min(DYNAMIC_LIMIT)).ok()?;
-    let bytes = read(dynamic.p_offset(endian), length)?;
-    let entries = slice_from_all_bytes::<object::elf::Dyn64<Endianness>>(&bytes).ok()?;
-    let value = |tag: DynamicTag| {
-        entries.iter().find(|entry| entry.tag(endian) == tag).map(|entry| entry.d_val(endian))
+    let length = usize::try_from(dynamic.p_filesz(endian).into().min(DYNAMIC_LIMIT)).ok()?;
+    let bytes = read(dynamic.p_offset(endian).into(), length)?;
+    let entries = slice_from_all_bytes::<H::Dyn>(&bytes).ok()?;
+    let value = |tag: DynamicTag| -> Option<u64> {
+        entries.iter().find(|entry| entry.tag(endian) == tag).map(|entry| entry.d_val(endian).into())
     };
-    let Some(soname) = value(DT_SONAME) else { return Some(SharedObject::Native(None)) };
+    let Some(name) = value(DT_SONAME) else { return Some(None) };
 
     // The string table's address is one in memory: find the segment that maps it.
-    let address = value(DT_STRTAB)?.checked_add(soname)?;
+    let address = value(DT_STRTAB)?.checked_add(name)?;
     let offset = segments.iter().find_map(|segment| {
-        let within = address.checked_sub(segment.p_vaddr(endian))?;
-        let maps = segment.p_type(endian) == PT_LOAD && within < segment.p_filesz(endian);
-        maps.then(|| segment.p_offset(endian).checked_add(within)).flatten()
+        let within = address.checked_sub(segment.p_vaddr(endian).into())?;
+        let maps = segment.p_type(endian) == PT_LOAD && within < segment.p_filesz(endian).into();
+        maps.then(|| segment.p_offset(endian).into().checked_add(within)).flatten()
     })?;
     let bytes = read(offset, NAME_LIMIT)?;
     let name = bytes.split(|byte| *byte == 0).next().filter(|name| name.len() < bytes.len())?;
-    Some(SharedObject::Native(Some(std::str::from_utf8(name).ok()?.to_owned())))
+    Some(Some(std::str::from_utf8(name).ok()?.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::shared_object;
+    use crate::machine::{shared_object, shared_object_32};
 
     fn parse_bytes(bytes: &[u8]) -> Option<SharedObject> {
         parse(|offset, length| {
@@ -104,26 +116,32 @@ mod tests {
 
     #[test]
     fn soname_and_architecture_are_read() {
+        let soname = Some("libx.so.1".to_owned());
+        let native = Abi::NATIVE.unwrap();
         assert_eq!(
             parse_bytes(&shared_object("libx.so.1")),
-            Some(SharedObject::Native(Some("libx.so.1".into())))
+            Some(SharedObject::Library(native, soname.clone()))
+        );
+        assert_eq!(
+            parse_bytes(&shared_object_32("libx.so.1")),
+            Some(SharedObject::Library(Abi::I386, soname))
         );
         let mut foreign = shared_object("libx.so.1");
         foreign[18] = 3;
-        foreign[4] = 1;
         assert_eq!(parse_bytes(&foreign), Some(SharedObject::Foreign));
     }
 
     #[test]
     fn truncated_and_changed_files_never_panic() {
-        let whole = shared_object("libx.so.1");
-        for length in 0..whole.len() {
-            assert_ne!(parse_bytes(&whole[..length]), parse_bytes(&whole), "{length}");
-        }
-        for position in 0..whole.len() {
-            let mut changed = whole.clone();
-            changed[position] ^= 0xff;
-            let _ = parse_bytes(&changed);
+        for whole in [shared_object("libx.so.1"), shared_object_32("libx.so.1")] {
+            for length in 0..whole.len() {
+                assert_ne!(parse_bytes(&whole[..length]), parse_bytes(&whole), "{length}");
+            }
+            for position in 0..whole.len() {
+                let mut changed = whole.clone();
+                changed[position] ^= 0xff;
+                let _ = parse_bytes(&changed);
+            }
         }
         assert_eq!(parse_bytes(b"#!/bin/sh\n"), None);
     }

@@ -2,11 +2,13 @@
 
 use super::Error;
 use super::elf::{self, SharedObject};
+use crate::capability::Capabilities;
 use crate::catalogue::{
-    Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES, NEVER, TRIPLET, Versioning,
+    COMPAT32, COMPAT32_DIRECTORIES, DRIVER, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES,
+    NEVER, TRIPLET, Versioning,
 };
 use crate::host::{Directory, Tree};
-use crate::ldcache;
+use crate::ldcache::{self, Abi};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const MAIN: [&str; 2] = ["libcuda", "libnvidia-ml"];
 
 const CACHE: &str = "/etc/ld.so.cache";
+
+/// How many of the files that are left out are told by name.
+const TOLD: usize = 3;
 
 /// A library of the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +29,33 @@ pub struct Library {
     pub file_name: String,
     /// `DT_SONAME` where it has one.
     pub soname: Option<String>,
+    /// What machine it is for.
+    pub abi: Abi,
     /// Path inside the driver root, without links.
     pub host: String,
 }
 
-pub(super) fn read(files: &Tree, version: &str) -> Result<Vec<Library>, Error> {
-    let mut found = Found { version, libraries: BTreeMap::new(), other_versions: BTreeMap::new() };
+impl Library {
+    /// What needs it: a library that is in no row of the catalogue comes with everything.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        capabilities(self.family)
+    }
+}
+
+fn capabilities(family: Option<&'static Family>) -> Capabilities {
+    family.map_or(DRIVER, |family| family.capabilities)
+}
+
+/// The libraries for these capabilities; 32-bit ones where `compat32` is among them.
+pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities) -> Result<Vec<Library>, Error> {
+    let mut found = Found {
+        version,
+        wanted,
+        libraries: BTreeMap::new(),
+        other_versions: BTreeMap::new(),
+        left_out: BTreeSet::new(),
+    };
     let mut seen = BTreeSet::new();
     let mut search = |path: &str| {
         let Ok(directory) = files.directory(path) else { return false };
@@ -39,31 +65,23 @@ pub(super) fn read(files: &Tree, version: &str) -> Result<Vec<Library>, Error> {
         }
         is_new
     };
-    let mut searched = directories(files);
+    let mut searched = directories(files, wanted);
     searched.retain(|directory| search(directory));
     for directory in searched {
         for name in LIBRARY_SUBDIRECTORIES {
             search(&format!("{directory}/{name}"));
         }
     }
-    let is_missing = |stem: &&str| !found.libraries.contains_key(&format!("{stem}.so.{version}"));
-    let missing: Vec<&str> = MAIN.into_iter().filter(is_missing).collect();
-    let other = |stem: &&str| found.other_versions.get(*stem).cloned();
-    let others: BTreeSet<String> = missing.iter().filter_map(other).flatten().collect();
-    if !others.is_empty() {
-        let found: Vec<String> = others.into_iter().collect();
-        return Err(Error::Mismatch { version: version.to_owned(), found: found.join(", ") });
-    }
-    if missing.len() == MAIN.len() {
-        return Err(Error::NoLibraries { version: version.to_owned() });
-    }
-    Ok(found.libraries.into_values().collect())
+    found.finish()
 }
 
 /// The well-known directories, then those in which the host's own cache has a library of the driver.
-fn directories(files: &Tree) -> Vec<String> {
+fn directories(files: &Tree, wanted: Capabilities) -> Vec<String> {
     let mut directories: Vec<String> =
         LIBRARY_DIRECTORIES.iter().map(|directory| directory.replace("{triplet}", TRIPLET)).collect();
+    if wanted.intersects(COMPAT32) {
+        directories.extend(COMPAT32_DIRECTORIES.iter().map(|directory| (*directory).to_owned()));
+    }
     directories.extend(cached_directories(files).unwrap_or_default());
     directories
 }
@@ -87,9 +105,12 @@ fn family(stem: &str) -> Option<&'static Family> {
 
 struct Found<'a> {
     version: &'a str,
-    libraries: BTreeMap<String, Library>,
+    wanted: Capabilities,
+    libraries: BTreeMap<(Abi, String), Library>,
     /// Versions of the main libraries that are not the loaded one.
     other_versions: BTreeMap<&'static str, BTreeSet<String>>,
+    /// Files of the driver's names that cannot serve.
+    left_out: BTreeSet<String>,
 }
 
 impl Found<'_> {
@@ -100,26 +121,62 @@ impl Found<'_> {
         // The newest first, for the libraries that have versions of their own.
         names.sort_by_cached_key(|name| Reverse(numbers(name)));
         for name in names {
-            if let Some(family) = self.wanted(&name)
-                && !self.has(&name, family)
-                && let Some(library) = library(directory, &name, family)
+            if let Some(family) = self.fits(directory, &name)
+                && !self.has_all(&name, family)
             {
-                self.libraries.insert(library.file_name.clone(), library);
+                self.take(directory, name, family);
             }
         }
     }
 
-    /// Whether an earlier directory, or this one, had it already: of a library with versions of its own, any of them.
-    fn has(&self, name: &str, family: Option<&'static Family>) -> bool {
-        let is_own = family.is_some_and(|family| family.versioning == Versioning::Own);
-        self.libraries.contains_key(name)
-            || (is_own && self.libraries.values().any(|library| library.family == family))
+    /// Takes the library if a program of these capabilities can use it.
+    fn take(&mut self, directory: &Directory<'_>, name: String, family: Option<&'static Family>) {
+        let Ok((file, host)) = directory.file(&name) else { return };
+        let (abi, soname) = match elf::read(&file) {
+            Some(SharedObject::Library(abi, soname)) if self.abis().any(|wanted| wanted == abi) => {
+                (abi, soname)
+            }
+            // The libraries of the other width are nobody's mistake.
+            Some(SharedObject::Library(Abi::I386, _)) => return,
+            _ => {
+                self.left_out.insert(host);
+                return;
+            }
+        };
+        if self.has(&name, family, abi) {
+            return;
+        }
+        let soname = soname.filter(|soname| !soname.is_empty() && !soname.contains('/'));
+        let library = Library { family, file_name: name.clone(), soname, abi, host };
+        self.libraries.insert((abi, name), library);
     }
 
-    /// Whether the name is one of the driver's; `Some(None)` for a family that the catalogue does not know.
-    fn wanted(&mut self, name: &str) -> Option<Option<&'static Family>> {
+    fn abis(&self) -> impl Iterator<Item = Abi> {
+        let compat32 = Abi::COMPAT32.filter(|_| self.wanted.intersects(COMPAT32));
+        Abi::NATIVE.into_iter().chain(compat32)
+    }
+
+    fn has_all(&self, name: &str, family: Option<&'static Family>) -> bool {
+        self.abis().all(|abi| self.has(name, family, abi))
+    }
+
+    /// Whether an earlier directory, or this one, had it already: of a library with versions of its own, any of them.
+    fn has(&self, name: &str, family: Option<&'static Family>, abi: Abi) -> bool {
+        let is_own = family.is_some_and(|family| family.versioning == Versioning::Own);
+        self.libraries.contains_key(&(abi, name.to_owned()))
+            || (is_own
+                && self.libraries.values().any(|library| library.family == family && library.abi == abi))
+    }
+
+    /// Whether the file is one of the driver's that is wanted; `Some(None)` for a family that the catalogue does not
+    /// know.
+    fn fits(&mut self, directory: &Directory<'_>, name: &str) -> Option<Option<&'static Family>> {
         let (stem, suffix) = name.split_once(".so.")?;
         let family = family(stem);
+        let is_main = MAIN.contains(&stem);
+        if !capabilities(family).intersects(self.wanted) && !is_main {
+            return None;
+        }
         let fits = match family.map(|family| family.versioning) {
             Some(Versioning::Driver) => suffix == self.version,
             Some(Versioning::Fixed(fixed)) => suffix == fixed,
@@ -127,31 +184,55 @@ impl Found<'_> {
             Some(Versioning::Own) => suffix.matches('.').count() >= 2,
             None => suffix == self.version && !NEVER.contains(&stem),
         };
+        if fits {
+            return Some(family);
+        }
         // Not the link of the soname, nor WSL's libcuda.so.1.1.
-        if let Some(main) = MAIN.into_iter().find(|main| *main == stem && !fits)
+        if family.is_some_and(|family| family.versioning == Versioning::Driver)
             && suffix.contains('.')
             && suffix != "1.1"
         {
-            self.other_versions.entry(main).or_default().insert(suffix.to_owned());
+            if let Some(main) = MAIN.into_iter().find(|main| *main == stem) {
+                self.other_versions.entry(main).or_default().insert(suffix.to_owned());
+            }
+            self.left_out.insert(format!("{}/{name}", directory.path()));
         }
-        fits.then_some(family)
+        None
+    }
+
+    fn finish(mut self) -> Result<Vec<Library>, Error> {
+        let version = self.version;
+        let has = |stem: &str, abi| self.libraries.contains_key(&(abi, format!("{stem}.so.{version}")));
+        let is_missing = |stem: &&str| !Abi::NATIVE.is_some_and(|native| has(stem, native));
+        let missing: Vec<&str> = MAIN.into_iter().filter(is_missing).collect();
+        let other = |stem: &&str| self.other_versions.get(*stem).cloned();
+        let others: BTreeSet<String> = missing.iter().filter_map(other).flatten().collect();
+        if !others.is_empty() {
+            let found: Vec<String> = others.into_iter().collect();
+            return Err(Error::Mismatch { version: version.to_owned(), found: found.join(", ") });
+        }
+        if missing.len() == MAIN.len() {
+            return Err(Error::NoLibraries { version: version.to_owned() });
+        }
+        if !self.left_out.is_empty() {
+            let mut told: Vec<&str> = self.left_out.iter().take(TOLD).map(String::as_str).collect();
+            if self.left_out.len() > TOLD {
+                told.push("…");
+            }
+            log::warn!(
+                "left out, since not the driver's {version} or not for this machine: {}",
+                told.join(", ")
+            );
+        }
+        let wanted = self.wanted;
+        self.libraries.retain(|_, library| library.capabilities().intersects(wanted));
+        Ok(self.libraries.into_values().collect())
     }
 }
-
 /// The numbers of a version: `1.1.10` is newer than `1.1.9`.
 fn numbers(name: &str) -> Vec<u64> {
     let (_, suffix) = name.split_once(".so.").unwrap_or_default();
     suffix.split('.').map(|number| number.parse().unwrap_or_default()).collect()
-}
-
-fn library(directory: &Directory<'_>, name: &str, family: Option<&'static Family>) -> Option<Library> {
-    let (file, host) = directory.file(name).ok()?;
-    let soname = match elf::read(&file)? {
-        SharedObject::Native(soname) => soname,
-        SharedObject::Foreign => return None,
-    };
-    let soname = soname.filter(|soname| !soname.is_empty() && !soname.contains('/'));
-    Some(Library { family, file_name: name.to_owned(), soname, host })
 }
 
 #[cfg(test)]
@@ -211,7 +292,7 @@ mod tests {
     fn a_directory_that_only_the_cache_names_is_searched() {
         let machine = Machine::empty();
         machine.library("/opt/elsewhere", &format!("libcuda.so.{VERSION}"), "libcuda.so.1");
-        let abi = ldcache::Abi::NATIVE.unwrap();
+        let abi = Abi::NATIVE.unwrap();
         let ours = [ldcache::Library { soname: b"libcuda.so.1", path: b"/opt/elsewhere/libcuda.so.1", abi }];
         machine.write("etc/ld.so.cache", ldcache::merge(None, &ours, &[]).unwrap());
         assert_eq!(names(&machine).len(), 1);
@@ -252,6 +333,39 @@ mod tests {
         let own: Vec<&str> =
             found.iter().map(|(file, _)| file.as_str()).filter(|file| file.contains("gbm")).collect();
         assert_eq!(own, ["libnvidia-egl-gbm.so.1.1.10"]);
+    }
+
+    #[test]
+    fn compat32_adds_the_32_bit_libraries_also_of_a_directory_that_has_both() {
+        let file = format!("libcuda.so.{VERSION}");
+        for directory in
+            ["/usr/lib/i386-linux-gnu/nvidia/current", "/usr/lib32", "/usr/lib", "/run/opengl-driver-32/lib"]
+        {
+            let machine = Machine::new();
+            machine.library_32(directory, &file, "libcuda.so.1");
+            let of = |list: &str| -> Vec<(Abi, String)> {
+                let wanted = Capabilities::parse(list).0;
+                let libraries = read(&machine.host().files, VERSION, wanted).unwrap();
+                libraries.into_iter().map(|library| (library.abi, library.host)).collect()
+            };
+            let native = (Abi::NATIVE.unwrap(), format!("/usr/lib64/{file}"));
+            assert_eq!(of("compute"), std::slice::from_ref(&native), "{directory}");
+            assert_eq!(of("compute,compat32"), [native, (Abi::I386, format!("{directory}/{file}"))]);
+            assert_eq!(of("compat32"), []);
+        }
+    }
+
+    #[test]
+    fn only_what_the_capabilities_need_is_taken() {
+        let machine = Machine::new();
+        let future = format!("libnvidia-future.so.{VERSION}");
+        machine.library("/usr/lib64", &future, "libnvidia-future.so.1");
+        let of = |list: &str| -> Vec<String> {
+            let libraries = read(&machine.host().files, VERSION, Capabilities::parse(list).0).unwrap();
+            libraries.into_iter().map(|library| library.file_name).collect()
+        };
+        assert_eq!(of("utility"), [future.clone(), format!("libnvidia-ml.so.{VERSION}")]);
+        assert_eq!(of("video"), [format!("libcuda.so.{VERSION}"), future]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The driver's programs.
 
+use crate::capability::Capabilities;
 use crate::catalogue::{PROGRAM_DIRECTORIES, PROGRAMS, Program};
 use crate::host::Tree;
 
@@ -12,12 +13,13 @@ pub struct ProgramFile {
     pub host: String,
 }
 
-pub(super) fn read(files: &Tree) -> Vec<ProgramFile> {
+pub(super) fn read(files: &Tree, wanted: Capabilities) -> Vec<ProgramFile> {
     let find = |program: &'static Program| {
         PROGRAM_DIRECTORIES.iter().find_map(|directory| {
             let (_file, host) = files.resolved_file(&format!("{directory}/{}", program.name)).ok()?;
             Some(ProgramFile { program, host })
         })
     };
-    PROGRAMS.iter().filter_map(find).collect()
+    let rows = PROGRAMS.iter().filter(|program| program.capabilities.intersects(wanted));
+    rows.filter_map(find).collect()
 }

@@ -45,7 +45,7 @@ pub const MAX_BYTES: usize = 16 << 20;
 const MAX_STRING: usize = 4096;
 
 /// What machine a library is for, as the loader tells entries of one soname apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Abi {
     /// 64-bit libraries on a PC.
     X86_64,
@@ -64,6 +64,9 @@ impl Abi {
     } else {
         None
     };
+
+    /// The 32-bit companion of [`Abi::NATIVE`], where the driver has one.
+    pub const COMPAT32: Option<Self> = if cfg!(target_arch = "x86_64") { Some(Self::I386) } else { None };
 
     /// The flags of its entries: `FLAG_ELF_LIBC6` and the machine's own of glibc's
     /// `sysdeps/generic/ldconfig.h`, the value that the machine's loader asks for

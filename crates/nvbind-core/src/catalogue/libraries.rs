@@ -1,7 +1,4 @@
-//! What a driver consists of, as tables: library families, programs, device nodes, and where a host keeps them.
-//!
-//! Sources: the file lists of NVIDIA's driver packages 470 to 610 and of libnvidia-container; device numbers from
-//! NVIDIA's open kernel modules (`nv-chardev-numbers.h`, `nvidia-modprobe-utils.h`).
+//! The libraries, by family.
 
 use crate::capability::Capabilities;
 use crate::capability::Capability::{self, Compute, Display, Graphics, Ngx, Utility, Video};
@@ -28,23 +25,35 @@ pub struct Family {
     pub capabilities: Capabilities,
     /// Further names under which programs open it, beside its soname.
     pub links: &'static [&'static str],
+    /// Where programs open it by path, if they do.
+    pub plugin: Option<Plugin>,
+}
+
+/// Who needs the plugins: a library may also serve others.
+pub const PLUGINS: Capabilities = Capabilities::of(&[Graphics, Display]);
+
+/// A library that programs open by its path in one of the image's library directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plugin {
+    /// Path below the library directory.
+    pub path: &'static str,
+    /// The library that opens it; where it stands is the library directory that counts.
+    pub beside: &'static str,
+    /// Under which of its names the link leads to it.
+    pub name: &'static str,
 }
 
 const fn driver(stem: &'static str, capabilities: &[Capability], links: &'static [&'static str]) -> Family {
-    Family { stem, versioning: Versioning::Driver, capabilities: Capabilities::of(capabilities), links }
+    let capabilities = Capabilities::of(capabilities);
+    Family { stem, versioning: Versioning::Driver, capabilities, links, plugin: None }
 }
 
 const fn own(stem: &'static str) -> Family {
-    Family { stem, versioning: Versioning::Own, capabilities: Capabilities::of(&[Graphics]), links: &[] }
+    Family { versioning: Versioning::Own, ..driver(stem, &[Graphics], &[]) }
 }
 
 const fn fixed(stem: &'static str, suffix: &'static str, capabilities: &[Capability]) -> Family {
-    Family {
-        stem,
-        versioning: Versioning::Fixed(suffix),
-        capabilities: Capabilities::of(capabilities),
-        links: &[],
-    }
+    Family { versioning: Versioning::Fixed(suffix), ..driver(stem, capabilities, &[]) }
 }
 
 /// The library families. A library that carries the driver's exact version and is in no row is injected with every
@@ -65,11 +74,20 @@ pub const LIBRARIES: &[Family] = &[
     driver("libnvidia-opencl", &[Compute], &[]),
     driver("libnvidia-compiler", &[Compute], &[]),
     driver("libnvidia-fatbinaryloader", &[Compute], &[]),
-    driver("libnvidia-allocator", &[Compute, Graphics], &[]),
+    Family {
+        // Mesa's loader of GBM backends takes them from its own directory alone.
+        plugin: Some(Plugin {
+            path: "gbm/nvidia-drm_gbm.so",
+            beside: "libgbm.so.1",
+            name: "libnvidia-allocator.so.1",
+        }),
+        ..driver("libnvidia-allocator", &[Compute, Graphics], &[])
+    },
     driver("libnvidia-pkcs11", &[Compute], &[]),
     driver("libnvidia-pkcs11-openssl3", &[Compute], &[]),
     driver("libnvcuextend", &[Compute], &[]),
-    driver("libvdpau_nvidia", &[Video], &[]),
+    // libvdpau looks in its own directory first, and then for this name wherever the loader finds it.
+    driver("libvdpau_nvidia", &[Video], &["libvdpau_nvidia.so"]),
     driver("libnvcuvid", &[Video], &["libnvcuvid.so"]),
     driver("libnvidia-encode", &[Video], &["libnvidia-encode.so"]),
     driver("libnvidia-opticalflow", &[Video], &["libnvidia-opticalflow.so"]),
@@ -102,8 +120,8 @@ pub const LIBRARIES: &[Family] = &[
     driver("libnvidia-ngx", &[Ngx], &[]),
 ];
 
-/// Libraries that may carry the driver's version and are never injected: the GLVND dispatchers and the OpenCL loader
-/// belong to the image, the X server's module is found by its directory and not by a soname.
+/// Libraries that may carry the driver's version and are never injected as such: the GLVND dispatchers and the OpenCL
+/// loader belong to the image; the X server's module is among the [`DATA`](super::DATA), found by its directory.
 pub const NEVER: &[&str] = &[
     "libGL",
     "libGLX",
@@ -115,43 +133,6 @@ pub const NEVER: &[&str] = &[
     "libOpenGL",
     "libglxserver_nvidia",
 ];
-
-/// A program of the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// File name.
-    pub name: &'static str,
-    /// Who needs it.
-    pub capabilities: Capabilities,
-    /// Whether people and scripts expect it in `/usr/bin`, whatever PATH says.
-    pub in_usr_bin: bool,
-}
-
-const fn program(name: &'static str, capability: Capability, in_usr_bin: bool) -> Program {
-    Program { name, capabilities: Capabilities::of(&[capability]), in_usr_bin }
-}
-
-/// The programs that a container can use.
-pub const PROGRAMS: &[Program] = &[
-    program("nvidia-smi", Utility, true),
-    program("nvidia-debugdump", Utility, false),
-    program("nvidia-cuda-mps-control", Compute, false),
-    program("nvidia-cuda-mps-server", Compute, false),
-];
-
-/// Where hosts keep the driver's programs. Debian's driver directory stands last: where alternatives are set up,
-/// `/usr/bin` leads there.
-pub const PROGRAM_DIRECTORIES: &[&str] = &[
-    "/usr/bin",
-    "/usr/local/bin",
-    "/run/current-system/sw/bin",
-    "/usr/lib/nvidia/current",
-    "/usr/local/nvidia/bin",
-];
-
-/// The directory name of this machine's architecture in Debian's multiarch layout.
-pub const TRIPLET: &str =
-    if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
 
 /// Where hosts keep the driver's libraries; `{triplet}` stands for [`TRIPLET`]. Directories that the host's
 /// ld.so.cache names are searched as well.
@@ -168,69 +149,27 @@ pub const LIBRARY_DIRECTORIES: &[&str] = &[
     "/usr/local/nvidia/lib64",
 ];
 
-/// Directories below a library directory where the driver keeps further libraries.
-pub const LIBRARY_SUBDIRECTORIES: &[&str] = &["vdpau"];
-
-/// A device node that serves every GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ControlNode {
-    /// Path on the host and in the container.
-    pub path: &'static str,
-    /// Names of its driver in `/proc/devices`; the first that is there gives the major number.
-    pub drivers: &'static [&'static str],
-    /// Minor number.
-    pub minor: u32,
-    /// Who needs it: one of these being asked for is enough.
-    pub capabilities: Capabilities,
-    /// Whether a request that needs it fails where its kernel module is not loaded.
-    pub required: bool,
-}
-
-/// `nvidia` from driver 550.40 on, `nvidia-frontend` before.
-pub const GPU_DRIVERS: &[&str] = &["nvidia", "nvidia-frontend"];
-
-/// The nodes beside `/dev/nvidiaN`.
-pub const CONTROL_NODES: &[ControlNode] = &[
-    ControlNode {
-        path: "/dev/nvidiactl",
-        drivers: GPU_DRIVERS,
-        minor: 255,
-        capabilities: Capabilities::ALL,
-        required: true,
-    },
-    ControlNode {
-        path: "/dev/nvidia-uvm",
-        drivers: &["nvidia-uvm"],
-        minor: 0,
-        capabilities: Capabilities::of(&[Compute, Video]),
-        required: true,
-    },
-    ControlNode {
-        path: "/dev/nvidia-uvm-tools",
-        drivers: &["nvidia-uvm"],
-        minor: 1,
-        capabilities: Capabilities::of(&[Compute, Video]),
-        required: true,
-    },
-    ControlNode {
-        path: "/dev/nvidia-modeset",
-        // Before 550.40 the one registered name is the frontend's, which hands its minor 254 on to this module.
-        drivers: &["nvidia-modeset", "nvidia-frontend"],
-        minor: 254,
-        capabilities: Capabilities::of(&[Graphics, Display]),
-        required: false,
-    },
+/// Where hosts keep the 32-bit libraries beside 64-bit ones. Of a directory that has both, each library's ELF header
+/// tells which it is.
+pub const COMPAT32_DIRECTORIES: &[&str] = &[
+    "/usr/lib/i386-linux-gnu",
+    "/usr/lib/i386-linux-gnu/nvidia/current",
+    "/usr/lib/i386-linux-gnu/nvidia",
+    "/usr/lib32",
+    "/usr/lib32/nvidia",
+    "/usr/lib",
+    "/usr/lib/nvidia",
+    "/run/opengl-driver-32/lib",
+    "/usr/local/nvidia/lib",
 ];
 
-/// Who needs a GPU's DRM nodes.
-pub const DRM_CAPABILITIES: Capabilities = Capabilities::of(&[Graphics, Display]);
-
-/// The major number of DRM nodes (Linux, `include/drm/drm_file.h`, `DRM_MAJOR`).
-pub const DRM_MAJOR: u32 = 226;
+/// Directories below a library directory where the driver keeps further libraries.
+pub const LIBRARY_SUBDIRECTORIES: &[&str] = &["vdpau"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::DRIVER;
     use std::collections::HashSet;
 
     #[test]
@@ -238,6 +177,6 @@ mod tests {
         let stems: HashSet<_> = LIBRARIES.iter().map(|family| family.stem).collect();
         assert_eq!(stems.len(), LIBRARIES.len());
         assert_eq!(NEVER.iter().find(|stem| stems.contains(*stem)), None);
-        assert_eq!(LIBRARIES.iter().find(|family| family.capabilities.is_empty()), None);
+        assert_eq!(LIBRARIES.iter().find(|family| !family.capabilities.intersects(DRIVER)), None);
     }
 }

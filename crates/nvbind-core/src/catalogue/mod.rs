@@ -1,0 +1,34 @@
+//! What a driver consists of, as tables: library families, programs, data files, device nodes, where a host keeps them,
+//! and where programs in a container look for them.
+//!
+//! Sources: the file lists of NVIDIA's driver packages 470 to 610 and of libnvidia-container; device numbers from
+//! NVIDIA's open kernel modules (`nv-chardev-numbers.h`, `nvidia-modprobe-utils.h`).
+
+mod data;
+mod libraries;
+mod nodes;
+mod programs;
+
+pub use data::{Content, DATA, DIRECTORIES, Data, When};
+pub use libraries::{
+    COMPAT32_DIRECTORIES, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES, NEVER, PLUGINS,
+    Plugin, Versioning,
+};
+pub use nodes::{CONTROL_NODES, ControlNode, DRM_CAPABILITIES, DRM_MAJOR, GPU_DRIVERS};
+pub use programs::{PROGRAM_DIRECTORIES, PROGRAMS, Program};
+
+use crate::capability::Capabilities;
+use crate::capability::Capability::{Compat32, Compute, Display, Graphics, Ngx, Utility, Video};
+
+/// The directory name of this machine's architecture in Debian's multiarch layout.
+pub const TRIPLET: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
+
+/// The directory name of [`TRIPLET`]'s 32-bit companion.
+pub const COMPAT32_TRIPLET: &str = "i386-linux-gnu";
+
+/// The capabilities that stand for a part of the driver: all but the one that adds the 32-bit libraries of the others.
+pub const DRIVER: Capabilities = Capabilities::of(&[Compute, Utility, Graphics, Video, Display, Ngx]);
+
+/// The capability that adds the 32-bit libraries.
+pub const COMPAT32: Capabilities = Capabilities::of(&[Compat32]);

@@ -1,0 +1,61 @@
+//! The device nodes.
+
+use crate::capability::Capabilities;
+use crate::capability::Capability::{Compute, Display, Graphics, Video};
+
+/// A device node that serves every GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlNode {
+    /// Path on the host and in the container.
+    pub path: &'static str,
+    /// Names of its driver in `/proc/devices`; the first that is there gives the major number.
+    pub drivers: &'static [&'static str],
+    /// Minor number.
+    pub minor: u32,
+    /// Who needs it: one of these being asked for is enough.
+    pub capabilities: Capabilities,
+    /// Whether a request that needs it fails where its kernel module is not loaded.
+    pub required: bool,
+}
+
+/// `nvidia` from driver 550.40 on, `nvidia-frontend` before.
+pub const GPU_DRIVERS: &[&str] = &["nvidia", "nvidia-frontend"];
+
+/// The nodes beside `/dev/nvidiaN`.
+pub const CONTROL_NODES: &[ControlNode] = &[
+    ControlNode {
+        path: "/dev/nvidiactl",
+        drivers: GPU_DRIVERS,
+        minor: 255,
+        capabilities: Capabilities::ALL,
+        required: true,
+    },
+    ControlNode {
+        path: "/dev/nvidia-uvm",
+        drivers: &["nvidia-uvm"],
+        minor: 0,
+        capabilities: Capabilities::of(&[Compute, Video]),
+        required: true,
+    },
+    ControlNode {
+        path: "/dev/nvidia-uvm-tools",
+        drivers: &["nvidia-uvm"],
+        minor: 1,
+        capabilities: Capabilities::of(&[Compute, Video]),
+        required: true,
+    },
+    ControlNode {
+        path: "/dev/nvidia-modeset",
+        // Before 550.40 the one registered name is the frontend's, which hands its minor 254 on to this module.
+        drivers: &["nvidia-modeset", "nvidia-frontend"],
+        minor: 254,
+        capabilities: Capabilities::of(&[Graphics, Display]),
+        required: false,
+    },
+];
+
+/// Who needs a GPU's DRM nodes.
+pub const DRM_CAPABILITIES: Capabilities = Capabilities::of(&[Graphics, Display]);
+
+/// The major number of DRM nodes (Linux, `include/drm/drm_file.h`, `DRM_MAJOR`).
+pub const DRM_MAJOR: u32 = 226;

@@ -1,0 +1,58 @@
+//! The well-known places of the catalogue as paths of a container.
+
+use super::{Place, When};
+use crate::catalogue::{
+    self, COMPAT32_TRIPLET, DATA, DIRECTORIES, Data, LIBRARIES, PROGRAMS, Plugin, Program, TRIPLET,
+};
+use crate::ldcache::Abi;
+
+/// The library directories of images: Debian's, that of the RPM distributions, that of the others.
+const fn library_directories(abi: Abi) -> [&'static str; 3] {
+    match abi {
+        Abi::X86_64 | Abi::Aarch64 => ["/usr/lib/{triplet}", "/usr/lib64", "/usr/lib"],
+        Abi::I386 => ["/usr/lib/{triplet}", "/usr/lib32", "/usr/lib"],
+    }
+}
+
+const fn triplet(abi: Abi) -> &'static str {
+    match abi {
+        Abi::X86_64 | Abi::Aarch64 => TRIPLET,
+        Abi::I386 => COMPAT32_TRIPLET,
+    }
+}
+
+/// Where a program is expected.
+pub(super) fn of_program(program: &Program) -> Place {
+    Place { path: format!("/usr/bin/{}", program.name), when: When::Always }
+}
+
+/// Where a data file is looked for.
+pub(super) fn of_data(data: &Data) -> Vec<Place> {
+    let when = |when| match when {
+        catalogue::When::Always => When::Always,
+        catalogue::When::With(path) => When::With(path.to_owned()),
+        catalogue::When::Over => When::Over,
+    };
+    data.places.iter().map(|(path, what)| Place { path: (*path).to_owned(), when: when(*what) }).collect()
+}
+
+/// Where a plugin is opened: beside the library that opens it.
+pub(super) fn of_plugin(plugin: Plugin, abi: Abi) -> Vec<Place> {
+    let place = |directory: &str| {
+        let directory = directory.replace("{triplet}", triplet(abi));
+        let when = When::With(format!("{directory}/{}", plugin.beside));
+        Place { path: format!("{directory}/{}", plugin.path), when }
+    };
+    library_directories(abi).map(place).into()
+}
+
+/// Every place where any plan may have put a link.
+pub(super) fn all() -> Vec<String> {
+    let programs = PROGRAMS.iter().filter(|program| program.in_usr_bin).map(of_program);
+    let data = DATA.iter().flat_map(of_data);
+    let abis = [Abi::NATIVE, Abi::COMPAT32].into_iter().flatten();
+    let plugins = LIBRARIES.iter().filter_map(|family| family.plugin);
+    let plugins = plugins.flat_map(|plugin| abis.clone().flat_map(move |abi| of_plugin(plugin, abi)));
+    let directories = DIRECTORIES.iter().map(|(path, _, _)| (*path).to_owned());
+    programs.chain(data).chain(plugins).map(|place| place.path).chain(directories).collect()
+}
