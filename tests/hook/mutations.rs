@@ -20,6 +20,9 @@ impl Random {
     fn mutate(&mut self, text: &[u8]) -> Vec<u8> {
         let mut text = text.to_vec();
         for _ in 0..=self.below(3) {
+            if text.is_empty() {
+                break;
+            }
             let at = self.below(text.len());
             let end = (at + 1 + self.below(12)).min(text.len());
             match self.below(5) {
