@@ -8,12 +8,13 @@
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::mount;
+use nvbind_core::host::open_inside;
 use nvbind_core::oci::{Config, is_private_tmpfs};
 use pathrs::Root;
 use pathrs::error::ErrorKind;
 use rustix::fs::{
-    self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags, fstat, mkdirat,
-    openat, openat2, readlinkat,
+    self, AtFlags, Dir, FileType, Mode, OFlags, StatVfsMountFlags, StatxFlags, fstat, mkdirat, openat,
+    readlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -240,8 +241,7 @@ impl<'a> Rootfs<'a> {
 
     /// What stands at a path, to ask about it: nothing is opened for use.
     fn look(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        openat2(&self.root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        open_inside(&self.root, path, OFlags::PATH)
     }
 }
 

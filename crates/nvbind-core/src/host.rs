@@ -56,6 +56,29 @@ impl From<Error> for std::io::Error {
     }
 }
 
+/// Opens what is at a path inside a directory that stands in for `/`, links followed inside it.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_inside(
+    root: impl AsFd,
+    path: impl rustix::path::Arg + Copy,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let open = || fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    // EAGAIN: something was renamed or mounted on this machine while a `..` was followed, so that the kernel could
+    // not tell whether it stayed inside (openat2(2)). Containers that start at the same time are enough for that.
+    let mut opened = open();
+    for _ in 0..RACES {
+        if opened.as_ref().err() != Some(&Errno::AGAIN) {
+            break;
+        }
+        opened = open();
+    }
+    opened
+}
+
 /// A directory that stands in for `/`.
 #[derive(Debug)]
 pub struct Tree {
@@ -89,18 +112,7 @@ impl Tree {
     }
 
     fn open_with(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let open = || fs::openat2(&self.directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
-        // EAGAIN: something was renamed or mounted on this machine while a `..` was followed, so that the kernel could
-        // not tell whether it stayed inside (openat2(2)). Containers that start at the same time are enough for that.
-        let mut opened = open();
-        for _ in 0..RACES {
-            if opened.as_ref().err() != Some(&Errno::AGAIN) {
-                break;
-            }
-            opened = open();
-        }
-        opened.map_err(|errno| self.error(path, errno))
+        open_inside(&self.directory, path, flags).map_err(|errno| self.error(path, errno))
     }
 
     /// Opens a file by name only (`O_PATH`), links followed inside the tree.
