@@ -13,6 +13,7 @@ mod links;
 mod loader;
 mod mount;
 mod namespaces;
+mod proc;
 mod rootfs;
 mod sources;
 mod view;
@@ -62,7 +63,8 @@ pub struct Container<'a> {
 ///
 /// # Errors
 /// When any step fails; nothing is left behind then.
-pub fn apply(plan: Plan, host: &Host, container: &Container<'_>) -> Result<&'static str, Error> {
+pub fn apply(mut plan: Plan, host: &Host, container: &Container<'_>) -> Result<&'static str, Error> {
+    plan.proc = plan.proc.filter(|_| container.config.masks_proc());
     let in_user_namespace = in_user_namespace()?;
     let namespaces = match container.stage {
         Stage::Prestart { pid } => Some(Namespaces::of(pid)?),
@@ -105,6 +107,9 @@ fn fill(
     for text in &plan.texts {
         view.write(&text.inside, text.text.as_bytes())?;
     }
+    if let Some(proc) = &plan.proc {
+        proc::fill(&mut view, proc, &sources.directories)?;
+    }
     for link in &plan.view_links {
         view.link(link)?;
     }
@@ -115,6 +120,9 @@ fn fill(
     }
     let drafts = loader::draft(rootfs, &plan, &mut view)?;
     view.seal()?;
+    if plan.proc.is_some() {
+        proc::cover(rootfs, &view)?;
+    }
     // Last: what has a place cannot fail half-way, so that nothing of the image's has to be restored.
     drafts.into_iter().try_for_each(|draft| draft.place(rootfs))?;
     Ok(place)

@@ -35,6 +35,15 @@ pub(crate) fn clone_in(directory: impl AsFd, name: &str) -> io::Result<OwnedFd> 
     open_tree(directory, name, flags)
 }
 
+/// A detached mount of a directory in a directory, with all that is mounted in it.
+pub(crate) fn clone_tree_in(directory: impl AsFd, path: &str) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    open_tree(directory, path, flags)
+}
+
 /// A detached, empty, writable tmpfs; with an SELinux context where the container has one.
 pub(crate) fn tmpfs(context: Option<&str>) -> io::Result<OwnedFd> {
     let filesystem = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;

@@ -208,14 +208,36 @@ impl<'a> Rootfs<'a> {
     pub(crate) fn cover(&self, file: &OwnedFd, directory: &Directory, name: &str) -> Result<bool, Error> {
         let failed = |error: io::Error| Error::system(format!("bind over {name} in the container"), error);
         let below = mount_of(directory, name).map_err(|errno| failed(errno.into()))?;
-        if below != self.mount && is_shared(&std::fs::read_to_string(MOUNTINFO).map_err(failed)?, below) {
-            log::warn!(
-                "{name} in the container is left as it is: its volume's mounts are shared with the host"
-            );
+        if !self.may_cover(below, name).map_err(failed)? {
             return Ok(false);
         }
         mount::attach(file, directory, name).map_err(|errno| failed(errno.into()))?;
         Ok(true)
+    }
+
+    /// Attaches a mount over a directory, under the same rule.
+    pub(crate) fn cover_directory(
+        &self,
+        mount: &OwnedFd,
+        directory: &Directory,
+        path: &str,
+    ) -> Result<bool, Error> {
+        let failed = |error: io::Error| Error::system(format!("bind over {path} in the container"), error);
+        if !self.may_cover(directory.mount, path).map_err(failed)? {
+            return Ok(false);
+        }
+        mount::attach(mount, directory, "").map_err(|errno| failed(errno.into()))?;
+        Ok(true)
+    }
+
+    fn may_cover(&self, below: u64, what: &str) -> io::Result<bool> {
+        let is_free = below == self.mount || !is_shared(&std::fs::read_to_string(MOUNTINFO)?, below);
+        if !is_free {
+            log::warn!(
+                "{what} in the container is left as it is: its volume's mounts are shared with the host"
+            );
+        }
+        Ok(is_free)
     }
 
     /// Why nothing may be created in a directory on that mount.

@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::mount;
+use crate::proc;
 use nvbind_core::host::{Directory, Host};
 use nvbind_core::plan::{Bind, Device, Plan};
 use rustix::fs::{FileType, Stat, fstat, major, minor};
@@ -37,6 +38,8 @@ pub(crate) struct NodeSource {
 pub(crate) struct Sources {
     pub(crate) files: Vec<FileSource>,
     pub(crate) nodes: Vec<NodeSource>,
+    /// Directories of procfs.
+    pub(crate) directories: Vec<FileSource>,
 }
 
 impl Sources {
@@ -56,7 +59,9 @@ impl Sources {
             .iter()
             .map(|bind| file(bind, host, &mut directories, in_user_namespace))
             .collect::<Result<_, _>>()?;
-        Ok(Sources { files, nodes })
+        let directories = plan.proc.iter().flat_map(|proc| &proc.directories);
+        let directories = directories.map(|path| directory(path, host)).collect::<Result<_, _>>()?;
+        Ok(Sources { files, nodes, directories })
     }
 }
 
@@ -88,6 +93,14 @@ fn file<'p, 'h>(
         return Err(Error::Untrusted { path: path() });
     }
     Ok(FileSource { mount, inside: bind.inside.clone() })
+}
+
+/// Clones a directory of the kernel module's, which is as trustworthy as the module.
+fn directory(path: &str, host: &Host) -> Result<FileSource, Error> {
+    let failed = |source: std::io::Error| Error::Source { path: host.proc.display(path), source };
+    let directory = host.proc.directory(path).map_err(|error| failed(error.into()))?;
+    let mount = mount::clone_detached(&directory, mount::FILE).map_err(|errno| failed(errno.into()))?;
+    Ok(FileSource { mount, inside: proc::inside(path) })
 }
 
 /// A regular file that root owns, that everybody may read (a driver's are no secrets, so that a link to one gets

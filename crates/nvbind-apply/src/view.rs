@@ -55,6 +55,14 @@ impl View {
         mount::attach(&source.mount, directory, name).map_err(failed)
     }
 
+    /// Puts a directory at its place.
+    pub(crate) fn bind_directory(&mut self, source: &FileSource) -> Result<(), Error> {
+        let failed = |errno| Error::system(format!("put {} into the driver view", source.inside), errno);
+        let (directory, name) = self.place(&source.inside)?;
+        mkdirat(directory, name, Mode::from_raw_mode(0o555)).map_err(failed)?;
+        mount::attach(&source.mount, directory, name).map_err(failed)
+    }
+
     /// Makes a link beside a file.
     pub(crate) fn link(&mut self, link: &Link) -> Result<(), Error> {
         let (directory, name) = self.place(&link.path)?;
@@ -83,8 +91,14 @@ impl View {
         mount::clone_detached(&file, mount::FILE).map_err(failed)
     }
 
+    /// A detached mount of a directory of the view, with all that is mounted in it.
+    pub(crate) fn clone_tree(&self, path: &str) -> Result<OwnedFd, Error> {
+        let failed = |errno| Error::system(format!("open {path} in the driver view"), errno);
+        mount::clone_tree_in(&self.mount, path).map_err(failed)
+    }
+
     /// Makes it and every file in it read-only, nosuid, nodev and private: a later ldconfig inside cannot relink it.
-    pub(crate) fn seal(self) -> Result<(), Error> {
+    pub(crate) fn seal(&self) -> Result<(), Error> {
         mount::set_attributes_below(&self.mount, mount::FILE)
             .map_err(|errno| Error::system("make the driver view read-only", errno))
     }

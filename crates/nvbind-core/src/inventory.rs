@@ -5,6 +5,7 @@ mod devices;
 mod elf;
 mod gpus;
 mod libraries;
+mod procfs;
 mod programs;
 mod version;
 
@@ -12,6 +13,7 @@ pub use data::{DataFile, Source};
 pub use devices::{DeviceNode, Majors};
 pub use gpus::{Gpu, PciAddress};
 pub use libraries::Library;
+pub use procfs::DIRECTORY as PROC;
 pub use programs::ProgramFile;
 
 use crate::capability::Capabilities;
@@ -115,6 +117,8 @@ pub struct Inventory {
     pub programs: Vec<ProgramFile>,
     /// Data files in the catalogue's order.
     pub data: Vec<DataFile>,
+    /// The files of [`PROC`] that say nothing of a single GPU, as a container sees them: names and contents.
+    pub proc: Vec<(&'static str, String)>,
 }
 
 impl Inventory {
@@ -137,7 +141,15 @@ impl Inventory {
             .into_iter()
             .map(|(row, node)| (row, node.filter(|node| is_usable(row, node))))
             .collect();
-        Ok(Inventory { gpus, control_nodes, libraries, programs, data, driver })
+        Ok(Inventory {
+            gpus,
+            control_nodes,
+            libraries,
+            programs,
+            data,
+            proc: procfs::read(&host.proc),
+            driver,
+        })
     }
 }
 

@@ -101,6 +101,7 @@ pub struct Process {
 #[serde(rename_all = "camelCase", default)]
 pub struct Linux {
     mount_label: Option<String>,
+    masked_paths: Option<Vec<String>>,
     rootfs_propagation: Option<String>,
     resources: Resources,
 }
@@ -131,6 +132,14 @@ impl Config {
     #[must_use]
     pub fn shares_mounts(&self) -> bool {
         self.linux.rootfs_propagation.as_deref().is_some_and(|propagation| propagation.ends_with("shared"))
+    }
+
+    /// Whether the runtime hides something of the container's /proc. A container that is to see all of it may mount a
+    /// /proc of its own as well, which the kernel refuses where something is mounted on the one it has
+    /// (mount_too_revealing() of the kernel's `fs/namespace.c`).
+    #[must_use]
+    pub fn masks_proc(&self) -> bool {
+        self.linux.masked_paths.as_ref().is_some_and(|paths| !paths.is_empty())
     }
 
     /// The SELinux context of the container's mounts, if it has one.
@@ -202,13 +211,14 @@ mod tests {
                 "capabilities":{"bounding":["CAP_FROM_THE_FUTURE"]}},
                 "mounts":[{"destination":"/dev","type":"tmpfs","source":"tmpfs"},{"destination":"/etc","type":"bind"},
                 {"destination":"/run","type":"tmpfs","source":"/r","options":["rbind"]}],
-                "linux":{"mountLabel":"l","rootfsPropagation":"rshared","namespaces":[{"type":"future"}]}}"#,
+                "linux":{"mountLabel":"l","maskedPaths":["/proc/kcore"],"rootfsPropagation":"rshared","namespaces":[{"type":"future"}]}}"#,
             Path::new("c"),
         )
         .unwrap();
         assert_eq!((config.env("A"), config.env("AB"), config.env("B")), (Some("2"), Some("3"), None));
         assert_eq!(config.root.as_ref().unwrap().path(), Path::new("/r"));
         assert_eq!((config.mount_label(), config.shares_mounts()), (Some("l"), true));
+        assert!(config.masks_proc());
         let private: Vec<bool> = config.mounts.iter().map(is_private_tmpfs).collect();
         assert_eq!(private, [true, false, false]);
     }

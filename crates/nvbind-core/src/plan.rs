@@ -4,6 +4,7 @@
 //! container's ld.so.cache, or a device node.
 
 mod places;
+mod visible;
 
 use crate::capability::Capabilities;
 use crate::catalogue::{COMPAT32, DIRECTORIES, DRM_CAPABILITIES, PLUGINS};
@@ -120,6 +121,15 @@ pub enum When {
     Over,
 }
 
+/// The kernel module's directory as a container sees it: nothing in it tells of a GPU that was not chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proc {
+    /// Files: names and contents.
+    pub texts: Vec<(String, String)>,
+    /// The chosen GPUs' directories: paths below the proc root.
+    pub directories: Vec<String>,
+}
+
 /// A name in one of the view's library directories that programs ask the loader for: a soname, or a file name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Soname {
@@ -169,6 +179,9 @@ pub struct Plan {
     pub well_known: Vec<WellKnown>,
     /// Well-known places of all that the plan does not have: an earlier start of the container may have left links.
     pub unused: Vec<String>,
+    /// What the container has in the place of the kernel module's `/proc/driver/nvidia`; none where its /proc is not to be
+    /// changed.
+    pub proc: Option<Proc>,
     /// What programs ask the loader for.
     pub sonames: Vec<Soname>,
 }
@@ -223,9 +236,11 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
         view_links: Vec::new(),
         well_known: Vec::new(),
         unused: Vec::new(),
+        proc: None,
         sonames: Vec::new(),
     };
     let wanted = request.capabilities;
+    visible::add(&mut plan, wanted, inventory);
     add_libraries(&mut plan, wanted, inventory);
     add_programs(&mut plan, wanted, inventory);
     add_data(&mut plan, wanted, inventory);

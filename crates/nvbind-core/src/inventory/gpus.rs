@@ -61,6 +61,8 @@ pub struct Gpu {
     pub uuid: Option<String>,
     /// PCI address.
     pub pci: PciAddress,
+    /// Its directory in procfs.
+    pub proc: String,
     /// Product name.
     pub model: String,
     /// `/dev/nvidiaN`.
@@ -81,7 +83,8 @@ pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
     addresses.sort();
     let mut gpus = Vec::new();
     for (pci, name) in addresses {
-        let path = format!("{PATH}/{name}/information");
+        let proc = format!("{PATH}/{name}");
+        let path = format!("{proc}/information");
         let information = Information::parse(&host.proc.text(&path)?)
             .ok_or_else(|| Error::Gpu { path: host.proc.display(&path), field: "Device Minor" })?;
         if information.excluded {
@@ -99,6 +102,7 @@ pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
             model: information.model,
             drm: drm_nodes(host, &pci)?,
             pci,
+            proc,
             node,
         });
     }

@@ -1,6 +1,6 @@
 //! The well-known places of the catalogue as paths of a container.
 
-use super::{Place, When};
+use super::{Place, When, visible};
 use crate::catalogue::{
     self, COMPAT32_TRIPLET, DATA, DIRECTORIES, Data, LIBRARIES, PROGRAMS, Plugin, Program, TRIPLET,
 };
@@ -54,5 +54,6 @@ pub(super) fn all() -> Vec<String> {
     let plugins = LIBRARIES.iter().filter_map(|family| family.plugin);
     let plugins = plugins.flat_map(|plugin| abis.clone().flat_map(move |abi| of_plugin(plugin, abi)));
     let directories = DIRECTORIES.iter().map(|(path, _, _)| (*path).to_owned());
-    programs.chain(data).chain(plugins).map(|place| place.path).chain(directories).collect()
+    let known = programs.chain(data).chain(plugins).map(|place| place.path);
+    known.chain(directories).chain([visible::PROFILE_PLACE.to_owned()]).collect()
 }

@@ -1,0 +1,48 @@
+//! What a container sees of the kernel module in procfs: a copy of its directory in the view, attached over the one that
+//! tells of every GPU of the machine.
+
+use crate::error::Error;
+use crate::rootfs::{Missing, Rootfs};
+use crate::sources::FileSource;
+use crate::view::View;
+use nvbind_core::inventory::PROC;
+use nvbind_core::plan::Proc;
+use rustix::fs::fstatfs;
+
+/// The copy in the view: of the directory's parent, so that it can stand in for either.
+const COPY: &str = "proc";
+
+/// The directory's parent.
+const PARENT: &str = "/proc/driver";
+
+/// `PROC_SUPER_MAGIC` of the kernel's `include/uapi/linux/magic.h`.
+const PROC_MAGIC: u64 = 0x9fa0;
+
+/// Where a path below [`PARENT`] is in the view.
+pub(crate) fn inside(path: &str) -> String {
+    format!("{COPY}{}", path.strip_prefix(PARENT).unwrap_or(path))
+}
+
+/// Makes the copy.
+pub(crate) fn fill(view: &mut View, proc: &Proc, directories: &[FileSource]) -> Result<(), Error> {
+    for (name, text) in &proc.texts {
+        view.write(&inside(&format!("{PROC}/{name}")), text.as_bytes())?;
+    }
+    directories.iter().try_for_each(|directory| view.bind_directory(directory))
+}
+
+/// Attaches the copy, when the view is complete. The container's own kernel has no such directory where the driver is
+/// looked for elsewhere, as in tests: then the copy stands in for its parent.
+pub(crate) fn cover(rootfs: &Rootfs<'_>, view: &View) -> Result<(), Error> {
+    for (path, copy) in [(PROC, inside(PROC)), (PARENT, inside(PARENT))] {
+        let Some(directory) = rootfs.directory(path, Missing::Leave)? else { continue };
+        let filesystem = fstatfs(&directory)
+            .map_err(|errno| Error::system(format!("look at {path} in the container"), errno))?;
+        // Anything else is nothing of the kernel's, and tells of no GPU.
+        if u64::try_from(filesystem.f_type) == Ok(PROC_MAGIC) {
+            rootfs.cover_directory(&view.clone_tree(&copy)?, &directory, path)?;
+        }
+        return Ok(());
+    }
+    Ok(())
+}
