@@ -10,7 +10,7 @@ mod objects;
 
 use std::path::Path;
 
-pub use layout::{Layout, TRIPLET, alternative};
+pub use layout::{Layout, TRIPLET, TRIPLET_32, alternative};
 pub use objects::ObjectError;
 
 use crate::tree::{Tree, TreeError};

@@ -5,6 +5,9 @@ use super::catalog::Library;
 pub const TRIPLET: &str =
     if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
 
+/// The multiarch triplet of 32-bit programs; NVIDIA has libraries for them beside those of x86_64 alone.
+pub const TRIPLET_32: &str = "i386-linux-gnu";
+
 /// The store path of the driver in the NixOS layout; the hash is made up.
 const STORE: &str = "nix/store/s1mu1atedv5zl2q9ca0ymyr8ksbfxw3h-nvidia-x11";
 /// The store path of NixOS's collection of graphics drivers.
