@@ -1,4 +1,5 @@
-//! NVIDIA's real user-space driver as Debian packages it, unpacked into a driver root and never installed.
+//! NVIDIA's real user-space driver as Debian packages it, for 64-bit programs and 32-bit ones, unpacked into a driver
+//! root and never installed.
 //!
 //! `/proc`, `/sys` and `/dev` of the root are the simulated ones: there is no kernel module behind it.
 mod alternatives;

@@ -91,24 +91,25 @@ fn manifests(layout: Layout, version: &str) -> Vec<Data> {
         Manifests::Sonames => {
             files.extend(plain(layout, Width::W64, str::to_owned));
             files.push(icd(layout, Width::W64, "nvidia_icd.json", vulkan_driver(VULKAN_LIBRARY)));
-            files.push(layers(layout, Width::W64, VULKAN_LIBRARY, version));
+            files.push(layers(layout, VULKAN_LIBRARY, version));
         }
         Manifests::VulkanPaths => {
             files.extend(plain(layout, Width::W64, str::to_owned));
             files.extend(Width::ALL.iter().map(|width| icd_by_path(layout, *width)));
-            files.push(layers(layout, Width::W64, VULKAN_LIBRARY, version));
+            files.push(layers(layout, VULKAN_LIBRARY, version));
         }
         Manifests::Paths => {
             for width in Width::ALL {
                 files.extend(plain(layout, *width, |library| by_path(*width, library)));
                 files.push(icd_by_path(layout, *width));
             }
-            files.push(layers(layout, Width::W64, &by_path(Width::W64, VULKAN_LIBRARY), version));
+            files.push(layers(layout, &by_path(Width::W64, VULKAN_LIBRARY), version));
         }
     }
     files
 }
 
+/// [`MANIFESTS`], with what `library_path` makes of a soname.
 fn plain(layout: Layout, width: Width, library_path: impl Fn(&str) -> String) -> Vec<Data> {
     let data = layout.shared_data(width);
     MANIFESTS
@@ -142,7 +143,8 @@ fn icd_by_path(layout: Layout, width: Width) -> Data {
     icd(layout, width, &format!("nvidia_icd.{machine}.json"), content)
 }
 
-fn layers(layout: Layout, width: Width, library_path: &str, version: &str) -> Data {
+/// Vulkan's layers for 64-bit programs, or for all where the library has no path.
+fn layers(layout: Layout, library_path: &str, version: &str) -> Data {
     let layer = |name: &str, library_path: &str, switch: &str| {
         json!({
             "name": name,
@@ -163,7 +165,7 @@ fn layers(layout: Layout, width: Width, library_path: &str, version: &str) -> Da
             layer("VK_LAYER_NV_present", &present, "NVPRESENT_ENABLE_SMOOTH_MOTION"),
         ],
     });
-    Data::new(format!("{}/implicit_layer.d/nvidia_layers.json", vulkan(layout, width)), text(&content))
+    Data::new(format!("{}/implicit_layer.d/nvidia_layers.json", vulkan(layout, Width::W64)), text(&content))
 }
 
 /// NVIDIA's installer writes to /etc, packages to the shared data.

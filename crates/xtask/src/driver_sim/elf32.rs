@@ -1,5 +1,5 @@
-//! A shared object for 32-bit x86, written byte by byte: a machine that compiles 64-bit code need not have what it takes for
-//! 32-bit code.
+//! A shared object for 32-bit x86, written byte by byte: a machine that compiles 64-bit code need not have what it
+//! takes for 32-bit code.
 //!
 //! Format: the System V ABI (gABI, chapters 4 and 5) and its Intel386 supplement.
 
@@ -8,8 +8,8 @@ const HEADER: u32 = 52;
 const SEGMENT: u32 = 32;
 const SYMBOL: u32 = 16;
 const SECTION: u32 = 40;
-/// What every library of the driver needs. It is also what tells ldconfig that an object is for glibc, which it writes into
-/// the cache.
+/// What every library of the driver needs. It is also what tells ldconfig that an object is for glibc, which it writes
+/// into the cache.
 const C_LIBRARY: &str = "libc.so.6";
 /// A loader on 32-bit x86 maps whole pages: what it may write to lies one further than in the file.
 const PAGE: u32 = 0x1000;

@@ -293,7 +293,8 @@ pub(super) fn alternative(group: &str, path: &str, name: &str, file: &str) -> Ve
     vec![(path.to_owned(), format!("/{entry}")), (entry, format!("/{file}"))]
 }
 
-/// The four links of what Debian's `glx` group leads to in the `nvidia` group: the public name, the one between, the file.
+/// The four links of what Debian's `glx` group leads to in the `nvidia` group: the public name, the one between, the
+/// file.
 pub(super) fn both_stages(public: &str, between: &str, file: &str) -> Vec<(String, String)> {
     let name = public.rsplit('/').next().unwrap_or(public);
     let mut links = alternative("glx", public, name, between);

@@ -1,5 +1,5 @@
-//! A simulated NVIDIA driver under Windows' Subsystem for Linux, version 2: the libraries that Windows lays into the machine,
-//! one device for all GPUs, and nothing of an NVIDIA kernel module.
+//! A simulated NVIDIA driver under Windows' Subsystem for Linux, version 2: the libraries that Windows lays into the
+//! machine, one device for all GPUs, and nothing of an NVIDIA kernel module.
 use std::path::Path;
 
 use super::kernel::{self, MISC};

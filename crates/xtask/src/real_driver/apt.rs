@@ -147,9 +147,9 @@ struct Package {
     archive: String,
 }
 
-/// The driver's packages among the paragraphs of `apt-cache dumpavail`, which has one of each for each architecture: apt's
-/// candidate. Of the foreign ones only those that Debian lets stand beside the native one of the same name and version:
-/// the others hold the same files as these.
+/// The driver's packages among the paragraphs of `apt-cache dumpavail`, which has one of each for each architecture:
+/// apt's candidate. Of the foreign ones only those that Debian lets stand beside the native one of the same name and
+/// version: the others hold the same files as these.
 fn driver_packages(available: &str) -> Vec<Package> {
     let paragraphs: Vec<Paragraph<'_>> =
         available.split("\n\n").filter_map(Paragraph::parse).filter(Paragraph::is_drivers).collect();

@@ -28,8 +28,8 @@ const DATA: &[(&str, &str, &str)] = &[
 /// Firmware is in a directory that is called as the driver's version.
 const FIRMWARE: &str = "lib/firmware/nvidia";
 
-/// Every 64-bit ELF shared object of the driver root, by its path inside, with its soname: each is either in the plan or on
-/// the list of exceptions.
+/// Every 64-bit ELF shared object of the driver root, by its path inside, with its soname: each is either in the plan
+/// or on the list of exceptions.
 pub fn shared_objects(root: &Path) -> Result<Vec<(PathBuf, Option<String>)>, RealDriverError> {
     let mut found = Vec::new();
     for inside in files(root, "usr/lib")? {
@@ -56,8 +56,8 @@ pub fn shared_objects_32(root: &Path) -> Result<Vec<PathBuf>, RealDriverError> {
     Ok(found)
 }
 
-/// Every data file of the driver root, by its path inside and not by the links to it: manifests of the graphics and compute
-/// loaders, what OptiX, Wine and the X server read, application profiles, and firmware.
+/// Every data file of the driver root, by its path inside and not by the links to it: manifests of the graphics and
+/// compute loaders, what OptiX, Wine and the X server read, application profiles, and firmware.
 pub fn data_files(root: &Path) -> Result<Vec<PathBuf>, RealDriverError> {
     let mut found = Vec::new();
     for folder in ["etc", "usr/lib", "usr/share"] {

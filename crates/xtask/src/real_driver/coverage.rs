@@ -56,8 +56,8 @@ pub fn differences<'a>(plan: &Value, objects: impl IntoIterator<Item = &'a Path>
     compare(patterns, objects, name, find)
 }
 
-/// The same for data files in the driver root `root`: a plan may name a file by any link to it, and inside have it wherever
-/// its readers look.
+/// The same for data files in the driver root `root`: a plan may name a file by any link to it, and inside have it
+/// wherever its readers look.
 pub fn data_differences<'a>(
     plan: &Value,
     root: &Path,

@@ -98,8 +98,8 @@ fn entry_of(mut fields: Vec<(String, String)>) -> Option<Entry> {
     (enabled && types.iter().any(|kind| kind == "deb")).then_some(Entry { uris, suites, components, fields })
 }
 
-/// The same archives for the release `wanted`, in deb822 form, and again for each of the `foreign` architectures; empty if
-/// none of the entries is Debian's archive of the release `codename`.
+/// The same archives for the release `wanted`, in deb822 form, and again for each of the `foreign` architectures; empty
+/// if none of the entries is Debian's archive of the release `codename`.
 pub(super) fn for_release(entries: &[Entry], codename: &str, wanted: &str, foreign: &[&str]) -> String {
     let mut text = String::new();
     for entry in entries {
