@@ -33,7 +33,7 @@ enum Found {
 }
 
 /// Those of `objects` (paths in the driver root, of all word sizes) that `plan`, the JSON of `nvbind plan`, does not bind
-/// below `lib64`, or below `lib` for the 32-bit ones, and the list of exceptions does not excuse, and exceptions that
+/// below `lib64` or `xorg`, or below `lib` for the 32-bit ones, and the list of exceptions does not excuse, and exceptions that
 /// nothing needs any more.
 pub fn differences<'a>(plan: &Value, objects: impl IntoIterator<Item = &'a Path>) -> Vec<String> {
     let bound: Vec<(&str, &str)> = steps(plan)
@@ -41,12 +41,16 @@ pub fn differences<'a>(plan: &Value, objects: impl IntoIterator<Item = &'a Path>
         .filter_map(|step| Some((step.get("host")?.as_str()?, step.get("inside")?.as_str()?)))
         .collect();
     let find = |path: &Path| {
-        let view_folder = if is_32(path) { "lib" } else { "lib64" };
+        // The X server's modules are no libraries: it finds them by directory.
+        let folders: &[&str] = if is_32(path) { &["lib"] } else { &["lib64", "xorg"] };
         // Paths of a plan may carry the driver root in front.
         let end = path.strip_prefix("/").unwrap_or(path);
         let mut places =
             bound.iter().filter(|(host, _)| Path::new(host).ends_with(end)).map(|(_, inside)| *inside);
-        match places.clone().find(|inside| Path::new(inside).iter().any(|part| part == view_folder)) {
+        match places
+            .clone()
+            .find(|inside| Path::new(inside).iter().any(|part| folders.iter().any(|folder| part == *folder)))
+        {
             Some(_) => Found::Planned,
             None => places.next().map_or(Found::Missing, |inside| Found::Misplaced(inside.to_owned())),
         }
@@ -155,6 +159,7 @@ mod tests {
             {"kind": "bind", "host": "/usr/lib/i386-linux-gnu/liba.so.1", "inside": "/view/lib/liba.so.1"},
             {"kind": "bind", "host": "/usr/lib/i386-linux-gnu/libb.so.1", "inside": "/view/lib64/libb.so.1"},
             {"kind": "bind", "host": "/usr/lib/x86_64-linux-gnu/libc.so.1", "inside": "/view/lib/libc.so.1"},
+            {"kind": "bind", "host": "/usr/lib/nvidia_drv.so", "inside": "/view/xorg/drivers/nvidia_drv.so"},
         ]});
         let objects = [
             "/usr/lib/i386-linux-gnu/liba.so.1",
@@ -162,7 +167,6 @@ mod tests {
             "/usr/lib/x86_64-linux-gnu/libc.so.1",
             "/usr/lib/i386-linux-gnu/libOpenCL.so.1.0.0",
             "/usr/lib/nvidia_drv.so",
-            "/usr/lib/libglxserver_nvidia.so.1",
         ]
         .map(Path::new);
         assert_eq!(
