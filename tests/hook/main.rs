@@ -23,6 +23,7 @@ mod requests;
 mod room;
 mod settings;
 mod starts;
+mod visible;
 mod volumes;
 mod world;
 

@@ -2,7 +2,7 @@
 
 use crate::capability::Capabilities;
 use crate::host::Tree;
-use crate::inventory::{Driver, Gpu, Inventory, PciAddress};
+use crate::inventory::{Driver, Gpu, Inventory, PROC, PciAddress};
 use crate::ldcache::Abi;
 use crate::plan::{DROP_IN, LD_SO_CACHE, LD_SO_CONF_D, Plan, When};
 use serde::Serialize;
@@ -68,6 +68,10 @@ enum Step<'a> {
         path: String,
         content: String,
     },
+    Proc {
+        path: &'static str,
+        gpus: Vec<&'a str>,
+    },
     Cache {
         path: &'static str,
         libraries: Vec<&'a str>,
@@ -111,6 +115,10 @@ impl<'a> PlanDocument<'a> {
                 Some(Step::Link { path: place.path.clone(), target: plan.inside(&known.target), only_with })
             }));
         }
+        if let Some(proc) = &plan.proc {
+            let gpus = proc.directories.iter().map(String::as_str).collect();
+            steps.push(Step::Proc { path: PROC, gpus });
+        }
         steps.push(Step::File { path: format!("{LD_SO_CONF_D}/{DROP_IN}"), content: plan.drop_in() });
         let names = |abi: Option<Abi>| {
             plan.sonames
@@ -146,6 +154,7 @@ pub fn plan_text(plan: &Plan, files: &Tree) -> String {
                 format!("link    {path} -> {target}{only}")
             }
             Step::File { path, content } => format!("file    {path} with {:?}", content.trim_end()),
+            Step::Proc { path, gpus } => format!("proc    {path} with {} GPUs", gpus.len()),
             Step::Cache { path, libraries, libraries_32 } => {
                 format!("cache   {path} with {} more names", libraries.len() + libraries_32.len())
             }
@@ -263,13 +272,14 @@ mod tests {
                 {"kind": "link", "path": format!("{VIEW}/lib64/libnvidia-ml.so.1"), "target": library},
                 {"kind": "link", "path": "/usr/bin/nvidia-smi", "target": format!("{VIEW}/bin/nvidia-smi")},
                 {"kind": "link", "path": "/run/opengl-driver/lib", "target": format!("{VIEW}/lib64"), "only_with": "/nix/store"},
+                {"kind": "proc", "path": "/proc/driver/nvidia", "gpus": ["/proc/driver/nvidia/gpus/0000:01:00.0"]},
                 {"kind": "file", "path": "/etc/ld.so.conf.d/00-nvbind.conf", "content": format!("{VIEW}/lib64\n")},
                 {"kind": "cache", "path": "/etc/ld.so.cache", "libraries": ["libnvidia-ml.so", "libnvidia-ml.so.1", library], "libraries_32": []},
             ],
         });
         assert_eq!(serde_json::to_value(PlanDocument::new(&plan, &host.files)).unwrap(), expected);
         let text = plan_text(&plan, &host.files);
-        assert_eq!(text.lines().count(), 12, "{text}");
+        assert_eq!(text.lines().count(), 13, "{text}");
         assert!(
             text.starts_with(&format!(
                 "driver  {VERSION} (open kernel modules)\ngpu 0   NVIDIA Test GPU-aaaa"

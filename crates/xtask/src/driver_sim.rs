@@ -4,16 +4,21 @@
 //! but no kernel module is behind the nodes, so that opening one gives ENXIO where access is allowed. Everything in it
 //! that people can read says that it is simulated.
 mod catalog;
+mod data;
+mod elf32;
 mod kernel;
 mod layout;
 mod objects;
+mod wsl;
 
 use std::path::Path;
 
-pub use layout::{Layout, TRIPLET, alternative};
+pub use layout::{Layout, TRIPLET, TRIPLET_32};
 pub use objects::ObjectError;
+pub use wsl::WslSim;
 
 use crate::tree::{Tree, TreeError};
+use layout::{Placed, Width};
 
 /// Why a simulated driver could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +82,7 @@ impl Default for DriverSim {
 impl DriverSim {
     /// Makes the driver root at `root`, unless the same is already there.
     pub fn ensure(&self, root: &Path) -> Result<(), SimError> {
-        let description = format!("{self:?} format 2");
+        let description = format!("{self:?} format 3");
         if Tree::is_made(root, &description) {
             return Ok(());
         }
@@ -99,15 +104,15 @@ impl DriverSim {
             tree.link(&path, target)?;
         }
         self.libraries(tree)?;
-        for (name, target) in catalog::EXTRA_LINKS {
-            let (path, target) = layout.extra_link(name, target);
-            tree.link(path, target)?;
+        for width in Width::ALL {
+            for (name, target) in catalog::EXTRA_LINKS {
+                let (path, target) = layout.extra_link(*width, name, target);
+                tree.link(path, target)?;
+            }
         }
-        for (name, content) in catalog::SHARED_DATA {
-            tree.file(format!("{}/{name}", layout.shared_data()), content, 0o644)?;
-        }
-        for (name, content) in catalog::CONFIGURATION {
-            tree.file(format!("etc/{name}"), content, 0o644)?;
+        for data in data::files(layout, &self.version) {
+            tree.file(data.path, data.content, 0o644)?;
+            links(tree, data.links)?;
         }
         for name in catalog::FIRMWARE {
             let path = format!("{}/nvidia/{}/{name}", layout.firmware(), self.version);
@@ -125,24 +130,51 @@ impl DriverSim {
         let scratch = tree.at(".objects");
         let compiler = objects::Compiler::new(&scratch)?;
         for library in catalog::LIBRARIES {
-            let placed = self.layout.place(library, &self.version);
-            // An empty file first: it makes the directories.
-            tree.file(&placed.file, "", 0o644)?;
-            compiler.library(library, &self.version, &tree.at(&placed.file))?;
-            tree.file_mode(&placed.file, 0o644)?;
-            for (path, target) in placed.links {
-                tree.link(path, target)?;
+            let soname = library.soname(&self.version);
+            let Placed { file, links: names } = self.layout.place(library, Width::W64, &self.version);
+            shared_object(&compiler, tree, library.stem, &soname, &file)?;
+            links(tree, names)?;
+            if library.both && Width::ALL.contains(&Width::W32) {
+                let Placed { file, links: names } = self.layout.place(library, Width::W32, &self.version);
+                tree.file(file, objects::library_32(library.stem, &soname), 0o644)?;
+                links(tree, names)?;
             }
         }
+        for module in catalog::MODULES {
+            let Placed { file, links: names } = self.layout.place_module(module, &self.version);
+            shared_object(&compiler, tree, module.stem, &format!("{}.so", module.stem), &file)?;
+            links(tree, names)?;
+        }
         for name in catalog::PROGRAMS {
-            let placed = self.layout.place_program(name);
-            tree.file(&placed.file, "", 0o755)?;
-            compiler.program(&tree.at(&placed.file))?;
-            for (path, target) in placed.links {
-                tree.link(path, target)?;
-            }
+            let Placed { file, links: names } = self.layout.place_program(name);
+            program(&compiler, tree, &file)?;
+            links(tree, names)?;
         }
         tree.remove(".objects")?;
         Ok(())
     }
+}
+
+fn shared_object(
+    compiler: &objects::Compiler,
+    tree: &Tree,
+    stem: &str,
+    soname: &str,
+    file: &str,
+) -> Result<(), SimError> {
+    // An empty file first: it makes the directories.
+    tree.file(file, "", 0o644)?;
+    compiler.library(stem, soname, &tree.at(file))?;
+    tree.file_mode(file, 0o644)?;
+    Ok(())
+}
+
+fn program(compiler: &objects::Compiler, tree: &Tree, file: &str) -> Result<(), SimError> {
+    tree.file(file, "", 0o755)?;
+    compiler.program(&tree.at(file))?;
+    Ok(())
+}
+
+fn links(tree: &Tree, links: Vec<(String, String)>) -> Result<(), TreeError> {
+    links.into_iter().try_for_each(|(path, target)| tree.link(path, target))
 }

@@ -1,8 +1,10 @@
-//! NVIDIA's real user-space driver as Debian packages it, unpacked into a driver root and never installed.
+//! NVIDIA's real user-space driver as Debian packages it, for 64-bit programs and 32-bit ones, unpacked into a driver
+//! root and never installed.
 //!
 //! `/proc`, `/sys` and `/dev` of the root are the simulated ones: there is no kernel module behind it.
 mod alternatives;
 mod apt;
+mod contents;
 mod coverage;
 mod sources;
 
@@ -11,11 +13,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::driver_sim::{DriverSim, TRIPLET};
-use crate::elf::{self, ElfError};
+use crate::driver_sim::{DriverSim, TRIPLET, TRIPLET_32};
+use crate::elf::ElfError;
 use crate::process::{self, ProcessError};
 use crate::tree::{Tree, TreeError};
-pub use coverage::differences;
+pub use contents::{data_files, shared_objects, shared_objects_32};
+pub use coverage::{data_differences, differences};
 
 use alternatives::Alternative;
 use apt::Apt;
@@ -62,7 +65,7 @@ pub fn ensure(suite: &str, dir: &Path) -> Result<PathBuf, RealDriverError> {
     let dir =
         std::path::absolute(dir).map_err(|source| RealDriverError::File { path: dir.into(), source })?;
     let root = dir.join(format!("real-{suite}"));
-    let description = format!("the driver of {suite}, format 2");
+    let description = format!("the driver of {suite}, format 3");
     if Tree::is_made(&root, &description) {
         return Ok(root);
     }
@@ -90,32 +93,6 @@ pub fn ensure(suite: &str, dir: &Path) -> Result<PathBuf, RealDriverError> {
     sim.kernel_side(&tree)?;
     tree.finish(&description)?;
     Ok(root)
-}
-
-/// Every ELF shared object of the driver root, by its path inside, with its soname: each is either in the plan or on the
-/// list of exceptions.
-pub fn shared_objects(root: &Path) -> Result<Vec<(PathBuf, Option<String>)>, RealDriverError> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.join("usr/lib")];
-    while let Some(folder) = folders.pop() {
-        let entries =
-            fs::read_dir(&folder).map_err(|source| RealDriverError::File { path: folder.clone(), source })?;
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.is_symlink() {
-                continue;
-            }
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.to_string_lossy().contains(".so")
-                && let Some(dynamic) = elf::read(&path)?
-                && let Ok(inside) = path.strip_prefix(root)
-            {
-                found.push((Path::new("/").join(inside), dynamic.soname));
-            }
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
 }
 
 /// `NAME_VERSION_ARCH.deb`
@@ -154,11 +131,13 @@ fn install(alternative: &Alternative, tree: &Tree) -> Result<(), RealDriverError
 
 fn linker(tree: &Tree) -> Result<(), RealDriverError> {
     tree.file("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n", 0o644)?;
-    tree.file(
-        format!("etc/ld.so.conf.d/{TRIPLET}.conf"),
-        format!("/usr/local/lib/{TRIPLET}\n/lib/{TRIPLET}\n/usr/lib/{TRIPLET}\n"),
-        0o644,
-    )?;
+    for triplet in [TRIPLET, TRIPLET_32] {
+        tree.file(
+            format!("etc/ld.so.conf.d/{triplet}.conf"),
+            format!("/usr/local/lib/{triplet}\n/lib/{triplet}\n/usr/lib/{triplet}\n"),
+            0o644,
+        )?;
+    }
     tree.linker_cache()?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The files of an NVIDIA driver for x86_64 and aarch64, by family, as its packages have them.
+//! The programs and libraries of an NVIDIA driver for x86_64 and aarch64, by family, as its packages have them.
 
 /// What follows `.so.` in a library's file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(super) struct Library {
     pub dev_link: bool,
     /// Directory below the library directory, or empty.
     pub folder: &'static str,
+    /// Whether the driver for x86_64 has it for 32-bit programs, too.
+    pub both: bool,
 }
 
 impl Library {
@@ -40,7 +42,7 @@ impl Library {
 }
 
 const fn versioned(stem: &'static str, soname: &'static str) -> Library {
-    Library { stem, suffix: Suffix::Driver, soname: Some(soname), dev_link: false, folder: "" }
+    Library { stem, suffix: Suffix::Driver, soname: Some(soname), dev_link: false, folder: "", both: false }
 }
 
 const fn developed(stem: &'static str, soname: &'static str) -> Library {
@@ -49,64 +51,76 @@ const fn developed(stem: &'static str, soname: &'static str) -> Library {
 
 /// Libraries that only other driver libraries load, by their full name.
 const fn internal(stem: &'static str) -> Library {
-    Library { stem, suffix: Suffix::Driver, soname: None, dev_link: false, folder: "" }
+    Library { stem, suffix: Suffix::Driver, soname: None, dev_link: false, folder: "", both: false }
 }
 
 /// Libraries of NVIDIA's that have releases of their own.
 const fn own(stem: &'static str, suffix: &'static str, soname: &'static str) -> Library {
-    Library { stem, suffix: Suffix::Own(suffix), soname: Some(soname), dev_link: false, folder: "" }
+    Library {
+        stem,
+        suffix: Suffix::Own(suffix),
+        soname: Some(soname),
+        dev_link: false,
+        folder: "",
+        both: false,
+    }
 }
 
-/// Every 64-bit library of the families utility, compute, video, graphics and ngx, of old drivers and new ones.
+/// Libraries that 32-bit programs have as well.
+const fn both(library: Library) -> Library {
+    Library { both: true, ..library }
+}
+
+/// Every library of the families utility, compute, video, graphics and ngx, of old drivers and new ones.
 pub(super) const LIBRARIES: &[Library] = &[
     // utility
-    versioned("libnvidia-ml", "1"),
+    both(versioned("libnvidia-ml", "1")),
     versioned("libnvidia-cfg", "1"),
     versioned("libnvidia-nscq", "2"),
     versioned("libnvidia-sandboxutils", "1"),
     // compute
-    developed("libcuda", "1"),
+    both(developed("libcuda", "1")),
     versioned("libcudadebugger", "1"),
-    versioned("libnvidia-opencl", "1"),
-    internal("libnvidia-gpucomp"),
-    versioned("libnvidia-ptxjitcompiler", "1"),
-    versioned("libnvidia-nvvm", "4"),
+    both(versioned("libnvidia-opencl", "1")),
+    both(internal("libnvidia-gpucomp")),
+    both(versioned("libnvidia-ptxjitcompiler", "1")),
+    both(versioned("libnvidia-nvvm", "4")),
     own("libnvidia-nvvm70", "4", "4"),
-    internal("libnvidia-tileiras"),
-    versioned("libnvidia-allocator", "1"),
+    both(internal("libnvidia-tileiras")),
+    both(versioned("libnvidia-allocator", "1")),
     internal("libnvidia-pkcs11"),
     internal("libnvidia-pkcs11-openssl3"),
-    internal("libnvidia-fatbinaryloader"),
-    internal("libnvidia-compiler"),
+    both(internal("libnvidia-fatbinaryloader")),
+    both(internal("libnvidia-compiler")),
     // video
-    Library { folder: "vdpau", ..versioned("libvdpau_nvidia", "1") },
-    developed("libnvcuvid", "1"),
-    developed("libnvidia-encode", "1"),
-    developed("libnvidia-opticalflow", "1"),
+    both(Library { folder: "vdpau", ..versioned("libvdpau_nvidia", "1") }),
+    both(developed("libnvcuvid", "1")),
+    both(developed("libnvidia-encode", "1")),
+    both(developed("libnvidia-opticalflow", "1")),
     // graphics
-    versioned("libGLX_nvidia", "0"),
-    versioned("libEGL_nvidia", "0"),
-    versioned("libGLESv2_nvidia", "2"),
-    versioned("libGLESv1_CM_nvidia", "1"),
-    internal("libnvidia-eglcore"),
-    internal("libnvidia-glcore"),
-    internal("libnvidia-glsi"),
-    internal("libnvidia-tls"),
-    internal("libnvidia-glvkspirv"),
+    both(versioned("libGLX_nvidia", "0")),
+    both(versioned("libEGL_nvidia", "0")),
+    both(versioned("libGLESv2_nvidia", "2")),
+    both(versioned("libGLESv1_CM_nvidia", "1")),
+    both(internal("libnvidia-eglcore")),
+    both(internal("libnvidia-glcore")),
+    both(internal("libnvidia-glsi")),
+    both(internal("libnvidia-tls")),
+    both(internal("libnvidia-glvkspirv")),
     internal("libnvidia-rtcore"),
     versioned("libnvoptix", "1"),
     internal("libnvidia-cbl"),
-    versioned("libnvidia-fbc", "1"),
-    versioned("libnvidia-ifr", "1"),
+    both(versioned("libnvidia-fbc", "1")),
+    both(versioned("libnvidia-ifr", "1")),
     internal("libnvidia-present"),
     own("libnvidia-api", "1", "1"),
     versioned("libnvidia-vksc-core", "1"),
     Library { dev_link: true, ..internal("libnvidia-vulkan-producer") },
-    own("libnvidia-egl-gbm", "1.1.2", "1"),
-    own("libnvidia-egl-wayland", "1.1.19", "1"),
-    own("libnvidia-egl-wayland2", "1.0.0", "1"),
-    own("libnvidia-egl-xcb", "1.0.1", "1"),
-    own("libnvidia-egl-xlib", "1.0.1", "1"),
+    both(own("libnvidia-egl-gbm", "1.1.2", "1")),
+    both(own("libnvidia-egl-wayland", "1.1.19", "1")),
+    both(own("libnvidia-egl-wayland2", "1.0.0", "1")),
+    both(own("libnvidia-egl-xcb", "1.0.1", "1")),
+    both(own("libnvidia-egl-xlib", "1.0.1", "1")),
     // ngx
     versioned("libnvidia-ngx", "1"),
 ];
@@ -126,30 +140,25 @@ pub(super) const PROGRAMS: &[&str] = &[
     "nvidia-cuda-mps-server",
 ];
 
-/// Files below `/usr/share` or its stand-in, and their content.
-pub(super) const SHARED_DATA: &[(&str, &str)] = &[
-    (
-        "glvnd/egl_vendor.d/10_nvidia.json",
-        "{\"file_format_version\": \"1.0.0\", \"ICD\": {\"library_path\": \"libEGL_nvidia.so.0\"}}\n",
-    ),
-    (
-        "egl/egl_external_platform.d/10_nvidia_wayland.json",
-        "{\"file_format_version\": \"1.0.0\", \"ICD\": {\"library_path\": \"libnvidia-egl-wayland.so.1\"}}\n",
-    ),
-    (
-        "egl/egl_external_platform.d/15_nvidia_gbm.json",
-        "{\"file_format_version\": \"1.0.0\", \"ICD\": {\"library_path\": \"libnvidia-egl-gbm.so.1\"}}\n",
-    ),
-    (
-        "vulkan/icd.d/nvidia_icd.json",
-        "{\"file_format_version\": \"1.0.1\", \"ICD\": {\"library_path\": \"libGLX_nvidia.so.0\", \"api_version\": \"1.4.303\"}}\n",
-    ),
-    ("vulkan/implicit_layer.d/nvidia_layers.json", "{\"file_format_version\": \"1.0.1\", \"layers\": []}\n"),
-    ("nvidia/nvoptix.bin", "simulated OptiX data\n"),
+/// A module of the X server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Module {
+    /// Its name, up to `.so`: the soname and what the server loads is this with `.so`.
+    pub stem: &'static str,
+    /// Whether that is a link to a file with the driver's version.
+    pub versioned: bool,
+    /// The server's directory for its kind.
+    pub folder: &'static str,
+}
+
+/// The modules of the X server, which no loader's cache has.
+pub(super) const MODULES: &[Module] = &[
+    Module { stem: "nvidia_drv", versioned: false, folder: "drivers" },
+    Module { stem: "libglxserver_nvidia", versioned: true, folder: "extensions" },
 ];
 
-/// Files below `/etc`, and their content.
-pub(super) const CONFIGURATION: &[(&str, &str)] = &[("OpenCL/vendors/nvidia.icd", "libnvidia-opencl.so.1\n")];
+/// Libraries of Windows programs under Wine, below `nvidia/wine` of the library directory.
+pub(super) const WINE: &[&str] = &["nvngx.dll", "_nvngx.dll", "nvngx_dlssg.dll"];
 
 /// Firmware images, below `nvidia/VERSION` of the firmware directory.
 pub(super) const FIRMWARE: &[&str] = &["gsp_ga10x.bin", "gsp_tu10x.bin"];

@@ -1,7 +1,7 @@
 //! What the kernel shows of the driver: `/proc`, `/sys` and `/dev`, in the kernel modules' own text formats.
 //!
 //! Formats: `kernel-open/nvidia/nv-procfs.c` and `nv-frontend.c`/`nv.c` of NVIDIA's open kernel modules, `fs/char_dev.c`
-//! and `drivers/gpu/drm` of Linux.
+//! `drivers/char/misc.c` and `drivers/gpu/drm` of Linux.
 use super::{DriverSim, Gpu};
 use crate::tree::{Tree, TreeError};
 
@@ -13,6 +13,27 @@ const DRM: u64 = 226;
 /// the machine that the simulation runs on answers there.
 const UVM: u64 = 384;
 const CAPS: u64 = 385;
+/// The kernel's major for drivers that have one node each.
+pub(super) const MISC: u64 = 10;
+
+/// Nodes below `/dev`, with their minors.
+type Nodes = &'static [(&'static str, u64)];
+/// What a driver has only on some machines, and what GPUs are used together with: the name that the kernel registers, its
+/// major, and the nodes with their minors. That of InfiniBand is the kernel's own, and the nodes count from 192.
+const OPTIONAL: &[(&str, u64, Nodes)] = &[
+    (
+        "nvidia-caps-imex-channels",
+        386,
+        &[("nvidia-caps-imex-channels/channel0", 0), ("nvidia-caps-imex-channels/channel1", 1)],
+    ),
+    ("nvidia-nvswitch", 387, &[("nvidia-nvswitchctl", 255), ("nvidia-nvswitch0", 0)]),
+    ("nvidia-fs", 388, &[("nvidia-fs0", 0)]),
+    ("gdrdrv", 389, &[("gdrdrv", 0)]),
+    ("infiniband_verbs", 231, &[("infiniband/uverbs0", 192)]),
+];
+/// RDMA's connection manager has a dynamic minor of [`MISC`]. These count down from 127 or start at 256, by the kernel's
+/// version: 64 is the last to be given out, or never.
+const RDMA_CM: (&str, u64, &str) = ("rdma_cm", 64, "infiniband/rdma_cm");
 
 /// A GPU of another vendor, which must never be taken for one of the driver's.
 const FOREIGN: (&str, u64, u64) = ("0000:00:02.0", 50, 180);
@@ -42,6 +63,8 @@ fn proc_files(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
         let text = format!("DeviceFileMinor: {minor}\nDeviceFileMode: 256\nDeviceFileModify: 1\n");
         tree.file(format!("{proc_nvidia}/capabilities/mig/{name}"), text, 0o444)?;
     }
+    let (name, minor, _) = RDMA_CM;
+    tree.file("proc/misc", misc(&[(minor, name)]), 0o444)?;
     tree.file("proc/devices", devices(&sim.version), 0o444)
 }
 
@@ -89,7 +112,13 @@ fn nodes(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
     ] {
         tree.node(path, major, minor)?;
     }
-    Ok(())
+    for (_, major, nodes) in OPTIONAL {
+        for (path, minor) in *nodes {
+            tree.node(format!("dev/{path}"), *major, *minor)?;
+        }
+    }
+    let (_, minor, path) = RDMA_CM;
+    tree.node(format!("dev/{path}"), MISC, minor)
 }
 
 fn drm_nodes(tree: &Tree, card: u64, render: u64) -> Result<(), TreeError> {
@@ -130,13 +159,23 @@ fn devices(version: &str) -> String {
     let branch: u32 = version.split('.').next().and_then(|text| text.parse().ok()).unwrap_or_default();
     let names: &[&str] =
         if branch >= 550 { &["nvidia", "nvidia-modeset", "nvidiactl"] } else { &["nvidia-frontend"] };
-    let mut text = String::from("Character devices:\n  1 mem\n  5 /dev/tty\n");
-    for name in names {
-        text.push_str(&format!("{NVIDIA} {name}\n"));
-    }
-    text.push_str(&format!("{DRM} drm\n{UVM} nvidia-uvm\n{CAPS} nvidia-caps\n"));
-    text.push_str("\nBlock devices:\n  7 loop\n254 virtblk\n");
-    text
+    let mut all = vec![(DRM, "drm"), (UVM, "nvidia-uvm"), (CAPS, "nvidia-caps")];
+    all.extend(names.iter().map(|name| (NVIDIA, *name)));
+    all.extend(OPTIONAL.iter().map(|(name, major, _)| (*major, *name)));
+    character_devices(all)
+}
+
+/// `/proc/devices` of a machine with these drivers, which the kernel lists by their majors.
+pub(super) fn character_devices(mut drivers: Vec<(u64, &str)>) -> String {
+    drivers.extend([(1, "mem"), (5, "/dev/tty"), (MISC, "misc")]);
+    drivers.sort_by_key(|(major, _)| *major);
+    let lines: String = drivers.iter().map(|(major, name)| format!("{major:3} {name}\n")).collect();
+    format!("Character devices:\n{lines}\nBlock devices:\n  7 loop\n254 virtblk\n")
+}
+
+/// `/proc/misc` of a machine with these drivers of [`MISC`].
+pub(super) fn misc(drivers: &[(u64, &str)]) -> String {
+    drivers.iter().map(|(minor, name)| format!("{minor:3} {name}\n")).collect()
 }
 
 /// As the driver shows its defaults; those that matter to a container come first in the driver, too.
@@ -173,6 +212,14 @@ mod tests {
         assert!(devices("535.261.03").contains("\n195 nvidia-frontend\n"));
         assert!(!devices("550.163.01").contains("nvidia-frontend"));
         assert!(devices("550.163.01").contains("\n195 nvidia\n195 nvidia-modeset\n195 nvidiactl\n"));
+    }
+
+    #[test]
+    fn drivers_are_listed_by_their_majors() {
+        let text = devices("570.172.08");
+        assert!(text.contains("\n 10 misc\n195 nvidia\n"), "{text}");
+        assert!(text.contains("\n226 drm\n231 infiniband_verbs\n384 nvidia-uvm\n"), "{text}");
+        assert!(text.ends_with("\n389 gdrdrv\n\nBlock devices:\n  7 loop\n254 virtblk\n"), "{text}");
     }
 
     #[test]

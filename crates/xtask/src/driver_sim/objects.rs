@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::catalog::Library;
+use super::elf32;
 use crate::process::{self, ProcessError};
 
 /// Why the compiler gave nothing.
@@ -33,6 +33,9 @@ const LIBCUDA: &str = "int nvbind_simulated(void) { return 1; }\n\
 const LIBNVIDIA_ML: &str = "int nvbind_simulated(void) { return 1; }\n\
     int nvmlInit_v2(void) { return 9; }\n\
     int nvmlShutdown(void) { return 1; }\n";
+
+/// What 32-bit libraries answer besides their marker: the library, its function, and the same answer.
+const ANSWERS_32: &[(&str, &str, u32)] = &[("libcuda", "cuInit", 100), ("libnvidia-ml", "nvmlInit_v2", 9)];
 
 const OTHERS: &str = "int nvbind_simulated(void) { return 1; }\n";
 
@@ -79,16 +82,16 @@ impl Compiler {
         Ok(compiler)
     }
 
-    /// The shared object of `library` in a driver of `version`, at `output`.
-    pub(super) fn library(&self, library: &Library, version: &str, output: &Path) -> Result<(), ObjectError> {
-        let object = match library.stem {
+    /// The shared object of the library called `stem`, at `output`.
+    pub(super) fn library(&self, stem: &str, soname: &str, output: &Path) -> Result<(), ObjectError> {
+        let object = match stem {
             name @ ("libcuda" | "libnvidia-ml") => name,
             _ => "others",
         };
-        let marker = marker(library.stem);
+        let marker = marker(stem);
         self.cc(Command::new("cc")
             .args(["-shared", "-nostdlib"])
-            .arg(format!("-Wl,-soname,{}", library.soname(version)))
+            .arg(format!("-Wl,-soname,{soname}"))
             .arg(format!("-Wl,--defsym={marker}=nvbind_simulated"))
             .arg("-o")
             .arg(output)
@@ -103,6 +106,15 @@ impl Compiler {
     fn cc(&self, command: &mut Command) -> Result<(), ObjectError> {
         process::read(command).map(drop).map_err(ObjectError::Compile)
     }
+}
+
+/// The 32-bit shared object of the library called `stem`.
+pub(super) fn library_32(stem: &str, soname: &str) -> Vec<u8> {
+    let own = ANSWERS_32.iter().filter(|(library, ..)| *library == stem);
+    let own = own.map(|(_, function, answer)| ((*function).to_owned(), *answer));
+    let functions: Vec<elf32::Function> =
+        ["nvbind_simulated".to_owned(), marker(stem)].map(|name| (name, 1)).into_iter().chain(own).collect();
+    elf32::shared_object(soname, &functions)
 }
 
 /// The function that only the library called `stem` has.

@@ -10,7 +10,7 @@ use super::ended::{Ended, claim};
 use super::lane::{DRIVER, Lane, use_driver};
 use super::podman::{Podman, Runtime, User, said};
 use crate::lanes::spec::PAYLOAD;
-use crate::real_driver;
+use crate::real_driver::{self, RealDriverError};
 
 /// The cases, by name.
 pub(crate) const CASES: &[(&str, Function)] =
@@ -33,9 +33,14 @@ fn plan(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let said = said(Command::new(format!("{PAYLOAD}/bin/nvbind")).args(words))?.must()?;
     let plan = serde_json::from_str(&said.out)
         .map_err(|error| Ended::failed(format!("the plan is no JSON: {error}"), said.told()))?;
-    let objects = real_driver::shared_objects(Path::new(REAL))
-        .map_err(|error| Ended::failed(error.to_string(), format!("{error:?}")))?;
-    let differences = real_driver::differences(&plan, objects.iter().map(|(path, _)| path.as_path()));
+    let root = Path::new(REAL);
+    let failed = |error: RealDriverError| Ended::failed(error.to_string(), format!("{error:?}"));
+    let objects = real_driver::shared_objects(root).map_err(failed)?;
+    let objects_32 = real_driver::shared_objects_32(root).map_err(failed)?;
+    let data = real_driver::data_files(root).map_err(failed)?;
+    let libraries = objects.iter().map(|(path, _)| path).chain(&objects_32);
+    let mut differences = real_driver::differences(&plan, libraries.map(|path| path.as_path()));
+    differences.extend(real_driver::data_differences(&plan, root, data.iter().map(|path| path.as_path())));
     claim(differences.is_empty(), &differences.join("; "), || said.told())
 }
 

@@ -2,7 +2,10 @@
 //!
 //! The list is in the maintainer script of `nvidia-alternative`, as calls of two shell functions:
 //! `add_slave LINK NAME FILE` and `add_multiarch_slave LINK-DIR LINK-SUBDIR NAME FILE-DIR FILE-SUBDIR`.
-use crate::driver_sim::TRIPLET;
+use crate::driver_sim::{TRIPLET, TRIPLET_32};
+
+/// The multiarch directories that are looked into.
+const TRIPLETS: &[&str] = &[TRIPLET, TRIPLET_32];
 
 /// One alternative: where the link is, and the file that it leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,50 +27,57 @@ impl Alternative {
 /// The alternatives that the maintainer script `script` would register; which of the files are there is the caller's to
 /// see.
 pub(super) fn parse(script: &str) -> Vec<Alternative> {
-    script.lines().filter_map(parse_line).collect()
+    script.lines().flat_map(parse_line).collect()
 }
 
-fn parse_line(line: &str) -> Option<Alternative> {
-    let (_, call) = line.split_once("$(")?;
-    let (call, _) = call.split_once(')')?;
-    let words: Vec<&str> = call.split_whitespace().map(|word| word.trim_matches('"')).collect();
-    match words.as_slice() {
+fn parse_line(line: &str) -> Vec<Alternative> {
+    match words(line).unwrap_or_default().as_slice() {
         ["add_slave", link, name, file] => {
-            Some(Alternative::of("nvidia", (*link).into(), name, (*file).into()))
+            vec![Alternative::of("nvidia", (*link).into(), name, (*file).into())]
         }
-        ["add_multiarch_slave", link_dir, link_sub, name, file_dir, file_sub] => Some(Alternative::of(
-            "nvidia",
-            format!("{link_dir}/{TRIPLET}/{link_sub}{name}"),
-            &format!("{name}-{TRIPLET}"),
-            format!("{file_dir}/{TRIPLET}/{file_sub}{name}"),
-        )),
-        _ => None,
+        ["add_multiarch_slave", link_dir, link_sub, name, file_dir, file_sub] => TRIPLETS
+            .iter()
+            .map(|triplet| {
+                let link = format!("{link_dir}/{triplet}/{link_sub}{name}");
+                let file = format!("{file_dir}/{triplet}/{file_sub}{name}");
+                Alternative::of("nvidia", link, &format!("{name}-{triplet}"), file)
+            })
+            .collect(),
+        _ => Vec::new(),
     }
 }
 
-/// The second stage, the `glx` group, which `glx-alternative-nvidia` registers on top of the `nvidia` group.
+/// The words of the call `$(…)` in a line.
+fn words(line: &str) -> Option<Vec<&str>> {
+    let (_, call) = line.split_once("$(")?;
+    let (call, _) = call.split_once(')')?;
+    Some(call.split_whitespace().map(|word| word.trim_matches('"')).collect())
+}
+
+/// Of the second stage, the `glx` group, which `glx-alternative-nvidia` registers on top of the `nvidia` group: in each
+/// multiarch directory the link, and what it leads to.
+const GLX_LIBRARIES: &[(&str, &str)] =
+    &[("libGLX_indirect.so.0", "libGLX_nvidia.so.0"), ("libnvidia-cfg.so.1", "nvidia/libnvidia-cfg.so.1")];
+/// Of the same group, what there is once: the link's directory, its name, and the directory of what it leads to.
+const GLX_FILES: &[(&str, &str, &str)] = &[
+    ("/usr/lib/xorg/modules/drivers", "nvidia_drv.so", "/usr/lib/nvidia"),
+    ("/usr/lib/xorg/modules/extensions", "libglxserver_nvidia.so", "/usr/lib/nvidia"),
+    ("/usr/share/X11/xorg.conf.d", "nvidia-drm-outputclass.conf", "/etc/nvidia"),
+];
+
+/// The second stage.
 pub(super) fn glx() -> Vec<Alternative> {
-    let lib = format!("/usr/lib/{TRIPLET}");
-    let multiarch = |name: &str, file: String| {
-        Alternative::of("glx", format!("{lib}/{name}"), &format!("{name}-{TRIPLET}"), file)
-    };
-    let modules = "/usr/lib/xorg/modules";
-    vec![
-        multiarch("libGLX_indirect.so.0", format!("{lib}/libGLX_nvidia.so.0")),
-        multiarch("libnvidia-cfg.so.1", format!("{lib}/nvidia/libnvidia-cfg.so.1")),
-        Alternative::of(
-            "glx",
-            format!("{modules}/drivers/nvidia_drv.so"),
-            "nvidia_drv.so",
-            "/usr/lib/nvidia/nvidia_drv.so".into(),
-        ),
-        Alternative::of(
-            "glx",
-            format!("{modules}/extensions/libglxserver_nvidia.so"),
-            "libglxserver_nvidia.so",
-            "/usr/lib/nvidia/libglxserver_nvidia.so".into(),
-        ),
-    ]
+    let libraries = TRIPLETS.iter().flat_map(|triplet| {
+        let folder = format!("/usr/lib/{triplet}");
+        GLX_LIBRARIES.iter().map(move |(name, file)| {
+            let link = format!("{folder}/{name}");
+            Alternative::of("glx", link, &format!("{name}-{triplet}"), format!("{folder}/{file}"))
+        })
+    });
+    let files = GLX_FILES.iter().map(|(folder, name, from)| {
+        Alternative::of("glx", format!("{folder}/{name}"), name, format!("{from}/{name}"))
+    });
+    libraries.chain(files).collect()
 }
 
 #[cfg(test)]
@@ -82,17 +92,16 @@ mod tests {
             \t\t$(add_slave /usr/bin/nvidia-smi nvidia-smi /usr/lib/nvidia/current/nvidia-smi)\n\
             \"\n\
             add_slave()\n";
+        let multiarch = |triplet: &str, folder: &str, name: &str| Alternative {
+            link: format!("/usr/lib/{triplet}/{folder}{name}"),
+            entry: format!("/etc/alternatives/nvidia--{name}-{triplet}"),
+            file: format!("/usr/lib/{triplet}/nvidia/current/{name}"),
+        };
         let expected = [
-            Alternative {
-                link: format!("/usr/lib/{TRIPLET}/libcuda.so.1"),
-                entry: format!("/etc/alternatives/nvidia--libcuda.so.1-{TRIPLET}"),
-                file: format!("/usr/lib/{TRIPLET}/nvidia/current/libcuda.so.1"),
-            },
-            Alternative {
-                link: format!("/usr/lib/{TRIPLET}/vdpau/libvdpau_nvidia.so.1"),
-                entry: format!("/etc/alternatives/nvidia--libvdpau_nvidia.so.1-{TRIPLET}"),
-                file: format!("/usr/lib/{TRIPLET}/nvidia/current/libvdpau_nvidia.so.1"),
-            },
+            multiarch(TRIPLET, "", "libcuda.so.1"),
+            multiarch("i386-linux-gnu", "", "libcuda.so.1"),
+            multiarch(TRIPLET, "vdpau/", "libvdpau_nvidia.so.1"),
+            multiarch("i386-linux-gnu", "vdpau/", "libvdpau_nvidia.so.1"),
             Alternative {
                 link: "/usr/bin/nvidia-smi".into(),
                 entry: "/etc/alternatives/nvidia--nvidia-smi".into(),
@@ -100,5 +109,19 @@ mod tests {
             },
         ];
         assert_eq!(parse(script), expected);
+    }
+
+    #[test]
+    fn the_second_stage_leads_to_the_first_ones_links() {
+        let alternatives = glx();
+        let file = |link: &str| alternatives.iter().find(|it| it.link == link).unwrap().file.as_str();
+        assert_eq!(
+            file("/usr/lib/i386-linux-gnu/libGLX_indirect.so.0"),
+            "/usr/lib/i386-linux-gnu/libGLX_nvidia.so.0"
+        );
+        assert_eq!(
+            file("/usr/share/X11/xorg.conf.d/nvidia-drm-outputclass.conf"),
+            "/etc/nvidia/nvidia-drm-outputclass.conf"
+        );
     }
 }

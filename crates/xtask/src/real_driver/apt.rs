@@ -22,8 +22,11 @@ const OVERRIDES: &str = "Dir::Etc::main \"/dev/null\";\n\
     Acquire::Languages \"none\";\n\
     APT::Sandbox::User \"root\";\n";
 
+/// Debian's name of the machine whose 32-bit driver is taken, too.
+const FOREIGN: &[&str] = if cfg!(target_arch = "x86_64") { &["i386"] } else { &[] };
+
 /// The sources of packages that make up the driver's user space.
-const SOURCES: &[&str] = &["nvidia-graphics-drivers", "egl-wayland", "nvidia-egl-gbm"];
+const SOURCES: &[&str] = &["nvidia-graphics-drivers", "egl-wayland", "nvidia-egl-gbm", "nvidia-persistenced"];
 /// What comes from these sources and is no part of the user space.
 const LEFT_OUT: &[&str] = &[
     "libnvidia-egl-wayland-dev",
@@ -64,7 +67,7 @@ impl Apt {
         process::read(
             self.command("apt-get")
                 .arg("download")
-                .args(packages.iter().map(|package| &package.name))
+                .args(packages.iter().map(|package| &package.asked))
                 .current_dir(&dir),
         )?;
         Ok(packages.into_iter().map(|package| dir.join(package.archive)).collect())
@@ -95,6 +98,9 @@ fn configuration(machine: &str, dir: &Path) -> String {
     for (name, path) in own {
         text.push_str(&format!("{name} \"{}\";\n", dir.join(path).display()));
     }
+    for architecture in FOREIGN {
+        text.push_str(&format!("APT::Architectures:: \"{architecture}\";\n"));
+    }
     text.push_str(OVERRIDES);
     text
 }
@@ -122,7 +128,7 @@ fn machine_sources(suite: &str) -> Result<String, RealDriverError> {
             _ => {}
         }
     }
-    let sources = sources::for_release(&entries, codename, suite);
+    let sources = sources::for_release(&entries, codename, suite, FOREIGN);
     if sources.is_empty() {
         return Err(RealDriverError::NoArchive);
     }
@@ -134,33 +140,70 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// A package, and the name of the file that apt downloads it to.
+/// A package, as apt is asked for it, and the name of the file that apt downloads it to.
 #[derive(Debug, PartialEq, Eq)]
 struct Package {
-    name: String,
+    asked: String,
     archive: String,
 }
 
-/// The driver's packages among the paragraphs of `apt-cache dumpavail`, which has one of each: apt's candidate.
+/// The driver's packages among the paragraphs of `apt-cache dumpavail`, which has one of each for each architecture:
+/// apt's candidate. Of the foreign ones only those that Debian lets stand beside the native one of the same name and
+/// version: the others hold the same files as these.
 fn driver_packages(available: &str) -> Vec<Package> {
-    available
-        .split("\n\n")
-        .filter_map(|paragraph| {
-            let field =
-                |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-            let name = field("Package")?;
-            // The version follows in parentheses where it differs; without the field the source is called the same.
-            let source = field("Source").unwrap_or(name).split(' ').next()?;
-            if !SOURCES.contains(&source) || LEFT_OUT.contains(&name) {
-                return None;
-            }
-            let version = field("Version")?.replace(':', "%3a");
-            Some(Package {
-                name: name.to_owned(),
-                archive: format!("{name}_{version}_{}.deb", field("Architecture")?),
-            })
-        })
+    let paragraphs: Vec<Paragraph<'_>> =
+        available.split("\n\n").filter_map(Paragraph::parse).filter(Paragraph::is_drivers).collect();
+    let native: Vec<&Paragraph<'_>> = paragraphs.iter().filter(|package| !package.is_foreign()).collect();
+    let beside_native = |package: &Paragraph<'_>| {
+        native.iter().any(|other| other.name == package.name && other.version == package.version)
+    };
+    paragraphs
+        .iter()
+        .filter(|package| !package.is_foreign() || package.together && beside_native(package))
+        .map(Paragraph::package)
         .collect()
+}
+
+/// What a paragraph says of its package.
+#[derive(Debug)]
+struct Paragraph<'a> {
+    name: &'a str,
+    source: &'a str,
+    version: &'a str,
+    architecture: &'a str,
+    /// Several architectures' can be installed together.
+    together: bool,
+}
+
+impl<'a> Paragraph<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let name = field("Package")?;
+        Some(Self {
+            name,
+            // The version follows in parentheses where it differs; without the field the source is called the same.
+            source: field("Source").unwrap_or(name).split(' ').next()?,
+            version: field("Version")?,
+            architecture: field("Architecture")?,
+            together: field("Multi-Arch") == Some("same"),
+        })
+    }
+
+    fn is_drivers(&self) -> bool {
+        SOURCES.contains(&self.source) && !LEFT_OUT.contains(&self.name)
+    }
+
+    fn is_foreign(&self) -> bool {
+        FOREIGN.contains(&self.architecture)
+    }
+
+    fn package(&self) -> Package {
+        let Self { name, architecture, .. } = self;
+        Package {
+            asked: if self.is_foreign() { format!("{name}:{architecture}") } else { (*name).to_owned() },
+            archive: format!("{name}_{}_{architecture}.deb", self.version.replace(':', "%3a")),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -196,6 +239,35 @@ mod tests {
                 "libcuda1_535.1-1_amd64.deb",
                 "firmware-nvidia-gsp_535.1-1_amd64.deb",
                 "egl-wayland_1%3a1.1.10-1_all.deb"
+            ]
+        );
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_32_bit_package_is_taken_beside_the_64_bit_one_of_the_same_version() {
+        let paragraph = |name: &str, version: &str, architecture: &str, together: &str| {
+            format!(
+                "Package: {name}\nSource: nvidia-graphics-drivers\nVersion: {version}\n\
+                 Architecture: {architecture}\nMulti-Arch: {together}\n\n"
+            )
+        };
+        let available = [
+            paragraph("libcuda1", "535.2-1", "amd64", "same"),
+            paragraph("libcuda1", "535.2-1", "i386", "same"),
+            paragraph("libnvidia-ml1", "535.2-1", "amd64", "same"),
+            paragraph("libnvidia-ml1", "535.1-1", "i386", "same"),
+            paragraph("nvidia-egl-common", "535.2-1", "amd64", "foreign"),
+            paragraph("nvidia-egl-common", "535.2-1", "i386", "foreign"),
+        ];
+        let package = |asked: &str, archive: &str| Package { asked: asked.into(), archive: archive.into() };
+        assert_eq!(
+            driver_packages(&available.concat()),
+            [
+                package("libcuda1", "libcuda1_535.2-1_amd64.deb"),
+                package("libcuda1:i386", "libcuda1_535.2-1_i386.deb"),
+                package("libnvidia-ml1", "libnvidia-ml1_535.2-1_amd64.deb"),
+                package("nvidia-egl-common", "nvidia-egl-common_535.2-1_amd64.deb"),
             ]
         );
     }

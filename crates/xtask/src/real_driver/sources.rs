@@ -4,6 +4,9 @@
 
 /// The components that hold the driver (non-free), and what it needs around it (contrib, main).
 const COMPONENTS: &str = "main contrib non-free non-free-firmware";
+/// The one component of a foreign architecture: all of NVIDIA's 32-bit driver is in it, and its lists are small. The EGL
+/// platform libraries, which are in main and contrib, stay 64-bit alone.
+const FOREIGN_COMPONENT: &str = "non-free";
 /// What a sources entry's suite may be called besides the code name.
 const ALIASES: &[&str] = &["stable", "oldstable", "testing"];
 /// The suites of a release that are taken, after its name.
@@ -95,9 +98,9 @@ fn entry_of(mut fields: Vec<(String, String)>) -> Option<Entry> {
     (enabled && types.iter().any(|kind| kind == "deb")).then_some(Entry { uris, suites, components, fields })
 }
 
-/// The same archives for the release `wanted`, in deb822 form; empty if none of the entries is Debian's archive of the
-/// release `codename`.
-pub(super) fn for_release(entries: &[Entry], codename: &str, wanted: &str) -> String {
+/// The same archives for the release `wanted`, in deb822 form, and again for each of the `foreign` architectures; empty
+/// if none of the entries is Debian's archive of the release `codename`.
+pub(super) fn for_release(entries: &[Entry], codename: &str, wanted: &str, foreign: &[&str]) -> String {
     let mut text = String::new();
     for entry in entries {
         if !entry.components.iter().any(|name| name == "main") {
@@ -108,17 +111,36 @@ pub(super) fn for_release(entries: &[Entry], codename: &str, wanted: &str) -> St
         if suites.is_empty() {
             continue;
         }
-        text.push_str(&format!(
-            "Types: deb\nURIs: {}\nSuites: {}\nComponents: {COMPONENTS}\n",
-            entry.uris,
-            suites.join(" ")
-        ));
-        for (name, value) in &entry.fields {
-            text.push_str(&format!("{name}: {value}\n"));
+        let suites = suites.join(" ");
+        let own = foreign.iter().map(|name| ("Architectures-Remove", *name));
+        let fields = entry.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        text.push_str(&paragraph(&entry.uris, &suites, COMPONENTS, fields.clone().chain(own)));
+        for name in foreign {
+            let others = fields.clone().filter(|(field, _)| !is_architectures(field));
+            let fields = others.chain([("Architectures", *name)]);
+            text.push_str(&paragraph(&entry.uris, &suites, FOREIGN_COMPONENT, fields));
         }
-        text.push('\n');
     }
     text
+}
+
+fn paragraph<'a>(
+    uris: &str,
+    suites: &str,
+    components: &str,
+    fields: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let mut text = format!("Types: deb\nURIs: {uris}\nSuites: {suites}\nComponents: {components}\n");
+    for (name, value) in fields {
+        text.push_str(&format!("{name}: {value}\n"));
+    }
+    text.push('\n');
+    text
+}
+
+/// `Architectures`, `Architectures-Add` or `Architectures-Remove`.
+fn is_architectures(field: &str) -> bool {
+    field.to_ascii_lowercase().starts_with("architectures")
 }
 
 fn in_release(suite: &str, codename: &str, wanted: &str) -> Option<String> {
@@ -148,7 +170,7 @@ mod tests {
     #[test]
     fn only_the_debian_archive_is_taken_with_its_key_and_without_backports() {
         assert_eq!(
-            for_release(&parse_deb822(DEB822), "bookworm", "trixie"),
+            for_release(&parse_deb822(DEB822), "bookworm", "trixie", &[]),
             "Types: deb\n\
              URIs: http://mirror.example/debian\n\
              Suites: trixie trixie-updates\n\
@@ -163,7 +185,7 @@ mod tests {
                     deb-src http://mirror.example/debian bookworm main\n\
                     #deb http://off.example bookworm main\n";
         assert_eq!(
-            for_release(&parse_list(list), "bookworm", "bookworm"),
+            for_release(&parse_list(list), "bookworm", "bookworm", &[]),
             "Types: deb\n\
              URIs: http://mirror.example/debian\n\
              Suites: bookworm\n\
@@ -174,8 +196,29 @@ mod tests {
     }
 
     #[test]
+    fn a_foreign_architecture_has_a_paragraph_of_its_own_and_is_kept_out_of_the_other() {
+        let list = "deb [arch=amd64,i386 signed-by=/k.gpg] http://mirror.example/debian bookworm main";
+        assert_eq!(
+            for_release(&parse_list(list), "bookworm", "bookworm", &["i386"]),
+            "Types: deb\n\
+             URIs: http://mirror.example/debian\n\
+             Suites: bookworm\n\
+             Components: main contrib non-free non-free-firmware\n\
+             Architectures: amd64 i386\n\
+             signed-by: /k.gpg\n\
+             Architectures-Remove: i386\n\n\
+             Types: deb\n\
+             URIs: http://mirror.example/debian\n\
+             Suites: bookworm\n\
+             Components: non-free\n\
+             signed-by: /k.gpg\n\
+             Architectures: i386\n\n"
+        );
+    }
+
+    #[test]
     fn another_release_than_the_machines_is_no_base() {
         let list = "deb http://mirror.example/debian sid main";
-        assert_eq!(for_release(&parse_list(list), "bookworm", "bookworm"), "");
+        assert_eq!(for_release(&parse_list(list), "bookworm", "bookworm", &[]), "");
     }
 }
