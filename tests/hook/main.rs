@@ -19,6 +19,7 @@ mod listing;
 mod machine;
 mod mutations;
 mod requests;
+mod requirements;
 mod room;
 mod settings;
 mod starts;
