@@ -11,6 +11,7 @@
 )]
 
 mod bundles;
+mod compat;
 mod drivers;
 mod executable;
 mod images;

@@ -1,7 +1,7 @@
 //! What this host has of an NVIDIA driver, read at the moment of use.
 
 mod devices;
-mod elf;
+pub(crate) mod elf;
 mod gpus;
 mod libraries;
 mod programs;

@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::inventory::{Error, Inventory};
 use crate::settings::Driver;
 
-pub(crate) use fixture::{Machine, VERSION, shared_object};
+pub(crate) use fixture::{Machine, VERSION, libcuda, shared_object};
 
 impl Machine {
     pub(crate) fn host(&self) -> Host {

@@ -4,12 +4,14 @@
 //! but no kernel module is behind the nodes, so that opening one gives ENXIO where access is allowed. Everything in it
 //! that people can read says that it is simulated.
 mod catalog;
+mod compat;
 mod kernel;
 mod layout;
 mod objects;
 
 use std::path::Path;
 
+pub use compat::ForwardCompat;
 pub use layout::{Layout, TRIPLET, alternative};
 pub use objects::ObjectError;
 
