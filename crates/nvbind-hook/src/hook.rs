@@ -98,7 +98,7 @@ fn check_requirements(config: &Config, plan: &Plan) -> Step<()> {
     for variable in unknown.iter().take(VARIABLES_TOLD) {
         let driver = &plan.driver.version;
         log::info!(
-            "whether the driver {driver} is what {variable} asks for is not known; the image is started"
+            "{variable} is taken to hold: only NVML could tell all that it asks of the driver {driver}"
         );
     }
     Ok(())
