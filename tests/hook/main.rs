@@ -11,6 +11,7 @@
 )]
 
 mod bundles;
+mod compat;
 mod drivers;
 mod executable;
 mod files;
@@ -20,6 +21,7 @@ mod listing;
 mod machine;
 mod mutations;
 mod requests;
+mod requirements;
 mod room;
 mod settings;
 mod starts;

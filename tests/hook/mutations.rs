@@ -1,6 +1,6 @@
 //! Input that is changed at random: whatever it becomes, the exit code is a documented one.
 
-use crate::machine::VERSION;
+use crate::machine::{VERSION, libcuda};
 use crate::world::World;
 use nvbind_core::ldcache::{Abi, Library, merge};
 use std::fs;
@@ -73,7 +73,7 @@ fn any_config_json_ends_in_a_documented_code() {
     // The state's root filesystem is used, whatever becomes of config.json's.
     world.state =
         String::from_utf8(world.state.clone()).unwrap().replacen('{', &format!("{{{root}"), 1).into_bytes();
-    let more = r#","process":{"env":["A=1","NVIDIA_DRIVER_CAPABILITIES=compute"]},"linux":{"resources":{"devices":[{"allow":true,"type":"c","major":195,"access":"rwm"}]}}"#;
+    let more = r#","process":{"env":["A=1","NVIDIA_DRIVER_CAPABILITIES=compute","NVIDIA_REQUIRE_CUDA=cuda>=12.0 driver>=470,driver<471"]},"linux":{"resources":{"devices":[{"allow":true,"type":"c","major":195,"access":"rwm"}]}}"#;
     world.config(r#"{"path":"/"}"#, more);
     let whole = fs::read(world.path("bundle/config.json")).unwrap();
     let before: Vec<String> = world_of_host(&world);
@@ -94,6 +94,10 @@ fn any_driver_and_any_image_end_in_a_documented_code() {
     let Some(mut world) = World::new() else { return };
     let libc = [Library { soname: b"libc.so.6", path: b"/lib/libc.so.6", abi: Abi::NATIVE.unwrap() }];
     world.write("image/etc/ld.so.cache", merge(None, &libc, &[]).unwrap());
+    let compat = "usr/local/cuda/compat";
+    let note = r#"{"format":1,"CUDA version":"13.0","driver":[570]}"#;
+    world.write(&format!("image/{compat}/libcuda.so.580.65.06"), libcuda("libcuda.so.1", note));
+    world.link(&format!("{compat}/libcuda.so.1"), "libcuda.so.580.65.06");
     let files = [
         world.driver.path("proc/driver/nvidia/version"),
         world.driver.path("proc/driver/nvidia/gpus/0000:01:00.0/information"),
@@ -101,6 +105,7 @@ fn any_driver_and_any_image_end_in_a_documented_code() {
         world.driver.path(&format!("usr/lib64/libcuda.so.{VERSION}")),
         world.path("image/etc/ld.so.cache"),
         world.path("image/etc/ld.so.conf"),
+        world.path(&format!("image/{compat}/libcuda.so.580.65.06")),
     ];
     let mut random = Random(0xda94_2042_e4dd_58b5);
     let mut codes = [0; 6];

@@ -5,6 +5,7 @@
 //! root filesystem is taken back, and the mounts die with the container's mount namespace.
 
 pub mod cgroup;
+mod compat;
 mod devices;
 mod draft;
 mod error;
@@ -100,8 +101,9 @@ fn fill(
     let (place, directory) = view::choose(rootfs)?;
     place.clone_into(&mut plan.view);
     devices::add(rootfs, &sources.nodes)?;
+    let replaced = compat::replace(rootfs, &mut plan);
     let mut view = View::attach(rootfs, &directory, config.mount_label())?;
-    for source in &sources.files {
+    for source in sources.files.iter().filter(|source| !replaced.contains(&source.inside)) {
         view.bind(source)?;
     }
     for text in &plan.texts {

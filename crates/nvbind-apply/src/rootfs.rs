@@ -14,11 +14,12 @@ use pathrs::Root;
 use pathrs::error::ErrorKind;
 use rustix::fs::{
     self, AtFlags, Dir, FileType, Mode, OFlags, StatVfsMountFlags, StatxFlags, fstat, mkdirat, openat,
-    readlinkat,
+    readlinkat, statat,
 };
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use std::cell::RefCell;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -97,6 +98,35 @@ impl Directory {
             }
         }
         Ok(true)
+    }
+
+    /// The names in it, without `.` and `..` and those that are not UTF-8; none where there are more than `limit`.
+    pub(crate) fn names(&self, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
+        let fd = openat(&self.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut names = Vec::new();
+        for (count, entry) in Dir::new(fd)?.enumerate() {
+            if count >= limit {
+                return Ok(None);
+            }
+            if let Ok(name) = entry?.file_name().to_str()
+                && !matches!(name, "." | "..")
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(Some(names))
+    }
+
+    /// A regular file in it, to be read; none where something else stands, which is not opened: to open a device node
+    /// of the image is to use that device of the host.
+    pub(crate) fn file(&self, name: &str) -> rustix::io::Result<Option<File>> {
+        let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
+        if !is_file(statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode) {
+            return Ok(None);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Mode::empty())?;
+        Ok(is_file(fstat(&fd)?.st_mode).then(|| fd.into()))
     }
 }
 

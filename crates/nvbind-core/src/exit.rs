@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// The request or the configuration is wrong.
     Request = 2,
-    /// The driver, or a GPU that was asked for, is not there.
+    /// The driver, or a GPU that was asked for, is not there, or not the driver that the image requires.
     Driver = 3,
     /// The kernel or the file permissions do not allow it.
     Permission = 4,

@@ -1,9 +1,9 @@
 //! Reading input files that others can put something else in place of.
 
 use rustix::fs::OFlags;
-use std::fs::{Metadata, OpenOptions};
-use std::io::{Error, Read, Result};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{Error, ErrorKind, Read, Result};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The content of a regular file of at most `limit` bytes, and what the file says of itself.
@@ -26,4 +26,19 @@ pub fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, Metadata)> {
         return Err(Error::other(format!("it is larger than {limit} bytes")));
     }
     Ok((bytes, metadata))
+}
+
+/// Up to `length` bytes of a file at an offset; none when they cannot be read. `length` has to be the caller's, never
+/// the file's word.
+pub(crate) fn read_at(file: &File, offset: u64, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    loop {
+        match file.read_at(&mut bytes, offset) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => {
+                bytes.truncate(other.ok()?);
+                return Some(bytes);
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 mod data;
 mod devices;
-mod elf;
+pub(crate) mod elf;
 mod gpus;
 mod libraries;
 mod procfs;

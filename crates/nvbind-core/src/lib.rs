@@ -14,6 +14,8 @@
 
 pub mod capability;
 pub mod catalogue;
+pub mod compat;
+pub mod cuda;
 pub mod exit;
 pub mod host;
 pub mod input;
@@ -23,6 +25,7 @@ pub mod oci;
 pub mod plan;
 pub mod render;
 pub mod request;
+pub mod requirements;
 pub mod select;
 pub mod settings;
 

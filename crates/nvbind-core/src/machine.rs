@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::inventory::{Error, Inventory};
 use crate::settings::Driver;
 
-pub(crate) use fixture::{Machine, VERSION, shared_object, shared_object_32};
+pub(crate) use fixture::{Machine, VERSION, libcuda, shared_object, shared_object_32};
 
 impl Machine {
     pub(crate) fn host(&self) -> Host {

@@ -128,6 +128,11 @@ impl Config {
         self.process.env.iter().rev().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
     }
 
+    /// The container's environment, name and value, in its order.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.process.env.iter().filter_map(|entry| entry.split_once('='))
+    }
+
     /// Whether mounts made in the container may appear outside it: `linux.rootfsPropagation` is `shared` or `rshared`.
     #[must_use]
     pub fn shares_mounts(&self) -> bool {
@@ -216,6 +221,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!((config.env("A"), config.env("AB"), config.env("B")), (Some("2"), Some("3"), None));
+        let environment: Vec<_> = config.environment().collect();
+        assert_eq!(environment, [("A", "1"), ("A", "2"), ("AB", "3")]);
         assert_eq!(config.root.as_ref().unwrap().path(), Path::new("/r"));
         assert_eq!((config.mount_label(), config.shares_mounts()), (Some("l"), true));
         assert!(config.masks_proc());

@@ -6,13 +6,17 @@ use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
 use nvbind_core::host::Host;
 use nvbind_core::inventory::Inventory;
-use nvbind_core::oci::{STATE_LIMIT, State};
-use nvbind_core::plan;
+use nvbind_core::oci::{Config, STATE_LIMIT, State};
+use nvbind_core::plan::{self, Plan};
 use nvbind_core::request::{CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, GPU_ANNOTATION, Request};
+use nvbind_core::requirements;
 use nvbind_core::settings::{Driver, Settings};
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Read};
+
+/// How many of an image's variables are told of.
+const VARIABLES_TOLD: usize = 4;
 
 /// A failure, with what is needed to report it.
 #[derive(Debug)]
@@ -59,6 +63,7 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
     let inventory =
         Inventory::read(&host, request.capabilities).map_err(|error| (error.exit(), error.into()))?;
     let plan = plan::plan(&request, &inventory).map_err(|error| (error.exit(), error.into()))?;
+    check_requirements(&bundle.config, &plan)?;
     let stage = match arguments.stage {
         StageName::Prestart if state.pid > 1 => Stage::Prestart { pid: state.pid },
         StageName::Prestart => return Err(because(Exit::Request)(InputError::Pid(state.pid))),
@@ -82,6 +87,22 @@ fn read_state(stdin: impl Read) -> Step<State> {
         return Err(because(Exit::Request)(InputError::StateTooLarge));
     }
     State::parse(&bytes).map_err(because(Exit::Request))
+}
+
+/// Sees that the driver is one that the image can use. Without a GPU nothing of it runs.
+fn check_requirements(config: &Config, plan: &Plan) -> Step<()> {
+    if plan.gpus.is_empty() {
+        return Ok(());
+    }
+    let unknown = requirements::check(config.environment(), &plan.driver.version)
+        .map_err(|error| (error.exit(), error.into()))?;
+    for variable in unknown.iter().take(VARIABLES_TOLD) {
+        let driver = &plan.driver.version;
+        log::info!(
+            "{variable} is taken to hold: only NVML could tell all that it asks of the driver {driver}"
+        );
+    }
+    Ok(())
 }
 
 /// Where the driver is: `--driver-root`, else the configuration, else this machine.

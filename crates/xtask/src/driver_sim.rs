@@ -4,6 +4,7 @@
 //! but no kernel module is behind the nodes, so that opening one gives ENXIO where access is allowed. Everything in it
 //! that people can read says that it is simulated.
 mod catalog;
+mod compat;
 mod data;
 mod elf32;
 mod kernel;
@@ -13,6 +14,7 @@ mod wsl;
 
 use std::path::Path;
 
+pub use compat::ForwardCompat;
 pub use layout::{Layout, TRIPLET, TRIPLET_32};
 pub use objects::ObjectError;
 pub use wsl::WslSim;

@@ -3,6 +3,7 @@
 //! Three reads a file, at their offsets: the headers, the dynamic section, one string. Libraries of a driver have up
 //! to 100 MB, and there are some fifty on the path of every container's start.
 
+use crate::input;
 use crate::ldcache::Abi;
 use object::Endianness;
 use object::elf::{
@@ -12,8 +13,9 @@ use object::elf::{
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::slice_from_all_bytes;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+
+/// The machine that this build serves.
+pub(crate) const MACHINE: Machine = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { EM_X86_64 };
 
 /// The file header and the program headers of every known library fit in this.
 const HEADERS: usize = 4096;
@@ -35,21 +37,7 @@ pub(super) enum SharedObject {
 
 /// Reads a shared object; none when it is not a usable ELF file.
 pub(super) fn read(file: &File) -> Option<SharedObject> {
-    parse(|offset, length| {
-        let mut bytes = vec![0; length];
-        let read = read_up_to(file, &mut bytes, offset).ok()?;
-        bytes.truncate(read);
-        Some(bytes)
-    })
-}
-
-fn read_up_to(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    loop {
-        match file.read_at(bytes, offset) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
+    parse(|offset, length| input::read_at(file, offset, length))
 }
 
 /// `read` gives up to that many bytes at an offset.

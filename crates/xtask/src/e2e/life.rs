@@ -51,7 +51,8 @@ fn start_after_stop(_: &Lane, podman: Podman) -> Result<(), Ended> {
 /// without nvbind.
 const SCOPE_IS_STILL_THERE: &str = "was already loaded or has a fragment file";
 
-fn start(podman: Podman, words: &[&str]) -> Result<(), Ended> {
+/// Starts a container again by podman's `words`.
+pub(crate) fn start(podman: Podman, words: &[&str]) -> Result<(), Ended> {
     let mut tries = 0..5;
     loop {
         let said = podman.run(words)?;

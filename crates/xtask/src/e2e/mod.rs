@@ -3,6 +3,7 @@
 mod annotation;
 mod cell;
 mod cgroups;
+mod compat;
 mod container;
 mod ended;
 pub(crate) mod lane;
@@ -50,6 +51,7 @@ const CASES: &[&[(&str, Function)]] = &[
     shim::CASES,
     quadlet::CASES,
     annotation::CASES,
+    compat::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

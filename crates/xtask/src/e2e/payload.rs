@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::compat;
 use super::lane::DRIVER;
 use super::layouts::LAYOUTS;
 use super::real::{NO_REAL, REAL};
@@ -32,6 +33,7 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
         sim.ensure(&layouts.join(name)).map_err(|error| Error::Fixture(Box::new(error)))?;
     }
     let mut folders = vec![(driver, PathBuf::from(DRIVER)), (layouts, PathBuf::from(LAYOUTS))];
+    folders.push(compat::ensure(&lanes.join("drivers/compat"))?);
     folders.extend(real_driver(&lanes.join("drivers"), spec)?);
     Ok(folders)
 }

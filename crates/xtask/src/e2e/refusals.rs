@@ -19,6 +19,7 @@ pub(crate) const CASES: &[(&str, Function)] = &[
     ("no-driver", no_driver),
     ("half-installed-driver", half_installed),
     ("missing-node", missing_node),
+    ("unmet-requirement", unmet_requirement),
 ];
 
 /// A driver root of the case's own.
@@ -47,11 +48,22 @@ fn missing_node(_: &Lane, podman: Podman) -> Result<(), Ended> {
     with_driver("cp -a $2 $1 && rm $1/dev/nvidia1", || refused(podman, &ASK, &[NO_DRIVER], "nvidia1"))
 }
 
-/// A container that asks for `annotation` is not started: podman shows one of the codes, and the text where runc does.
-fn refused(podman: Podman, annotation: &[&str], codes: &[i32], text: &str) -> Result<(), Ended> {
+/// An image for a CUDA that the driver does not bring; the simulated driver is a 570.
+fn unmet_requirement(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let image_s = "--env=NVIDIA_REQUIRE_CUDA=cuda>=13.0 brand=tesla,driver>=535,driver<536";
+    let asked = [ASK[0], ASK[1], image_s];
+    refused(podman, &asked, &[NO_DRIVER], "NVIDIA_REQUIRE_CUDA")?;
+    then_remove(podman, || {
+        let options = [ASK[0], ASK[1], image_s, "--env=NVIDIA_DISABLE_REQUIRE=1"];
+        run(podman, GPU, &options, "test -e /dev/nvidiactl")?.must().map(drop)
+    })
+}
+
+/// A container with these options is not started: podman shows one of the codes, and the text where runc does.
+fn refused(podman: Podman, options: &[&str], codes: &[i32], text: &str) -> Result<(), Ended> {
     let mounts = podman.mounts()?;
     then_remove(podman, || {
-        let said = run(podman, GPU, annotation, "echo started")?;
+        let said = run(podman, GPU, options, "echo started")?;
         claim(!said.out.contains("started") && said.code != 0, "the container started", || said.told())?;
         let code = |code: &i32| match podman.runtime {
             Runtime::Crun => said.err.contains(&format!("exit code: {code}")),
