@@ -95,7 +95,9 @@ fn put(names: &BTreeSet<String>, plan: &mut Plan) -> BTreeSet<String> {
     let targets = plan.view_links.iter().filter(|link| names.contains(name_of(&link.path)));
     let files: BTreeSet<String> =
         targets.map(|link| link.target.clone()).chain(names.iter().cloned()).collect();
-    let links = plan.view_links.iter().filter(|link| files.contains(&link.target));
+    // The 32-bit libraries have the same file names.
+    let links =
+        plan.view_links.iter().filter(|link| !name_of(&link.path).is_empty() && files.contains(&link.target));
     let gone: BTreeSet<String> =
         links.map(|link| name_of(&link.path).to_owned()).chain(files.iter().cloned()).collect();
 
@@ -155,13 +157,17 @@ mod tests {
 
     #[test]
     fn the_32_bit_libraries_are_none_of_the_image_s_business() {
-        let mut plan = plan(&["lib64/libcuda.so.1"], &[]);
-        let bind = Bind { inside: "lib/libcuda.so.1".to_owned(), ..plan.binds[0].clone() };
+        let file = "libcuda.so.570.172.08";
+        let mut plan = plan(&["lib64/libcuda.so.570.172.08"], &[("lib64/libcuda.so.1", file)]);
+        let bind = Bind { inside: format!("lib/{file}"), ..plan.binds[0].clone() };
+        let link = Link { path: "lib/libcuda.so.1".to_owned(), target: file.to_owned() };
         let soname = Soname { name: SONAME.to_owned(), abi: Abi::I386 };
         plan.binds.push(bind.clone());
+        plan.view_links.push(link.clone());
         plan.sonames.push(soname.clone());
         put(&BTreeSet::from([SONAME.to_owned()]), &mut plan);
         assert_eq!(plan.binds, [bind]);
+        assert_eq!(plan.view_links[0], link);
         assert_eq!(plan.sonames, [soname, native(SONAME)]);
     }
 
