@@ -112,6 +112,16 @@ fn libc_of_true(root: &Path) -> String {
     line.split(" (").next().unwrap().to_owned()
 }
 
+/// Copies the libc to where the loaders of Debian and of the RPM distributions look without a cache.
+fn in_built_in_directories(root: &Path) -> [PathBuf; 3] {
+    ["lib", "lib64", "usr/lib64"].map(|directory| {
+        let copy = root.join(directory).join("libc.so.6");
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::copy(root.join("opt/image/libc.so.6"), &copy).unwrap();
+        copy
+    })
+}
+
 #[test]
 fn a_merged_cache_lists_and_loads_ours_first_and_all_of_the_image() {
     let (Some(ldconfig), Some(root)) = (ldconfig(), machine()) else {
@@ -155,19 +165,111 @@ fn a_merged_cache_lists_and_loads_ours_first_and_all_of_the_image() {
     }
 }
 
+/// The ends of the lines that an `ldconfig -p` lists for a soname: in brackets what programs it is for, and where it is.
+fn lines_of(listed: &[String], soname: &str) -> Vec<String> {
+    let rest = listed.iter().filter_map(|line| line.strip_prefix(soname)?.strip_prefix(' '));
+    rest.map(str::to_owned).collect()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn libraries_of_both_widths_are_listed_each_as_what_it_is() {
+    let (Some(ldconfig), Some(root)) = (ldconfig(), machine()) else {
+        return;
+    };
+    let cache = root.path().join("etc/ld.so.cache");
+    for format in ["new", "compat"] {
+        run(rooted(ldconfig).arg("-r").arg(root.path()).args(["-X", "-c", format]));
+        let before = listed(ldconfig, &cache);
+        let library = |soname, path, abi| Library { soname, path, abi };
+        // The image's own 32-bit libraries, as an `ldconfig` would have found them.
+        let image = [
+            library(&b"libc.so.6"[..], &b"/lib32/libc.so.6"[..], Abi::I386),
+            library(b"libcuda.so.1", b"/opt/lib32/libcuda.so.1", Abi::I386),
+            library(b"libcuda.so.1", b"/opt/lib/libcuda.so.1", Abi::X86_64),
+        ];
+        let image = merge(Some(&fs::read(&cache).unwrap()), &image, &[]).unwrap();
+        let ours = [
+            library(b"libcuda.so.1", b"/usr/local/nvidia/lib64/libcuda.so.1", Abi::X86_64),
+            library(b"libcuda.so.1", b"/usr/local/nvidia/lib/libcuda.so.1", Abi::I386),
+            library(b"libnvidia-tls.so.570", b"/usr/local/nvidia/lib/libnvidia-tls.so.570", Abi::I386),
+        ];
+        fs::write(&cache, merge(Some(&image), &ours, &[]).unwrap()).unwrap();
+        let after = listed(ldconfig, &cache);
+        assert_eq!(after.len(), before.len() + 6, "{format}");
+        let expected = [
+            "(libc6,x86-64) => /usr/local/nvidia/lib64/libcuda.so.1",
+            "(libc6,x86-64) => /opt/lib/libcuda.so.1",
+            "(libc6) => /usr/local/nvidia/lib/libcuda.so.1",
+            "(libc6) => /opt/lib32/libcuda.so.1",
+        ];
+        assert_eq!(lines_of(&after, "libcuda.so.1"), expected, "{format}");
+        let tls = ["(libc6) => /usr/local/nvidia/lib/libnvidia-tls.so.570"];
+        assert_eq!(lines_of(&after, "libnvidia-tls.so.570"), tls, "{format}");
+        // The loader of this machine passes over the 32-bit ones.
+        assert_eq!(libc_of_true(root.path()), "/opt/image/libc.so.6", "{format}");
+        fs::write(&cache, merge(Some(&image), &[], &[b"/usr/local/nvidia"]).unwrap()).unwrap();
+        assert_eq!(fs::read(&cache).unwrap(), image, "{format}");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn ours_win_over_the_image_s_builds_for_this_processor() {
+    let (Some(ldconfig), Some(root)) = (ldconfig(), machine()) else {
+        return;
+    };
+    let build = "/opt/image/glibc-hwcaps/x86-64-v2/libc.so.6";
+    fs::copy(root.path().join("opt/image/libc.so.6"), root.path().join(build.trim_start_matches('/')))
+        .unwrap();
+    run(rooted(ldconfig).arg("-r").arg(root.path()).arg("-X"));
+    if libc_of_true(root.path()) != build {
+        return skip("this machine's loader or processor does not know x86-64-v2");
+    }
+    let cache = root.path().join("etc/ld.so.cache");
+    let path = format!("{VIEW}/libc.so.6");
+    let ours = [Library { soname: b"libc.so.6", path: path.as_bytes(), abi: Abi::X86_64 }];
+    fs::write(&cache, merge(Some(&fs::read(&cache).unwrap()), &ours, &[]).unwrap()).unwrap();
+    assert_eq!(libc_of_true(root.path()), path);
+}
+
+#[test]
+fn an_entry_whose_file_is_gone_leaves_the_loader_its_built_in_directories_until_an_ldconfig() {
+    let (Some(ldconfig), Some(root)) = (ldconfig(), machine()) else {
+        return;
+    };
+    let cache = root.path().join("etc/ld.so.cache");
+    run(rooted(ldconfig).arg("-r").arg(root.path()).arg("-X"));
+    let gone = [Library { soname: b"libc.so.6", path: b"/gone/libc.so.6", abi: Abi::NATIVE.unwrap() }];
+    let merged = merge(Some(&fs::read(&cache).unwrap()), &gone, &[]).unwrap();
+    fs::write(&cache, &merged).unwrap();
+    let runs_true = || {
+        let mut command = rooted("chroot");
+        command
+            .arg(root.path())
+            .arg("/bin/true")
+            .env_remove("LD_LIBRARY_PATH")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    };
+    assert!(!runs_true(), "the image's entry behind ours is not tried");
+    let copies = in_built_in_directories(root.path());
+    assert!(runs_true(), "a built-in directory is");
+    copies.iter().for_each(|copy| fs::remove_file(copy).unwrap());
+    run(rooted(ldconfig).arg("-r").arg(root.path()).arg("-X"));
+    assert_eq!(libc_of_true(root.path()), "/opt/image/libc.so.6");
+}
+
 #[test]
 fn a_cache_of_ours_alone_hides_no_default_directory() {
     let (Some(_), Some(root)) = (ldconfig(), machine()) else {
         return;
     };
-    let path = |name: &str| root.path().join(name);
-    fs::create_dir_all(path("usr/lib")).unwrap();
-    for directory in ["lib", "lib64", "usr/lib64"] {
-        fs::create_dir_all(path(directory)).unwrap();
-        fs::copy(path("opt/image/libc.so.6"), path(directory).join("libc.so.6")).unwrap();
-    }
+    in_built_in_directories(root.path());
     let ours = [Library { soname: b"libcuda.so.1", path: b"/v/libcuda.so.1", abi: Abi::NATIVE.unwrap() }];
-    fs::write(path("etc/ld.so.cache"), merge(None, &ours, &[]).unwrap()).unwrap();
+    fs::write(root.path().join("etc/ld.so.cache"), merge(None, &ours, &[]).unwrap()).unwrap();
     run(rooted("chroot").arg(root.path()).arg("/bin/true"));
 }
 
