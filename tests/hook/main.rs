@@ -17,12 +17,14 @@ mod executable;
 mod files;
 mod images;
 mod listing;
+mod loaders;
 #[path = "../fixtures/machine.rs"]
 mod machine;
 mod mutations;
 mod requests;
 mod requirements;
 mod room;
+mod search_path;
 mod settings;
 mod starts;
 mod visible;

@@ -1,5 +1,6 @@
 //! Input that is changed at random: whatever it becomes, the exit code is a documented one.
 
+use crate::loaders::{MUSL, PATH_FILE};
 use crate::machine::{VERSION, libcuda};
 use crate::world::World;
 use nvbind_core::ldcache::{Abi, Library, merge};
@@ -73,8 +74,9 @@ fn any_config_json_ends_in_a_documented_code() {
     // The state's root filesystem is used, whatever becomes of config.json's.
     world.state =
         String::from_utf8(world.state.clone()).unwrap().replacen('{', &format!("{{{root}"), 1).into_bytes();
-    let more = r#","process":{"env":["A=1","NVIDIA_DRIVER_CAPABILITIES=compute","NVIDIA_REQUIRE_CUDA=cuda>=12.0 driver>=470,driver<471"]},"linux":{"resources":{"devices":[{"allow":true,"type":"c","major":195,"access":"rwm"}]}}"#;
+    let more = r#","process":{"env":["A=1","NVIDIA_DRIVER_CAPABILITIES=compute","LD_LIBRARY_PATH=/opt/a:/usr/lib","NVIDIA_REQUIRE_CUDA=cuda>=12.0 driver>=470,driver<471"]},"linux":{"resources":{"devices":[{"allow":true,"type":"c","major":195,"access":"rwm"}]}}"#;
     world.config(r#"{"path":"/"}"#, more);
+    world.write("image/opt/a/libcuda.so.1", "");
     let whole = fs::read(world.path("bundle/config.json")).unwrap();
     let before: Vec<String> = world_of_host(&world);
     let mut random = Random(0x2545_f491_4f6c_dd1d);
@@ -98,6 +100,8 @@ fn any_driver_and_any_image_end_in_a_documented_code() {
     let note = r#"{"format":1,"CUDA version":"13.0","driver":[570]}"#;
     world.write(&format!("image/{compat}/libcuda.so.580.65.06"), libcuda("libcuda.so.1", note));
     world.link(&format!("{compat}/libcuda.so.1"), "libcuda.so.580.65.06");
+    world.write(&format!("image/{MUSL}"), "");
+    world.write(&format!("image/{PATH_FILE}"), "/lib:/usr/local/lib:/usr/lib\n");
     let files = [
         world.driver.path("proc/driver/nvidia/version"),
         world.driver.path("proc/driver/nvidia/gpus/0000:01:00.0/information"),
@@ -106,6 +110,7 @@ fn any_driver_and_any_image_end_in_a_documented_code() {
         world.path("image/etc/ld.so.cache"),
         world.path("image/etc/ld.so.conf"),
         world.path(&format!("image/{compat}/libcuda.so.580.65.06")),
+        world.path("image").join(PATH_FILE),
     ];
     let mut random = Random(0xda94_2042_e4dd_58b5);
     let mut codes = [0; 6];

@@ -120,7 +120,7 @@ fn fill(
     if place != VIEW || !directory.is_new {
         links::remove_unused(rootfs, &plan)?;
     }
-    let drafts = loader::draft(rootfs, &plan, &mut view)?;
+    let drafts = loader::draft(rootfs, &plan, &mut view, config)?;
     view.seal()?;
     if plan.proc.is_some() {
         proc::cover(rootfs, &view)?;

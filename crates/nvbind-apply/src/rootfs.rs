@@ -88,33 +88,12 @@ impl AsFd for Directory {
 impl Directory {
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> Result<bool, Error> {
-        let read = |errno: Errno| Error::system("read a directory of the container", errno);
-        let fd = openat(&self.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(read)?;
-        for entry in Dir::new(fd).map_err(read)? {
-            let entry = entry.map_err(read)?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        is_empty(&self.fd).map_err(|errno| Error::system("read a directory of the container", errno))
     }
 
-    /// The names in it, without `.` and `..` and those that are not UTF-8; none where there are more than `limit`.
+    /// As [`names_in`].
     pub(crate) fn names(&self, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
-        let fd = openat(&self.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut names = Vec::new();
-        for (count, entry) in Dir::new(fd)?.enumerate() {
-            if count >= limit {
-                return Ok(None);
-            }
-            if let Ok(name) = entry?.file_name().to_str()
-                && !matches!(name, "." | "..")
-            {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(Some(names))
+        names_in(&self.fd, limit)
     }
 
     /// A regular file in it, to be read; none where something else stands, which is not opened: to open a device node
@@ -245,18 +224,14 @@ impl<'a> Rootfs<'a> {
         Ok(true)
     }
 
-    /// Attaches a mount over a directory, under the same rule.
-    pub(crate) fn cover_directory(
-        &self,
-        mount: &OwnedFd,
-        directory: &Directory,
-        path: &str,
-    ) -> Result<bool, Error> {
+    /// Attaches a mount over what is open, under the same rule; `path` is where that was found.
+    pub(crate) fn cover_open(&self, mount: &OwnedFd, target: impl AsFd, path: &str) -> Result<bool, Error> {
         let failed = |error: io::Error| Error::system(format!("bind over {path} in the container"), error);
-        if !self.may_cover(directory.mount, path).map_err(failed)? {
+        let below = mount_id(&target).map_err(|errno| failed(errno.into()))?;
+        if !self.may_cover(below, path).map_err(failed)? {
             return Ok(false);
         }
-        mount::attach(mount, directory, "").map_err(|errno| failed(errno.into()))?;
+        mount::attach(mount, target, "").map_err(|errno| failed(errno.into()))?;
         Ok(true)
     }
 
@@ -288,13 +263,46 @@ impl<'a> Rootfs<'a> {
 
     /// Whether anything stands at a path of the container.
     pub(crate) fn has(&self, path: &str) -> bool {
-        self.look(Path::new(path)).is_ok()
+        self.look(path).is_ok()
     }
 
-    /// What stands at a path, to ask about it: nothing is opened for use.
-    fn look(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+    /// Whether a path of the container is a directory of the root filesystem's own with something in it.
+    pub(crate) fn has_files(&self, path: &str) -> bool {
+        let own = self.look(path).ok().filter(|fd| mount_id(fd).is_ok_and(|mount| mount == self.mount));
+        own.is_some_and(|fd| is_empty(&fd).is_ok_and(|is_empty| !is_empty))
+    }
+
+    /// What stands at a path, links followed inside the root, to ask about it: nothing is opened for use.
+    pub(crate) fn look(&self, path: impl rustix::path::Arg + Copy) -> rustix::io::Result<OwnedFd> {
         open_inside(&self.root, path, OFlags::PATH)
     }
+}
+
+/// The names in a directory, without `.` and `..` and those that are not UTF-8; none where there are more than `limit`.
+pub(crate) fn names_in(directory: &OwnedFd, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut names = Vec::new();
+    for (count, entry) in Dir::new(openat(directory, ".", flags, Mode::empty())?)?.enumerate() {
+        if count >= limit {
+            return Ok(None);
+        }
+        if let Ok(name) = entry?.file_name().to_str()
+            && !matches!(name, "." | "..")
+        {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(Some(names))
+}
+
+fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for entry in Dir::new(openat(directory, ".", flags, Mode::empty())?)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether a relative link in a directory that deep, or an absolute one, is written to lead out of the root. Both are
@@ -356,7 +364,8 @@ fn mount_of(directory: &Directory, name: &str) -> rustix::io::Result<u64> {
     Ok(fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
 
-fn mount_id(fd: impl AsFd) -> rustix::io::Result<u64> {
+/// The mount of what is open.
+pub(crate) fn mount_id(fd: impl AsFd) -> rustix::io::Result<u64> {
     Ok(fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
 

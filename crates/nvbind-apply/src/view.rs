@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::mount;
 use crate::rootfs::{Closed, Directory, Missing, Rootfs};
 use crate::sources::FileSource;
+use nvbind_core::host::open_inside;
 use nvbind_core::plan::{Link, VIEWS};
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
@@ -83,11 +84,10 @@ impl View {
         Ok(())
     }
 
-    /// A detached, read-only mount of a file of the view.
+    /// A detached, read-only mount of a file of the view, the view's own links followed.
     pub(crate) fn clone_file(&self, path: &str) -> Result<OwnedFd, Error> {
         let failed = |errno| Error::system(format!("open {path} in the driver view"), errno);
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&self.mount, path, flags, Mode::empty()).map_err(failed)?;
+        let file = open_inside(&self.mount, path, OFlags::PATH).map_err(failed)?;
         mount::clone_detached(&file, mount::FILE).map_err(failed)
     }
 

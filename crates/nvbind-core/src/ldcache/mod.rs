@@ -15,8 +15,8 @@
 //! A cache of ours alone hides nothing that the image had: what is not in the cache is looked for in
 //! the loader's built-in directories next (`_dl_map_new_object` in `elf/dl-load.c` tries the cache, then
 //! `__rtld_search_dirs`), and directories of `/etc/ld.so.conf` count for nothing until an `ldconfig`
-//! has put them into a cache. Where a *damaged* cache is replaced by one of ours alone, the image loses
-//! just those directories, until its next `ldconfig`.
+//! has put them into a cache. Where one of ours alone covers a *damaged* cache, the image loses just those
+//! directories.
 //!
 //! # Ours before the image's
 //!

@@ -1,0 +1,52 @@
+//! How programs of the image find the view's libraries: glibc's cache and its drop-in, musl's path file, and what the
+//! image has in its LD_LIBRARY_PATH. Nothing of the image or the host is executed.
+
+mod file;
+mod glibc;
+mod musl;
+mod search_path;
+
+use crate::draft::Draft;
+use crate::error::Error;
+use crate::rootfs::{Missing, Rootfs};
+use crate::view::View;
+use nvbind_core::oci::Config;
+use nvbind_core::plan::{Plan, VIEWS};
+
+/// Covers what the image's LD_LIBRARY_PATH would find before the view, and gives what tells the image's loaders of the
+/// view: files to be put in place when all else is done.
+pub(crate) fn draft(
+    rootfs: &Rootfs<'_>,
+    plan: &Plan,
+    view: &mut View,
+    config: &Config,
+) -> Result<Vec<Draft>, Error> {
+    if let Some(value) = config.env("LD_LIBRARY_PATH") {
+        search_path::cover(rootfs, plan, view, value)?;
+    }
+    let (has_glibc, musl) = (glibc::is_in(rootfs), musl::of(rootfs));
+    if !has_glibc && musl.is_empty() {
+        log::info!("the image has no dynamic loader; the driver's libraries are in {}", plan.inside("lib64"));
+        return Ok(Vec::new());
+    }
+    let Some(etc) = rootfs.directory("/etc", Missing::Create)? else {
+        log::warn!("the container has no usable /etc; programs find the driver by LD_LIBRARY_PATH alone");
+        return Ok(Vec::new());
+    };
+    let earlier = earlier_views(rootfs, plan);
+    let mut drafts = Vec::new();
+    if has_glibc {
+        drafts.extend(glibc::drop_in(rootfs, &etc, plan)?);
+        drafts.extend(glibc::cache(rootfs, &etc, plan, view, &earlier)?);
+    }
+    for loader in musl {
+        drafts.extend(loader.draft(rootfs, &etc, plan, view, &earlier)?);
+    }
+    Ok(drafts)
+}
+
+/// The places whose libraries an earlier start may have told the loaders of. Not one where the image has files: no view
+/// ever stood there, and what is said of it is the image's own.
+fn earlier_views(rootfs: &Rootfs<'_>, plan: &Plan) -> Vec<&'static str> {
+    VIEWS.into_iter().filter(|view| *view == plan.view || !rootfs.has_files(view)).collect()
+}
