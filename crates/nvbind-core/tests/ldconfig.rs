@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nvbind_core::ldcache::{Abi, Cache, Library, merge};
 
@@ -22,6 +23,26 @@ fn skip(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or_default();
     let _ = writeln!(std::io::stdout(), "test {test} ... SKIPPED: {reason}");
+}
+
+/// Held by each test that starts programs: a process that another thread forks inherits a program's file that is just
+/// written here, and while it has that open for writing nobody can execute it.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A root filesystem, to be used by one test at a time.
+struct Root {
+    directory: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Root {
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
 }
 
 fn ldconfig() -> Option<&'static str> {
@@ -57,7 +78,7 @@ fn listed(ldconfig: &str, cache: &Path) -> Vec<String> {
 
 /// A root filesystem whose libraries lie in a directory of its `ld.so.conf`, one of them also in a
 /// `glibc-hwcaps` build, and a view with a libc of ours. None where this machine has not what it takes.
-fn machine() -> Option<tempfile::TempDir> {
+fn machine() -> Option<Root> {
     let Ok(host) = fs::read(CACHE) else {
         skip("no ld.so.cache on this machine to take libraries from");
         return None;
@@ -71,7 +92,7 @@ fn machine() -> Option<tempfile::TempDir> {
             .find(|entry| entry.flags == native && entry.hwcap == 0 && entry.soname == soname.as_bytes());
         entry.map(|entry| PathBuf::from(str::from_utf8(entry.path).unwrap()))
     };
-    let root = tempfile::tempdir().unwrap();
+    let root = Root { _alone: alone(), directory: tempfile::tempdir().unwrap() };
     let copy = |from: &Path, to: &str| {
         let to = root.path().join(to.trim_start_matches('/'));
         fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -275,6 +296,7 @@ fn a_cache_of_ours_alone_hides_no_default_directory() {
 
 #[test]
 fn this_machine_s_cache_is_written_as_it_was_read() {
+    let _alone = alone();
     let (Some(ldconfig), Ok(file)) = (ldconfig(), fs::read(CACHE)) else {
         return skip("no ldconfig or no ld.so.cache on this machine");
     };
