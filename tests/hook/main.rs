@@ -14,6 +14,7 @@ mod bundles;
 mod compat;
 mod drivers;
 mod executable;
+mod extras;
 mod files;
 mod images;
 mod listing;

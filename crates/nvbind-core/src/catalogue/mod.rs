@@ -5,11 +5,13 @@
 //! NVIDIA's open kernel modules (`nv-chardev-numbers.h`, `nvidia-modprobe-utils.h`).
 
 mod data;
+mod extras;
 mod libraries;
 mod nodes;
 mod programs;
 
 pub use data::{Content, DATA, DIRECTORIES, Data, When};
+pub use extras::{EXTRA_NODES, ExtraNode, Number, SHARED, SOCKETS, Shared, Socket};
 pub use libraries::{
     COMPAT32_DIRECTORIES, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES, NEVER, PLUGINS,
     Plugin, Versioning,
