@@ -29,6 +29,7 @@ mod starts;
 mod visible;
 mod volumes;
 mod world;
+mod wsl;
 
 /// A hook that must refuse, or must only warn: what is prepared, the exit code, and all that is said on stderr, with
 /// `@` for the test's directory and `@driver` for the driver's.

@@ -7,10 +7,12 @@ mod places;
 mod visible;
 
 use crate::capability::Capabilities;
-use crate::catalogue::{self, COMPAT32, DIRECTORIES, DRM_CAPABILITIES, EXTRA_NODES, ExtraNode, PLUGINS};
+use crate::catalogue::{
+    self, COMPAT32, DIRECTORIES, DRIVER, DRM_CAPABILITIES, EXTRA_NODES, ExtraNode, PLUGINS,
+};
 use crate::exit::Exit;
 use crate::extras::{Extra, Extras};
-use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Library, SocketFile, Source};
+use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Library, SocketFile, Source, StoreFile, Wsl};
 use crate::ldcache::Abi;
 use crate::request::Request;
 use crate::select;
@@ -58,6 +60,9 @@ pub enum Error {
         missing: String,
     },
 }
+
+/// What makes the node of WSL2.
+const WSL_REMEDY: &str = "run `wsl --update` in Windows";
 
 /// What makes the driver's own nodes.
 const DRIVER_REMEDY: &str = "run `nvidia-modprobe -u -c 0` as root";
@@ -253,8 +258,14 @@ impl Plan {
 /// # Errors
 /// When a GPU or an extra is not there, or a kernel module is not loaded.
 pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
-    let gpus: Vec<Gpu> = select::select(&request.gpus, inventory)?.into_iter().cloned().collect();
-    let mut devices = devices(request, inventory, &gpus)?;
+    let (gpus, mut devices) = match &inventory.wsl {
+        Some(wsl) => (Vec::new(), wsl_devices(request, wsl)?),
+        None => {
+            let gpus: Vec<Gpu> = select::select(&request.gpus, inventory)?.into_iter().cloned().collect();
+            let devices = devices(request, inventory, &gpus)?;
+            (gpus, devices)
+        }
+    };
     devices.extend(extra_devices(&request.extras, inventory)?);
     devices.sort_by(|one, other| one.node.path.cmp(&other.node.path));
     let mut plan = Plan {
@@ -273,10 +284,14 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
         sonames: Vec::new(),
     };
     let wanted = request.capabilities;
-    visible::add(&mut plan, wanted, inventory);
+    // A driver of Windows has no directory in procfs to be covered.
+    if inventory.wsl.is_none() {
+        visible::add(&mut plan, wanted, inventory);
+    }
     add_libraries(&mut plan, wanted, inventory);
     add_programs(&mut plan, wanted, inventory);
     add_data(&mut plan, request, inventory);
+    add_wsl(&mut plan, wanted, inventory);
     add_sockets(&mut plan, wanted, inventory);
     add_shared(&mut plan, &request.extras, inventory)?;
     add_directories(&mut plan);
@@ -313,6 +328,12 @@ fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec
         }
     }
     Ok(devices)
+}
+
+fn wsl_devices(request: &Request, wsl: &Wsl) -> Result<Vec<Device>, Error> {
+    let why = "the GPUs of the Windows host".to_owned();
+    let node = Device { node: wsl.node.clone(), why, remedy: WSL_REMEDY };
+    Ok(if select::select_all(&request.gpus)? { vec![node] } else { Vec::new() })
 }
 
 fn of_driver(node: &DeviceNode, why: String) -> Device {
@@ -423,6 +444,17 @@ fn add_data(plan: &mut Plan, request: &Request, inventory: &Inventory) {
             }
         }
     }
+}
+
+/// The driver store at its own path, by a link to all of `/usr/lib/wsl`, and beside it the libraries, as in WSL2.
+fn add_wsl(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
+    let capabilities = DRIVER.intersection(wanted);
+    let Some(wsl) = inventory.wsl.as_ref().filter(|_| !capabilities.is_empty()) else { return };
+    plan.binds.extend(wsl.store.iter().map(|StoreFile { path, host }| {
+        let inside = path.strip_prefix("/usr/lib/").unwrap_or(path).to_owned();
+        Bind { host: host.clone(), inside, capabilities }
+    }));
+    plan.view_links.push(Link { path: "wsl/lib".to_owned(), target: "../lib64".to_owned() });
 }
 
 fn add_sockets(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
@@ -676,6 +708,37 @@ mod tests {
         assert!(utility.unused.contains(&"/run/nvidia-fabricmanager".to_owned()));
         assert_eq!(of("compute").sockets, []);
         assert!(!targets(&of("compute")).contains(&link));
+    }
+
+    #[test]
+    fn in_wsl2_all_gpus_are_one_and_the_driver_store_keeps_its_path() {
+        let inventory = Machine::wsl().inventory().unwrap();
+        let of =
+            |gpus, capabilities| plan(&Request::parse(gpus, Some(capabilities), None).unwrap(), &inventory);
+        for (gpus, nodes) in [("all", vec!["/dev/dxg"]), ("0", vec!["/dev/dxg"]), ("none", vec![])] {
+            assert_eq!(paths(&of(gpus, "all").unwrap()), nodes, "{gpus}");
+        }
+        for gpus in ["1", "0,1", "GPU-ab", "01:00.0"] {
+            let error = of(gpus, "all").unwrap_err().to_string();
+            assert!(error.starts_with("WSL2 has one device node for all GPUs"), "{gpus}: {error}");
+        }
+        let plan = of("all", "utility").unwrap();
+        let inside: Vec<&str> = plan.binds.iter().map(|bind| bind.inside.as_str()).collect();
+        let store = "wsl/drivers/nv_dispi.inf_amd64_5bf4a1";
+        let expected = [
+            "bin/nvidia-smi",
+            "lib64/libdxcore.so",
+            "lib64/libnvidia-ml.so.1",
+            &format!("{store}/libcuda.so.1.1"),
+            &format!("{store}/libcuda_loader.so"),
+            &format!("{store}/libnvidia-ml.so.1"),
+            &format!("{store}/nvcubins.bin"),
+        ];
+        assert_eq!(inside, expected);
+        assert_eq!(plan.view_links, [Link { path: "wsl/lib".to_owned(), target: "../lib64".to_owned() }]);
+        assert!(targets(&plan).contains(&"wsl at /usr/lib/wsl".to_owned()));
+        let sonames: Vec<&str> = plan.sonames.iter().map(|soname| soname.name.as_str()).collect();
+        assert_eq!(sonames, ["libdxcore.so", "libnvidia-ml.so.1"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::capability::Capabilities;
 use crate::extras::Extra;
 use crate::host::Tree;
-use crate::inventory::{Driver, Gpu, Inventory, PROC, PciAddress};
+use crate::inventory::{DataFile, Driver, Gpu, Inventory, PROC, PciAddress};
 use crate::ldcache::Abi;
 use crate::plan::{DROP_IN, LD_SO_CACHE, LD_SO_CONF_D, Plan, When};
 use serde::Serialize;
@@ -203,8 +203,11 @@ impl<'a> InventoryDocument<'a> {
     #[must_use]
     pub fn new(inventory: &'a Inventory, files: &Tree) -> InventoryDocument<'a> {
         let control = inventory.control_nodes.iter().filter_map(|(_, node)| node.as_ref());
+        let control = control.chain(inventory.wsl.iter().map(|wsl| &wsl.node));
         let nodes =
             inventory.gpus.iter().flat_map(|gpu| std::iter::once(&gpu.node).chain(&gpu.drm)).chain(control);
+        let data = inventory.data.iter().filter_map(DataFile::host);
+        let data = data.chain(inventory.wsl.iter().flat_map(|wsl| &wsl.store).map(|file| file.host.as_str()));
         InventoryDocument {
             driver: &inventory.driver,
             gpus: inventory.gpus.iter().map(GpuEntry::from).collect(),
@@ -219,7 +222,7 @@ impl<'a> InventoryDocument<'a> {
                 })
                 .collect(),
             programs: inventory.programs.iter().map(|program| files.display(&program.host)).collect(),
-            data: inventory.data.iter().filter_map(|file| Some(files.display(file.host()?))).collect(),
+            data: data.map(|path| files.display(path)).collect(),
             sockets: inventory.sockets.iter().map(|socket| files.display(socket.host)).collect(),
             extras: Extra::ALL.into_iter().filter(|extra| inventory.has(*extra)).collect(),
         }
@@ -253,8 +256,12 @@ pub fn inventory_text(inventory: &Inventory, files: &Tree) -> String {
 }
 
 fn driver_and_gpus(driver: &Driver, gpus: &[Gpu]) -> String {
-    let modules = if driver.open_modules { "open" } else { "proprietary" };
-    let mut text = format!("driver  {} ({modules} kernel modules)\n", driver.version);
+    let modules = match driver.open_modules {
+        _ if driver.version == Driver::WSL2 => "of the Windows host",
+        true => "open kernel modules",
+        false => "proprietary kernel modules",
+    };
+    let mut text = format!("driver  {} ({modules})\n", driver.version);
     for gpu in gpus {
         let uuid = gpu.uuid.as_deref().unwrap_or("UUID not known before its first use");
         // Writing to a String cannot fail.

@@ -351,6 +351,7 @@ pub const DIRECTORIES: &[(&str, &str, When)] = &[
     ("/lib/firmware/nvidia", "firmware/nvidia", When::With("/lib/firmware")),
     ("/run/nvidia-persistenced", "run/nvidia-persistenced", When::Always),
     ("/run/nvidia-fabricmanager", "run/nvidia-fabricmanager", When::Always),
+    ("/usr/lib/wsl", "wsl", When::Always),
 ];
 
 #[cfg(test)]

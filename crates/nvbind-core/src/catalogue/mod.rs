@@ -9,6 +9,7 @@ mod extras;
 mod libraries;
 mod nodes;
 mod programs;
+mod wsl;
 
 pub use data::{Content, DATA, DIRECTORIES, Data, When};
 pub use extras::{EXTRA_NODES, ExtraNode, Number, SHARED, SOCKETS, Shared, Socket};
@@ -18,6 +19,10 @@ pub use libraries::{
 };
 pub use nodes::{CONTROL_NODES, ControlNode, DRM_CAPABILITIES, DRM_MAJOR, GPU_DRIVERS};
 pub use programs::{PROGRAM_DIRECTORIES, PROGRAMS, Program};
+pub use wsl::{
+    WSL_LIBRARIES, WSL_LIBRARY_DIRECTORY, WSL_MAIN, WSL_MISC, WSL_NODE, WSL_STORE, WSL_STORE_DIRECTORY,
+    is_store_file,
+};
 
 use crate::capability::Capabilities;
 use crate::capability::Capability::{Compat32, Compute, Display, Graphics, Ngx, Utility, Video};

@@ -10,7 +10,7 @@ use rustix::fs::{FileType, major, minor};
 const MISC: &str = "/proc/misc";
 
 /// The major number of miscellaneous devices (Linux, `include/uapi/linux/major.h`, `MISC_MAJOR`).
-const MISC_MAJOR: u32 = 10;
+pub(super) const MISC_MAJOR: u32 = 10;
 
 /// A socket that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
