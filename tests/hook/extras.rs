@@ -11,7 +11,7 @@ use std::process::Command;
 
 const DEVICES: &str = "Character devices:\n195 nvidia\n195 nvidia-modeset\n231 infiniband_verbs\n\
                        240 nvidia-caps-imex-channels\n241 nvidia-nvswitch\n242 nvidia-fs\n243 gdrdrv\n\
-                       511 nvidia-uvm\n\nBlock devices:\n";
+                       244 infiniband_verbs\n511 nvidia-uvm\n\nBlock devices:\n";
 
 /// The nodes of a host that has every extra.
 const NODES: &[(&str, u64, u64)] = &[
@@ -22,6 +22,7 @@ const NODES: &[(&str, u64, u64)] = &[
     ("nvidia-fs0", 242, 5),
     ("gdrdrv", 243, 0),
     ("infiniband/uverbs0", 231, 192),
+    ("infiniband/uverbs32", 244, 0),
     ("infiniband/rdma_cm", 10, 58),
 ];
 

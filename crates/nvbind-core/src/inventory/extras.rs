@@ -173,7 +173,8 @@ mod tests {
         std::fs::create_dir_all(machine.path("var/run/nvidia-persistenced")).unwrap();
         let path = machine.path("var/run/nvidia-persistenced/socket");
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        machine.link("/run/nvidia-fabricmanager/socket", "/var/run/nvidia-persistenced/socket");
+        machine.link("/run/nvidia-fabricmanager", "/var/run/nvidia-persistenced");
+        machine.link("/var/run/nvidia-fabricmanager/socket", "/var/run/nvidia-persistenced/socket");
         assert_eq!(hosts(), ["/var/run/nvidia-persistenced/socket"]);
         assert_eq!(sockets(&files(), Capabilities::parse("compute").0), []);
     }

@@ -66,7 +66,7 @@ fn libraries(files: &Tree, wanted: Capabilities) -> Vec<Library> {
             SharedObject::Library(abi, soname) if Abi::NATIVE == Some(abi) => {
                 Some(Library { family: Some(family), file_name: name, soname, abi, host })
             }
-            _ => None,
+            SharedObject::Library(..) | SharedObject::Foreign => None,
         }
     };
     let is_wanted = |library: &Library| library.capabilities().intersects(wanted);
