@@ -735,6 +735,7 @@ mod tests {
             &format!("{store}/nvcubins.bin"),
         ];
         assert_eq!(inside, expected);
+        assert_eq!(plan.proc, None);
         assert_eq!(plan.view_links, [Link { path: "wsl/lib".to_owned(), target: "../lib64".to_owned() }]);
         assert!(targets(&plan).contains(&"wsl at /usr/lib/wsl".to_owned()));
         let sonames: Vec<&str> = plan.sonames.iter().map(|soname| soname.name.as_str()).collect();
