@@ -281,6 +281,17 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_went_away_is_left_out() {
+        let machine = tempfile::tempdir().unwrap();
+        let host = Host::open(&nvbind_core::settings::Driver::below(machine.path())).unwrap();
+        let (host_path, inside) = ("/run/nvidia-persistenced/socket".to_owned(), String::new());
+        let bind = Bind { host: host_path, inside, capabilities: nvbind_core::capability::Capabilities::ALL };
+        assert!(socket(&bind, &host, false).unwrap().is_none());
+        std::fs::create_dir_all(machine.path().join("run/nvidia-persistenced")).unwrap();
+        assert!(socket(&bind, &host, false).unwrap().is_none());
+    }
+
+    #[test]
     fn a_shared_directory_is_one_that_only_its_owner_could_have_put_there() {
         const USER: u32 = 1000;
         let (tmp, run) = (0o041_777, 0o040_755);
