@@ -78,7 +78,7 @@ const NODES: &[Case] = &[
     case(
         "missing",
         3,
-        "container c0ffee: @driver/dev/nvidia-uvm is not there; as root, run `nvidia-modprobe -u -c 0`, or `nvidia-smi` once",
+        "container c0ffee: @driver/dev/nvidia-uvm is not there; run `nvidia-modprobe -u -c 0` as root",
         |world| fs::remove_file(world.driver.path("dev/nvidia-uvm")).unwrap(),
     ),
     case(

@@ -14,6 +14,7 @@ mod bundles;
 mod compat;
 mod drivers;
 mod executable;
+mod extras;
 mod files;
 mod images;
 mod listing;
@@ -30,6 +31,7 @@ mod starts;
 mod visible;
 mod volumes;
 mod world;
+mod wsl;
 
 /// A hook that must refuse, or must only warn: what is prepared, the exit code, and all that is said on stderr, with
 /// `@` for the test's directory and `@driver` for the driver's.

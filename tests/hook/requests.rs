@@ -161,6 +161,12 @@ const REQUESTS: &[Case] = &[
         r#"container c0ffee: "cuda" is no driver capability: there are compute, utility, graphics, video, display, ngx, compat32, all"#,
         |world| world.request(r#""io.nvbind.gpu":"all","io.nvbind.capabilities":"compute,cuda""#),
     ),
+    case(
+        "an extra that is none",
+        2,
+        r#"container c0ffee: "../imex" is no extra: there are mps, imex, imex:N (a channel below 1048576), nvswitch, gds, gdrcopy, infiniband"#,
+        |world| world.request(r#""io.nvbind.gpu":"all","io.nvbind.extras":"mps,../imex""#),
+    ),
 ];
 
 const ARGUMENTS: &[(&[&str], i32, &str)] = &[

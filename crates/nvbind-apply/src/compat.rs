@@ -143,6 +143,8 @@ mod tests {
             devices: Vec::new(),
             binds: files.iter().map(bind).collect(),
             view_links: links.iter().map(link).collect(),
+            sockets: Vec::new(),
+            shared: Vec::new(),
             texts: Vec::new(),
             well_known: Vec::new(),
             unused: Vec::new(),

@@ -16,15 +16,15 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A device node that the driver's user-space tools should have made.
-    #[error("{path} is not there; as root, run `nvidia-modprobe -u -c 0`, or `nvidia-smi` once")]
+    #[error("{path} is not there; {remedy}")]
     NoNode {
         /// The host's device node.
         path: String,
+        /// What brings it.
+        remedy: &'static str,
     },
     /// A node that is something else than the driver says.
-    #[error(
-        "{path} is not the character device {major}:{minor}; remove it, and run `nvidia-modprobe -u -c 0` as root"
-    )]
+    #[error("{path} is not the character device {major}:{minor}; remove it, and {remedy}")]
     WrongNode {
         /// The host's device node.
         path: String,
@@ -32,12 +32,22 @@ pub enum Error {
         major: u32,
         /// The right minor number.
         minor: u32,
+        /// What brings it back.
+        remedy: &'static str,
     },
     /// A file that somebody else than root could have put there.
     #[error("{path} is not root's alone to write and everybody's to read; it is not put into a container")]
     Untrusted {
         /// The host's file.
         path: String,
+    },
+    /// A socket or a directory of a daemon that somebody else could have put there.
+    #[error("{path} is not {what}; it is not put into a container")]
+    Replaceable {
+        /// What stands on the host.
+        path: String,
+        /// What it should be, and whose.
+        what: &'static str,
     },
     /// Something the kernel did not let us do, or could not.
     #[error("cannot {action}")]
@@ -139,9 +149,11 @@ impl Error {
             // The disk is full or read-only: no permission would help.
             Error::System { source, .. } if is_storage_failure(source) => Exit::Rootfs,
             Error::Source { .. } | Error::NoNode { .. } | Error::WrongNode { .. } => Exit::Driver,
-            Error::Untrusted { .. } | Error::NotAllowed { .. } | Error::Cgroup(_) | Error::System { .. } => {
-                Exit::Permission
-            }
+            Error::Untrusted { .. }
+            | Error::Replaceable { .. }
+            | Error::NotAllowed { .. }
+            | Error::Cgroup(_)
+            | Error::System { .. } => Exit::Permission,
             Error::NotIsolated
             | Error::NoRootfs { .. }
             | Error::Rootfs { .. }

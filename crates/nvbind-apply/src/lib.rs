@@ -29,7 +29,7 @@ use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::Config;
 use nvbind_core::plan::{Plan, VIEW};
 use rootfs::Rootfs;
-use sources::Sources;
+use sources::{FileSource, Sources};
 use std::path::Path;
 use view::View;
 
@@ -106,6 +106,13 @@ fn fill(
     for source in sources.files.iter().filter(|source| !replaced.contains(&source.inside)) {
         view.bind(source)?;
     }
+    for source in &sources.sockets {
+        view.bind(source)?;
+    }
+    let mut shared = Vec::new();
+    for source in &sources.shared {
+        shared.push((source, view.directory(&source.inside)?));
+    }
     for text in &plan.texts {
         view.write(&text.inside, text.text.as_bytes())?;
     }
@@ -122,6 +129,11 @@ fn fill(
     }
     let drafts = loader::draft(rootfs, &plan, &mut view, config)?;
     view.seal()?;
+    // After the seal, which would make them read-only.
+    for (FileSource { mount, inside }, directory) in &shared {
+        mount::attach(mount, directory, "")
+            .map_err(|errno| Error::system(format!("put {inside} into the driver view"), errno))?;
+    }
     if plan.proc.is_some() {
         proc::cover(rootfs, &view)?;
     }

@@ -16,6 +16,11 @@ pub(crate) const FILE: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
 pub(crate) const DEVICE: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
+/// A directory of the host that the container can write to.
+pub(crate) const SHARED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
 /// A detached mount of what `file` is, with `attributes`, and private: mounts of the host that are shared keep their
 /// peer group in a clone otherwise.
 pub(crate) fn clone_detached(file: impl AsFd, attributes: MountAttrFlags) -> io::Result<OwnedFd> {

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::mount;
 use crate::proc;
 use nvbind_core::host::{Directory, Host};
-use nvbind_core::plan::{Bind, Device, Plan};
-use rustix::fs::{FileType, Stat, fstat, major, minor};
+use nvbind_core::plan::{Bind, Device, Plan, Shared};
+use rustix::fs::{FileType, Mode, Stat, fstat, major, minor};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 /// (`/proc/sys/kernel/overflowuid`, by default).
 const OVERFLOW_UID: u32 = 65534;
 
-/// A file of the driver, ready to be attached.
+/// A file of the driver, a daemon's socket or a shared directory, ready to be attached.
 #[derive(Debug)]
 pub(crate) struct FileSource {
     pub(crate) mount: OwnedFd,
@@ -37,6 +37,8 @@ pub(crate) struct NodeSource {
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub(crate) files: Vec<FileSource>,
+    pub(crate) sockets: Vec<FileSource>,
+    pub(crate) shared: Vec<FileSource>,
     pub(crate) nodes: Vec<NodeSource>,
     /// Directories of procfs.
     pub(crate) directories: Vec<FileSource>,
@@ -61,7 +63,16 @@ impl Sources {
             .collect::<Result<_, _>>()?;
         let directories = plan.proc.iter().flat_map(|proc| &proc.directories);
         let directories = directories.map(|path| directory(path, host)).collect::<Result<_, _>>()?;
-        Ok(Sources { files, nodes, directories })
+        let sockets =
+            plan.sockets.iter().filter_map(|bind| socket(bind, host, in_user_namespace).transpose());
+        let shared = plan.shared.iter().map(|directory| shared(directory, host, in_user_namespace));
+        Ok(Sources {
+            files,
+            sockets: sockets.collect::<Result<_, _>>()?,
+            shared: shared.collect::<Result<_, _>>()?,
+            nodes,
+            directories,
+        })
     }
 }
 
@@ -111,6 +122,81 @@ fn is_trusted(stat: &Stat, in_user_namespace: bool) -> bool {
         && is_roots(stat, in_user_namespace)
 }
 
+/// Clones a daemon's socket, no link followed: one in a directory that only root and the daemon can change. None for
+/// one that went away: a daemon may stop at any time, and a driver works without.
+fn socket(bind: &Bind, host: &Host, in_user_namespace: bool) -> Result<Option<FileSource>, Error> {
+    let path = || host.files.display(&bind.host);
+    match clone_unlinked(&bind.host, host) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            log::info!("{} went away; the container does without its daemon", path());
+            Ok(None)
+        }
+        Err(source) => Err(Error::Source { path: path(), source }),
+        Ok(Cloned { mount, stat, parent }) if is_daemons(&stat, &parent, in_user_namespace) => {
+            Ok(Some(FileSource { mount, inside: bind.inside.clone() }))
+        }
+        Ok(_other) => {
+            let what = "a socket in a directory that only root and its owner can change";
+            Err(Error::Replaceable { path: path(), what })
+        }
+    }
+}
+
+/// Clones a directory that the container can write to, no link followed: root's, rootless the user's own.
+fn shared(directory: &Shared, host: &Host, in_user_namespace: bool) -> Result<FileSource, Error> {
+    let path = || host.files.display(directory.host);
+    let failed = |source| Error::Source { path: path(), source };
+    let cloned = match clone_unlinked(directory.host, host) {
+        // The directory above is a link.
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => None,
+        other => Some(other.map_err(failed)?),
+    };
+    let is_trusted = |cloned: &Cloned| is_owners(&cloned.stat, &cloned.parent, in_user_namespace);
+    let Some(Cloned { mount, .. }) = cloned.filter(is_trusted) else {
+        let what = if in_user_namespace {
+            "a directory of this user that others cannot replace"
+        } else {
+            "a directory of root that others cannot replace"
+        };
+        return Err(Error::Replaceable { path: path(), what });
+    };
+    mount::set_attributes(&mount, mount::SHARED).map_err(|errno| failed(errno.into()))?;
+    Ok(FileSource { mount, inside: directory.inside.to_owned() })
+}
+
+/// A clone of something of the host, what it is, and what its directory is.
+struct Cloned {
+    mount: OwnedFd,
+    stat: Stat,
+    parent: Stat,
+}
+
+fn clone_unlinked(path: &str, host: &Host) -> std::io::Result<Cloned> {
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let directory = host.files.unlinked_directory(if directory.is_empty() { "/" } else { directory })?;
+    let mount = mount::clone_in(&directory, name)?;
+    Ok(Cloned { stat: fstat(&mount)?, mount, parent: fstat(&directory)? })
+}
+
+/// A socket in a directory that root or the socket's owner owns, and nobody else can write. `/run` above is root's.
+fn is_daemons(socket: &Stat, directory: &Stat, in_user_namespace: bool) -> bool {
+    FileType::from_raw_mode(socket.st_mode) == FileType::Socket
+        && (is_roots(directory, in_user_namespace) || directory.st_uid == socket.st_uid)
+        && directory.st_mode & 0o022 == 0
+}
+
+/// A directory of root's, or of the user whose namespace this is, in a directory of root's where others cannot replace
+/// it. The overflow id stands for every user outside a namespace: it is root's for sure only where no other user could
+/// have made the directory.
+fn is_owners(directory: &Stat, parent: &Stat, in_user_namespace: bool) -> bool {
+    let is_open = parent.st_mode & 0o022 != 0;
+    let is_sticky = Mode::from_raw_mode(parent.st_mode).contains(Mode::SVTX);
+    FileType::from_raw_mode(directory.st_mode) == FileType::Directory
+        && is_roots(parent, in_user_namespace)
+        && (!is_open || is_sticky)
+        && (directory.st_uid == 0 || (is_roots(directory, in_user_namespace) && !is_open))
+}
+
 fn is_roots(stat: &Stat, in_user_namespace: bool) -> bool {
     stat.st_uid == 0 || (in_user_namespace && stat.st_uid == OVERFLOW_UID)
 }
@@ -119,13 +205,16 @@ fn node(device: &Device, host: &Host, bind: bool) -> Result<NodeSource, Error> {
     let node = &device.node;
     let path = || host.dev.display(&node.path);
     let fd = match host.dev.locate(&node.path) {
-        Err(error) if error.is_not_found() => return Err(Error::NoNode { path: path() }),
+        Err(error) if error.is_not_found() => {
+            return Err(Error::NoNode { path: path(), remedy: device.remedy });
+        }
         other => other.map_err(|error| Error::Source { path: path(), source: error.into() })?,
     };
     let failed = |errno: rustix::io::Errno| Error::Source { path: path(), source: errno.into() };
     let stat = fstat(&fd).map_err(failed)?;
     if !is_device(&stat, node.major, node.minor) {
-        return Err(Error::WrongNode { path: path(), major: node.major, minor: node.minor });
+        let (major, minor, remedy) = (node.major, node.minor, device.remedy);
+        return Err(Error::WrongNode { path: path(), major, minor, remedy });
     }
     let mount = bind.then(|| mount::clone_detached(&fd, mount::DEVICE)).transpose().map_err(failed)?;
     Ok(NodeSource { mount, device: device.clone(), stat })
@@ -161,6 +250,69 @@ mod tests {
             (0o040_755, 0, false, false),
         ] {
             assert_eq!(is_trusted(&stat(mode, uid), in_user_namespace), trusted, "{mode:o} {uid}");
+        }
+    }
+
+    /// What has this mode and owner.
+    fn stat(mode: u32, uid: u32) -> Stat {
+        let mut stat = fstat(std::fs::File::open("/").unwrap()).unwrap();
+        (stat.st_mode, stat.st_uid) = (mode, uid);
+        stat
+    }
+
+    #[test]
+    fn a_socket_is_in_a_directory_that_only_root_and_its_daemon_can_change() {
+        const USER: u32 = 1000;
+        for (socket, directory, in_user_namespace, trusted) in [
+            (stat(0o140_666, 0), stat(0o040_755, 0), false, true),
+            (stat(0o140_666, USER), stat(0o040_755, USER), false, true),
+            (stat(0o140_666, USER), stat(0o040_755, 0), false, true),
+            (stat(0o140_666, 0), stat(0o040_755, USER), false, false),
+            (stat(0o140_666, 0), stat(0o040_775, 0), false, false),
+            (stat(0o140_666, 0), stat(0o041_777, 0), false, false),
+            (stat(0o100_666, 0), stat(0o040_755, 0), false, false),
+            (stat(0o120_777, 0), stat(0o040_755, 0), false, false),
+            (stat(0o140_666, USER), stat(0o040_755, OVERFLOW_UID), true, true),
+            (stat(0o140_666, USER), stat(0o040_755, OVERFLOW_UID), false, false),
+        ] {
+            let (mode, owner) = (directory.st_mode, directory.st_uid);
+            assert_eq!(is_daemons(&socket, &directory, in_user_namespace), trusted, "{mode:o} {owner}");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_went_away_is_left_out() {
+        let machine = tempfile::tempdir().unwrap();
+        let host = Host::open(&nvbind_core::settings::Driver::below(machine.path())).unwrap();
+        let (host_path, inside) = ("/run/nvidia-persistenced/socket".to_owned(), String::new());
+        let bind = Bind { host: host_path, inside, capabilities: nvbind_core::capability::Capabilities::ALL };
+        assert!(socket(&bind, &host, false).unwrap().is_none());
+        std::fs::create_dir_all(machine.path().join("run/nvidia-persistenced")).unwrap();
+        assert!(socket(&bind, &host, false).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_shared_directory_is_one_that_only_its_owner_could_have_put_there() {
+        const USER: u32 = 1000;
+        let (tmp, run) = (0o041_777, 0o040_755);
+        for (mode, uid, parent, parent_uid, in_user_namespace, trusted) in [
+            (0o040_777, 0, tmp, 0, false, true),
+            (0o040_755, 0, run, 0, false, true),
+            (0o040_755, USER, tmp, 0, false, false),
+            (0o120_777, 0, tmp, 0, false, false),
+            (0o100_644, 0, tmp, 0, false, false),
+            // Others can rename it and put their own there.
+            (0o040_755, 0, 0o040_777, 0, false, false),
+            (0o040_755, 0, 0o040_775, 0, false, false),
+            (0o040_755, 0, tmp, USER, false, false),
+            // In a user namespace 0 is the user, and everybody else the overflow id.
+            (0o040_755, 0, tmp, OVERFLOW_UID, true, true),
+            (0o040_755, OVERFLOW_UID, tmp, OVERFLOW_UID, true, false),
+            (0o040_755, OVERFLOW_UID, run, OVERFLOW_UID, true, true),
+            (0o040_755, USER, tmp, OVERFLOW_UID, true, false),
+        ] {
+            let seen = is_owners(&stat(mode, uid), &stat(parent, parent_uid), in_user_namespace);
+            assert_eq!(seen, trusted, "{mode:o} {uid} in {parent:o} {parent_uid}");
         }
     }
 }

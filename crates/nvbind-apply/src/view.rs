@@ -64,6 +64,15 @@ impl View {
         mount::attach(&source.mount, directory, name).map_err(failed)
     }
 
+    /// An empty directory to attach something to when the view is sealed.
+    pub(crate) fn directory(&mut self, path: &str) -> Result<OwnedFd, Error> {
+        let failed = |errno| Error::system(format!("create {path} in the driver view"), errno);
+        let (directory, name) = self.place(path)?;
+        mkdirat(directory, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(directory, name, flags, Mode::empty()).map_err(failed)
+    }
+
     /// Makes a link beside a file.
     pub(crate) fn link(&mut self, link: &Link) -> Result<(), Error> {
         let (directory, name) = self.place(&link.path)?;

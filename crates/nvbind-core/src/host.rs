@@ -185,6 +185,30 @@ impl Tree {
         fs::fstat(self.locate(path)?).map_err(|errno| self.error(path, errno))
     }
 
+    /// What stands at the path, no link followed.
+    ///
+    /// # Errors
+    /// When it is not there, may not be reached, or a directory of the path is a link.
+    pub fn unlinked_stat(&self, path: &str) -> Result<Stat, Error> {
+        fs::fstat(self.open_unlinked(path, OFlags::empty())?).map_err(|errno| self.error(path, errno))
+    }
+
+    /// Opens a directory by name only (`O_PATH`), no link followed.
+    ///
+    /// # Errors
+    /// When it is not there, may not be reached, is no directory, or a part of the path is a link.
+    pub fn unlinked_directory(&self, path: &str) -> Result<OwnedFd, Error> {
+        self.open_unlinked(path, OFlags::DIRECTORY)
+    }
+
+    fn open_unlinked(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
+        let flags = flags | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Without links and `..` the kernel never has to try again.
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        fs::openat2(&self.directory, path, flags, Mode::empty(), resolve)
+            .map_err(|errno| self.error(path, errno))
+    }
+
     /// Opens a regular file for reading; also gives its path without links, as seen inside the tree.
     ///
     /// # Errors

@@ -3,22 +3,27 @@
 mod data;
 mod devices;
 pub(crate) mod elf;
+mod extras;
 mod gpus;
 mod libraries;
 mod procfs;
 mod programs;
 mod version;
+mod wsl;
 
 pub use data::{DataFile, Source};
 pub use devices::{DeviceNode, Majors};
+pub use extras::SocketFile;
 pub use gpus::{Gpu, PciAddress};
 pub use libraries::Library;
 pub use procfs::DIRECTORY as PROC;
 pub use programs::ProgramFile;
+pub use wsl::{StoreFile, Wsl};
 
 use crate::capability::Capabilities;
-use crate::catalogue::ControlNode;
+use crate::catalogue::{ControlNode, ExtraNode, PROGRAM_DIRECTORIES, Shared};
 use crate::exit::Exit;
+use crate::extras::{Extra, Extras};
 use crate::host::{self, Host};
 use serde::Serialize;
 
@@ -95,10 +100,15 @@ impl Error {
 /// The driver that is loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Driver {
-    /// Exact version, such as `570.172.08`.
+    /// Exact version, such as `570.172.08`; [`Driver::WSL2`] for one of Windows.
     pub version: String,
     /// Whether the kernel modules are NVIDIA's open ones.
     pub open_modules: bool,
+}
+
+impl Driver {
+    /// What stands for a version in WSL2, where no file tells it.
+    pub const WSL2: &str = "WSL2";
 }
 
 /// Everything of the driver that this host has.
@@ -108,6 +118,8 @@ pub struct Inventory {
     pub driver: Driver,
     /// The GPUs in PCI order, without those that the driver excludes.
     pub gpus: Vec<Gpu>,
+    /// What is instead of GPUs in WSL2, which does not tell them.
+    pub wsl: Option<Wsl>,
     /// The nodes beside `/dev/nvidiaN`, with their numbers where they can be injected: their
     /// kernel module is loaded, and an optional one stands in `/dev`.
     pub control_nodes: Vec<(&'static ControlNode, Option<DeviceNode>)>,
@@ -119,20 +131,36 @@ pub struct Inventory {
     pub data: Vec<DataFile>,
     /// The files of [`PROC`] that say nothing of a single GPU, as a container sees them: names and contents.
     pub proc: Vec<(&'static str, String)>,
+    /// Sockets of the driver's daemons in the catalogue's order.
+    pub sockets: Vec<SocketFile>,
+    /// Nodes of the extras whose kernel modules are loaded, in the catalogue's order.
+    pub extra_nodes: Vec<(&'static ExtraNode, DeviceNode)>,
+    /// Shared directories of the extras.
+    pub shared: Vec<&'static Shared>,
 }
 
 impl Inventory {
-    /// Reads what the machine has for containers with the capabilities `wanted`.
+    /// Whether the machine has what an extra needs.
+    #[must_use]
+    pub fn has(&self, extra: Extra) -> bool {
+        self.extra_nodes.iter().any(|(row, _)| row.required && row.extra == extra)
+            || self.shared.iter().any(|row| row.extra == extra)
+    }
+
+    /// Reads what the machine has for containers with the capabilities `wanted` and these extras.
     ///
     /// # Errors
     /// When no driver is loaded, it is half-installed, or what it says of itself cannot be read.
-    pub fn read(host: &Host, wanted: Capabilities) -> Result<Inventory, Error> {
+    pub fn read(host: &Host, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
+        if let Some(node) = wsl::node(host) {
+            return Ok(wsl::read(host, node, wanted));
+        }
         let driver = version::read(&host.proc)?;
         let majors = Majors::read(&host.proc)?;
         let gpus = gpus::read(host, &majors)?;
         let libraries = libraries::read(&host.files, &driver.version, wanted)?;
-        let programs = programs::read(&host.files, wanted);
-        let data = data::read(&host.files, &driver.version, wanted);
+        let programs = programs::read(&host.files, wanted, PROGRAM_DIRECTORIES);
+        let data = data::read(&host.files, &driver.version, wanted, extras);
         // A module can be loaded without anything having made its node, as nvidia-modeset is on most servers.
         let is_usable =
             |row: &ControlNode, node: &DeviceNode| row.required || host.dev.stat(&node.path).is_ok();
@@ -143,11 +171,15 @@ impl Inventory {
             .collect();
         Ok(Inventory {
             gpus,
+            wsl: None,
             control_nodes,
             libraries,
             programs,
             data,
             proc: procfs::read(&host.proc),
+            sockets: extras::sockets(&host.files, wanted),
+            extra_nodes: extras::nodes(host, &majors, extras),
+            shared: extras::shared(&host.files, extras),
             driver,
         })
     }

@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod compat;
 pub mod cuda;
 pub mod exit;
+pub mod extras;
 pub mod host;
 pub mod input;
 pub mod inventory;

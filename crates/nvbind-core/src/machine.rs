@@ -4,6 +4,7 @@
 mod fixture;
 
 use crate::capability::Capabilities;
+use crate::extras::Extras;
 use crate::host::Host;
 use crate::inventory::{Error, Inventory};
 use crate::settings::Driver;
@@ -16,7 +17,7 @@ impl Machine {
     }
 
     pub(crate) fn inventory(&self) -> Result<Inventory, Error> {
-        Inventory::read(&self.host(), Capabilities::ALL)
+        Inventory::read(&self.host(), Capabilities::ALL, &Extras::all())
     }
 }
 

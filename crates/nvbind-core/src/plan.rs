@@ -7,9 +7,12 @@ mod places;
 mod visible;
 
 use crate::capability::Capabilities;
-use crate::catalogue::{COMPAT32, DIRECTORIES, DRM_CAPABILITIES, PLUGINS};
+use crate::catalogue::{
+    self, COMPAT32, DIRECTORIES, DRIVER, DRM_CAPABILITIES, EXTRA_NODES, ExtraNode, PLUGINS,
+};
 use crate::exit::Exit;
-use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Library, Source};
+use crate::extras::{Extra, Extras};
+use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Library, SocketFile, Source, StoreFile, Wsl};
 use crate::ldcache::Abi;
 use crate::request::Request;
 use crate::select;
@@ -48,7 +51,21 @@ pub enum Error {
         /// What needs it.
         capabilities: Capabilities,
     },
+    /// An extra that this machine does not have.
+    #[error("{extra} was asked for, but {missing}; {}", .extra.remedy())]
+    Extra {
+        /// The extra.
+        extra: Extra,
+        /// What is missing.
+        missing: String,
+    },
 }
+
+/// What makes the node of WSL2.
+const WSL_REMEDY: &str = "run `wsl --update` in Windows";
+
+/// What makes the driver's own nodes.
+const DRIVER_REMEDY: &str = "run `nvidia-modprobe -u -c 0` as root";
 
 impl Error {
     /// The exit code of this failure.
@@ -155,6 +172,19 @@ pub struct Device {
     pub node: DeviceNode,
     /// What it is for.
     pub why: String,
+    /// What to do where it is missing or wrong.
+    pub remedy: &'static str,
+}
+
+/// A directory of the host in which the container can write, attached to the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Path below the driver root, which no link leads to.
+    pub host: &'static str,
+    /// Path below the view.
+    pub inside: &'static str,
+    /// Whose.
+    pub extra: Extra,
 }
 
 /// What a container gets.
@@ -171,6 +201,10 @@ pub struct Plan {
     pub devices: Vec<Device>,
     /// Files in the view, by path.
     pub binds: Vec<Bind>,
+    /// Sockets of the driver's daemons in the view.
+    pub sockets: Vec<Bind>,
+    /// Directories of the host in the view that the container can write to.
+    pub shared: Vec<Shared>,
     /// Files of our own in the view, by path.
     pub texts: Vec<Text>,
     /// Links in the view: paths below it, targets beside them.
@@ -222,16 +256,26 @@ impl Plan {
 /// Decides what the container gets, with the view where it stands in most images.
 ///
 /// # Errors
-/// When a GPU is not there or a kernel module is not loaded.
+/// When a GPU or an extra is not there, or a kernel module is not loaded.
 pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
-    let gpus: Vec<Gpu> = select::select(&request.gpus, inventory)?.into_iter().cloned().collect();
-    let devices = devices(request, inventory, &gpus)?;
+    let (gpus, mut devices) = match &inventory.wsl {
+        Some(wsl) => (Vec::new(), wsl_devices(request, wsl)?),
+        None => {
+            let gpus: Vec<Gpu> = select::select(&request.gpus, inventory)?.into_iter().cloned().collect();
+            let devices = devices(request, inventory, &gpus)?;
+            (gpus, devices)
+        }
+    };
+    devices.extend(extra_devices(&request.extras, inventory)?);
+    devices.sort_by(|one, other| one.node.path.cmp(&other.node.path));
     let mut plan = Plan {
         driver: inventory.driver.clone(),
         gpus,
         view: VIEW.to_owned(),
         devices,
         binds: Vec::new(),
+        sockets: Vec::new(),
+        shared: Vec::new(),
         texts: Vec::new(),
         view_links: Vec::new(),
         well_known: Vec::new(),
@@ -240,10 +284,16 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
         sonames: Vec::new(),
     };
     let wanted = request.capabilities;
-    visible::add(&mut plan, wanted, inventory);
+    // A driver of Windows has no directory in procfs to be covered.
+    if inventory.wsl.is_none() {
+        visible::add(&mut plan, wanted, inventory);
+    }
     add_libraries(&mut plan, wanted, inventory);
     add_programs(&mut plan, wanted, inventory);
-    add_data(&mut plan, wanted, inventory);
+    add_data(&mut plan, request, inventory);
+    add_wsl(&mut plan, wanted, inventory);
+    add_sockets(&mut plan, wanted, inventory);
+    add_shared(&mut plan, &request.extras, inventory)?;
     add_directories(&mut plan);
     plan.binds.sort_by(|one, other| one.inside.cmp(&other.inside));
     plan.unused = places::all();
@@ -262,7 +312,7 @@ fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec
         }
         let capabilities = row.capabilities.intersection(request.capabilities);
         match node {
-            Some(node) => devices.push(Device { node: node.clone(), why: capabilities.to_string() }),
+            Some(node) => devices.push(of_driver(node, capabilities.to_string())),
             None if row.required => {
                 let module = row.drivers.first().copied().unwrap_or_default();
                 return Err(Error::Module { path: row.path, module, capabilities });
@@ -272,13 +322,49 @@ fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec
     }
     for gpu in gpus {
         let why = format!("GPU {} at {}", gpu.index, gpu.pci);
-        devices.push(Device { node: gpu.node.clone(), why: why.clone() });
+        devices.push(of_driver(&gpu.node, why.clone()));
         if request.capabilities.intersects(DRM_CAPABILITIES) {
-            devices.extend(gpu.drm.iter().map(|node| Device { node: node.clone(), why: why.clone() }));
+            devices.extend(gpu.drm.iter().map(|node| of_driver(node, why.clone())));
         }
     }
-    devices.sort_by(|one, other| one.node.path.cmp(&other.node.path));
     Ok(devices)
+}
+
+fn wsl_devices(request: &Request, wsl: &Wsl) -> Result<Vec<Device>, Error> {
+    let why = "the GPUs of the Windows host".to_owned();
+    let node = Device { node: wsl.node.clone(), why, remedy: WSL_REMEDY };
+    Ok(if select::select_all(&request.gpus)? { vec![node] } else { Vec::new() })
+}
+
+fn of_driver(node: &DeviceNode, why: String) -> Device {
+    Device { node: node.clone(), why, remedy: DRIVER_REMEDY }
+}
+
+/// The nodes of the extras, also where no GPU is asked for.
+fn extra_devices(extras: &Extras, inventory: &Inventory) -> Result<Vec<Device>, Error> {
+    let nodes = || inventory.extra_nodes.iter().filter(|(row, node)| extras.takes(row.extra, node.minor));
+    for row in EXTRA_NODES.iter().filter(|row| row.required && extras.has(row.extra)) {
+        let missing = |name: &str| {
+            let path = format!("{}/{name}", row.directory);
+            let missing = format!("there is no {path}, or its kernel module is not loaded");
+            Error::Extra { extra: row.extra, missing }
+        };
+        if !nodes().any(|(found, _)| *found == row) && extras.takes_all(row.extra) {
+            return Err(missing(row.name));
+        }
+        if row.extra == Extra::Imex {
+            let has = |channel: &u32| nodes().any(|(found, node)| *found == row && node.minor == *channel);
+            if let Some(channel) = extras.channels().find(|channel| !has(channel)) {
+                return Err(missing(&row.name.replace('*', &channel.to_string())));
+            }
+        }
+    }
+    let device = |(row, node): &(&'static ExtraNode, DeviceNode)| Device {
+        node: node.clone(),
+        why: row.extra.to_string(),
+        remedy: row.extra.remedy(),
+    };
+    Ok(nodes().map(device).collect())
 }
 
 fn add_libraries(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
@@ -337,11 +423,14 @@ fn add_programs(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
     }
 }
 
-fn add_data(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
+fn add_data(plan: &mut Plan, request: &Request, inventory: &Inventory) {
     let has = |stem| inventory.libraries.iter().any(|library| library.family.is_some_and(|f| f.stem == stem));
     for file in &inventory.data {
-        let capabilities = file.data.capabilities().intersection(wanted);
-        if capabilities.is_empty() || file.data.library.is_some_and(|stem| !has(stem)) {
+        let capabilities = file.data.capabilities().intersection(request.capabilities);
+        if capabilities.is_empty()
+            || file.data.extra.is_some_and(|extra| !request.extras.has(extra))
+            || file.data.library.is_some_and(|stem| !has(stem))
+        {
             continue;
         }
         let inside = file.inside.clone();
@@ -357,14 +446,47 @@ fn add_data(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
     }
 }
 
+/// The driver store at its own path, by a link to all of `/usr/lib/wsl`, and beside it the libraries, as in WSL2.
+fn add_wsl(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
+    let capabilities = DRIVER.intersection(wanted);
+    let Some(wsl) = inventory.wsl.as_ref().filter(|_| !capabilities.is_empty()) else { return };
+    plan.binds.extend(wsl.store.iter().map(|StoreFile { path, host }| {
+        let inside = path.strip_prefix("/usr/lib/").unwrap_or(path).to_owned();
+        Bind { host: host.clone(), inside, capabilities }
+    }));
+    plan.view_links.push(Link { path: "wsl/lib".to_owned(), target: "../lib64".to_owned() });
+}
+
+fn add_sockets(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
+    for SocketFile { socket, host } in &inventory.sockets {
+        let capabilities = socket.capabilities.intersection(wanted);
+        if !capabilities.is_empty() {
+            let (host, inside) = ((*host).to_owned(), socket.inside.to_owned());
+            plan.sockets.push(Bind { host, inside, capabilities });
+        }
+    }
+}
+
+fn add_shared(plan: &mut Plan, extras: &Extras, inventory: &Inventory) -> Result<(), Error> {
+    for row in catalogue::SHARED.iter().filter(|row| extras.has(row.extra)) {
+        if !inventory.shared.contains(&row) {
+            let missing = format!("there is no directory {}", row.host);
+            return Err(Error::Extra { extra: row.extra, missing });
+        }
+        plan.shared.push(Shared { host: row.host, inside: row.inside, extra: row.extra });
+        let places = vec![places::of_shared(row)];
+        plan.well_known.push(WellKnown { target: row.inside.to_owned(), places });
+    }
+    Ok(())
+}
+
 fn add_directories(plan: &mut Plan) {
-    for (path, target, only_with) in DIRECTORIES {
+    for (path, target, when) in DIRECTORIES {
         let is_below = |inside: &str| inside.strip_prefix(target).is_some_and(|rest| rest.starts_with('/'));
-        let mut files =
-            plan.binds.iter().map(|bind| &bind.inside).chain(plan.texts.iter().map(|text| &text.inside));
-        if files.any(|inside| is_below(inside)) {
-            let place = Place { path: (*path).to_owned(), when: When::With((*only_with).to_owned()) };
-            plan.well_known.push(WellKnown { target: (*target).to_owned(), places: vec![place] });
+        let binds = plan.binds.iter().chain(&plan.sockets).map(|bind| &bind.inside);
+        if binds.chain(plan.texts.iter().map(|text| &text.inside)).any(|inside| is_below(inside)) {
+            let places = vec![places::place(path, *when)];
+            plan.well_known.push(WellKnown { target: (*target).to_owned(), places });
         }
     }
 }
@@ -508,6 +630,116 @@ mod tests {
         );
         assert_eq!(error.exit(), Exit::Driver);
         assert_eq!(paths(&plan(&request("graphics"), &inventory).unwrap()).len(), 7);
+    }
+
+    const DEVICES: &str = "Character devices:\n195 nvidia\n240 nvidia-caps-imex-channels\n241 nvidia-nvswitch\n\
+                           242 nvidia-fs\n243 gdrdrv\n511 nvidia-uvm\n\nBlock devices:\n";
+
+    /// Without a GPU, on a machine with IMEX channels 0 and 3, switch 0 and GPUDirect Storage.
+    fn with_extras(list: &str) -> Result<Plan, Error> {
+        let machine = Machine::new();
+        machine.write("proc/devices", DEVICES);
+        for node in [
+            "nvidia-caps-imex-channels/channel0",
+            "nvidia-caps-imex-channels/channel3",
+            "nvidia-nvswitch0",
+            "nvidia-nvswitchctl",
+            "nvidia-fs0",
+        ] {
+            machine.write(&format!("dev/{node}"), "");
+        }
+        machine.write("etc/cufile.json", "{}");
+        let request = Request::parse("none", Some("compute"), None).unwrap();
+        plan(&request.with_extras(Some(list)).unwrap(), &machine.inventory().unwrap())
+    }
+
+    #[test]
+    fn extras_come_with_their_nodes_and_files_and_only_when_asked_for() {
+        let channel = |number| format!("/dev/nvidia-caps-imex-channels/channel{number}");
+        for (list, expected) in [
+            ("imex", vec![channel(0), channel(3)]),
+            ("imex:3", vec![channel(3)]),
+            ("imex,imex:3", vec![channel(0), channel(3)]),
+            ("nvswitch", vec!["/dev/nvidia-nvswitch0".to_owned(), "/dev/nvidia-nvswitchctl".to_owned()]),
+            ("gds", vec!["/dev/nvidia-fs0".to_owned()]),
+        ] {
+            assert_eq!(paths(&with_extras(list).unwrap()), expected, "{list}");
+        }
+        let of = |list| targets(&with_extras(list).unwrap());
+        let cufile = "etc/cufile.json at /etc/cufile.json".to_owned();
+        assert!(of("gds").contains(&cufile) && !of("imex").contains(&cufile));
+    }
+
+    #[test]
+    fn an_extra_that_is_not_there_is_named_with_what_brings_it() {
+        for (list, says) in [
+            (
+                "imex:0,imex:7",
+                "imex was asked for, but there is no /dev/nvidia-caps-imex-channels/channel7, or its kernel module is not loaded; ",
+            ),
+            ("gds,gdrcopy", "gdrcopy was asked for, but there is no /dev/gdrdrv, or its kernel module"),
+            ("infiniband", "infiniband was asked for, but there is no /dev/infiniband/uverbs*, or its"),
+            (
+                "mps",
+                "mps was asked for, but there is no directory /tmp/nvidia-mps; start nvidia-cuda-mps-control -d",
+            ),
+        ] {
+            let error = with_extras(list).unwrap_err();
+            assert!(error.to_string().starts_with(says), "{error}");
+            assert_eq!(error.exit(), Exit::Driver);
+        }
+    }
+
+    #[test]
+    fn sockets_of_daemons_come_with_utility_and_a_link_to_their_directory() {
+        let machine = Machine::new();
+        std::fs::create_dir_all(machine.path("run/nvidia-persistenced")).unwrap();
+        let path = machine.path("run/nvidia-persistenced/socket");
+        let _socket = std::os::unix::net::UnixListener::bind(path).unwrap();
+        let of = |list| {
+            let request = Request::parse("none", Some(list), None).unwrap();
+            plan(&request, &machine.inventory().unwrap()).unwrap()
+        };
+        let utility = of("utility");
+        let sockets: Vec<_> = utility.sockets.iter().map(|bind| (&*bind.host, &*bind.inside)).collect();
+        assert_eq!(sockets, [("/run/nvidia-persistenced/socket", "run/nvidia-persistenced/socket")]);
+        let link = "run/nvidia-persistenced at /run/nvidia-persistenced".to_owned();
+        assert!(targets(&utility).contains(&link));
+        assert!(utility.unused.contains(&"/run/nvidia-fabricmanager".to_owned()));
+        assert_eq!(of("compute").sockets, []);
+        assert!(!targets(&of("compute")).contains(&link));
+    }
+
+    #[test]
+    fn in_wsl2_all_gpus_are_one_and_the_driver_store_keeps_its_path() {
+        let inventory = Machine::wsl().inventory().unwrap();
+        let of =
+            |gpus, capabilities| plan(&Request::parse(gpus, Some(capabilities), None).unwrap(), &inventory);
+        for (gpus, nodes) in [("all", vec!["/dev/dxg"]), ("0", vec!["/dev/dxg"]), ("none", vec![])] {
+            assert_eq!(paths(&of(gpus, "all").unwrap()), nodes, "{gpus}");
+        }
+        for gpus in ["1", "0,1", "GPU-ab", "01:00.0"] {
+            let error = of(gpus, "all").unwrap_err().to_string();
+            assert!(error.starts_with("WSL2 has one device node for all GPUs"), "{gpus}: {error}");
+        }
+        let plan = of("all", "utility").unwrap();
+        let inside: Vec<&str> = plan.binds.iter().map(|bind| bind.inside.as_str()).collect();
+        let store = "wsl/drivers/nv_dispi.inf_amd64_5bf4a1";
+        let expected = [
+            "bin/nvidia-smi",
+            "lib64/libdxcore.so",
+            "lib64/libnvidia-ml.so.1",
+            &format!("{store}/libcuda.so.1.1"),
+            &format!("{store}/libcuda_loader.so"),
+            &format!("{store}/libnvidia-ml.so.1"),
+            &format!("{store}/nvcubins.bin"),
+        ];
+        assert_eq!(inside, expected);
+        assert_eq!(plan.proc, None);
+        assert_eq!(plan.view_links, [Link { path: "wsl/lib".to_owned(), target: "../lib64".to_owned() }]);
+        assert!(targets(&plan).contains(&"wsl at /usr/lib/wsl".to_owned()));
+        let sonames: Vec<&str> = plan.sonames.iter().map(|soname| soname.name.as_str()).collect();
+        assert_eq!(sonames, ["libdxcore.so", "libnvidia-ml.so.1"]);
     }
 
     #[test]

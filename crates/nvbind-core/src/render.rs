@@ -1,8 +1,9 @@
 //! A plan and an inventory as text for people and as JSON for programs.
 
 use crate::capability::Capabilities;
+use crate::extras::Extra;
 use crate::host::Tree;
-use crate::inventory::{Driver, Gpu, Inventory, PROC, PciAddress};
+use crate::inventory::{DataFile, Driver, Gpu, Inventory, PROC, PciAddress};
 use crate::ldcache::Abi;
 use crate::plan::{DROP_IN, LD_SO_CACHE, LD_SO_CONF_D, Plan, When};
 use serde::Serialize;
@@ -52,6 +53,11 @@ enum Step<'a> {
         inside: String,
         capability: Capabilities,
     },
+    Shared {
+        host: String,
+        inside: String,
+        extra: Extra,
+    },
     Text {
         inside: String,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,9 +99,13 @@ impl<'a> PlanDocument<'a> {
                 why: &device.why,
             });
         }
-        for bind in &plan.binds {
+        for bind in plan.binds.iter().chain(&plan.sockets) {
             let (host, inside) = (files.display(&bind.host), plan.inside(&bind.inside));
             steps.push(Step::Bind { host, inside, capability: bind.capabilities });
+        }
+        for shared in &plan.shared {
+            let (host, inside) = (files.display(shared.host), plan.inside(shared.inside));
+            steps.push(Step::Shared { host, inside, extra: shared.extra });
         }
         for text in &plan.texts {
             let host = text.from.as_ref().map(|path| files.display(path));
@@ -145,6 +155,9 @@ pub fn plan_text(plan: &Plan, files: &Tree) -> String {
             Step::Bind { host, inside, capability } => {
                 format!("bind    {inside} from {host} for {capability}")
             }
+            Step::Shared { host, inside, extra } => {
+                format!("shared  {inside} from {host}, writable, for {extra}")
+            }
             Step::Text { inside, host, capability } => {
                 let from = host.as_deref().unwrap_or("nothing on the host");
                 format!("text    {inside} made from {from} for {capability}")
@@ -174,6 +187,8 @@ pub struct InventoryDocument<'a> {
     libraries: Vec<LibraryEntry<'a>>,
     programs: Vec<String>,
     data: Vec<String>,
+    sockets: Vec<String>,
+    extras: Vec<Extra>,
 }
 
 #[derive(Debug, Serialize)]
@@ -188,8 +203,11 @@ impl<'a> InventoryDocument<'a> {
     #[must_use]
     pub fn new(inventory: &'a Inventory, files: &Tree) -> InventoryDocument<'a> {
         let control = inventory.control_nodes.iter().filter_map(|(_, node)| node.as_ref());
+        let control = control.chain(inventory.wsl.iter().map(|wsl| &wsl.node));
         let nodes =
             inventory.gpus.iter().flat_map(|gpu| std::iter::once(&gpu.node).chain(&gpu.drm)).chain(control);
+        let data = inventory.data.iter().filter_map(DataFile::host);
+        let data = data.chain(inventory.wsl.iter().flat_map(|wsl| &wsl.store).map(|file| file.host.as_str()));
         InventoryDocument {
             driver: &inventory.driver,
             gpus: inventory.gpus.iter().map(GpuEntry::from).collect(),
@@ -204,7 +222,9 @@ impl<'a> InventoryDocument<'a> {
                 })
                 .collect(),
             programs: inventory.programs.iter().map(|program| files.display(&program.host)).collect(),
-            data: inventory.data.iter().filter_map(|file| Some(files.display(file.host()?))).collect(),
+            data: data.map(|path| files.display(path)).collect(),
+            sockets: inventory.sockets.iter().map(|socket| files.display(socket.host)).collect(),
+            extras: Extra::ALL.into_iter().filter(|extra| inventory.has(*extra)).collect(),
         }
     }
 }
@@ -226,12 +246,22 @@ pub fn inventory_text(inventory: &Inventory, files: &Tree) -> String {
     for data in &document.data {
         let _ = writeln!(text, "data       {data}");
     }
+    for socket in &document.sockets {
+        let _ = writeln!(text, "socket     {socket}");
+    }
+    for extra in &document.extras {
+        let _ = writeln!(text, "extra      {extra}");
+    }
     text
 }
 
 fn driver_and_gpus(driver: &Driver, gpus: &[Gpu]) -> String {
-    let modules = if driver.open_modules { "open" } else { "proprietary" };
-    let mut text = format!("driver  {} ({modules} kernel modules)\n", driver.version);
+    let modules = match driver.open_modules {
+        _ if driver.version == Driver::WSL2 => "of the Windows host",
+        true => "open kernel modules",
+        false => "proprietary kernel modules",
+    };
+    let mut text = format!("driver  {} ({modules})\n", driver.version);
     for gpu in gpus {
         let uuid = gpu.uuid.as_deref().unwrap_or("UUID not known before its first use");
         // Writing to a String cannot fail.

@@ -1,4 +1,5 @@
-//! What a container asks for: the grammar of `io.nvbind.gpu` and `io.nvbind.capabilities`.
+//! What a container asks for: the grammar of `io.nvbind.gpu`, `io.nvbind.capabilities` and
+//! `io.nvbind.extras`.
 //!
 //! ```text
 //! gpu          = "all" | "none" | name *( separator name )
@@ -6,10 +7,12 @@
 //!              | "GPU-" hex…      UUID, or a prefix that only one GPU has
 //!              | [domain ":"] bus ":" device "." function      PCI address; NVIDIA's 8-digit domain, too
 //! capabilities = "all" | word *( separator word )              see [`Capability`](crate::capability::Capability)
+//! extras       = word *( separator word )                      see [`Extra`](crate::extras::Extra); "imex:" number
 //! separator    = "," | "+"        podman before 5.0 cuts the value of `--annotation` at commas
 //! ```
 
 use crate::capability::Capabilities;
+use crate::extras::Extras;
 use crate::inventory::PciAddress;
 use serde::Serialize;
 use std::fmt;
@@ -19,6 +22,9 @@ pub const GPU_ANNOTATION: &str = "io.nvbind.gpu";
 
 /// The annotation that says which parts of the driver are wanted.
 pub const CAPABILITIES_ANNOTATION: &str = "io.nvbind.capabilities";
+
+/// The annotation that asks for what goes beyond the GPUs, or is shared with other containers.
+pub const EXTRAS_ANNOTATION: &str = "io.nvbind.extras";
 
 /// The variable of the container's environment that narrows the capabilities where the annotation is absent.
 pub const CAPABILITIES_VARIABLE: &str = "NVIDIA_DRIVER_CAPABILITIES";
@@ -40,6 +46,11 @@ pub enum Error {
         "{0:?} is no driver capability: there are compute, utility, graphics, video, display, ngx, compat32, all"
     )]
     Capability(String),
+    /// Not an extra.
+    #[error(
+        "{0:?} is no extra: there are mps, imex, imex:N (a channel below 1048576), nvswitch, gds, gdrcopy, infiniband"
+    )]
+    Extra(String),
 }
 
 /// Which GPUs.
@@ -81,6 +92,8 @@ pub struct Request {
     pub gpus: Gpus,
     /// Which parts of the driver.
     pub capabilities: Capabilities,
+    /// What else.
+    pub extras: Extras,
 }
 
 impl Request {
@@ -110,7 +123,19 @@ impl Request {
             },
             (None, None) => Capabilities::ALL,
         };
-        Ok(Request { gpus: parse_gpus(gpus)?, capabilities })
+        Ok(Request { gpus: parse_gpus(gpus)?, capabilities, extras: Extras::default() })
+    }
+
+    /// With the extras of a list, if there is one. No variable of the environment asks for any.
+    ///
+    /// # Errors
+    /// When a word of the list is not in the grammar, or there is none.
+    pub fn with_extras(self, list: Option<&str>) -> Result<Request, Error> {
+        let Some(list) = list else { return Ok(self) };
+        match Extras::parse(list) {
+            (extras, unknown) if unknown.is_empty() && !extras.is_empty() => Ok(Request { extras, ..self }),
+            (_, unknown) => Err(Error::Extra((*unknown.first().unwrap_or(&list)).to_owned())),
+        }
     }
 }
 
@@ -211,5 +236,17 @@ mod tests {
         assert_eq!(capabilities(Some("compute,x"), None).unwrap_err(), Error::Capability("x".into()));
         assert_eq!(capabilities(Some(""), None).unwrap_err(), Error::Capability(String::new()));
         assert_eq!(Capabilities::ALL.iter().count(), Capability::ALL.len());
+    }
+
+    #[test]
+    fn extras_are_those_of_a_list_and_none_without() {
+        let extras = |list| {
+            let request = Request::parse("all", None, Some("mps"))?.with_extras(list)?;
+            Ok(request.extras.to_string())
+        };
+        assert_eq!(extras(None), Ok(String::new()));
+        assert_eq!(extras(Some("imex:3+mps")), Ok("mps,imex:3".to_owned()));
+        assert_eq!(extras(Some("mps,sockets")), Err(Error::Extra("sockets".to_owned())));
+        assert_eq!(extras(Some("")), Err(Error::Extra(String::new())));
     }
 }

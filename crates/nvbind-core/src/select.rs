@@ -25,6 +25,27 @@ pub enum Error {
     /// `all` on a machine without a GPU.
     #[error("the driver is loaded but has no GPU; ask for io.nvbind.gpu=none to get its files alone")]
     NoGpu,
+    /// One of the GPUs of a Windows host.
+    #[error("WSL2 has one device node for all GPUs, so that {name} cannot be chosen; ask for all, 0 or none")]
+    Wsl {
+        /// What was asked for.
+        name: String,
+    },
+}
+
+/// Whether the GPUs of a Windows host are chosen: in WSL2 all of them are one, with the index 0.
+///
+/// # Errors
+/// When one of them is asked for.
+pub fn select_all(gpus: &Gpus) -> Result<bool, Error> {
+    match gpus {
+        Gpus::All => Ok(true),
+        Gpus::None => Ok(false),
+        Gpus::Listed(names) => match names.iter().find(|name| **name != GpuName::Index(0)) {
+            Some(name) => Err(Error::Wsl { name: name.to_string() }),
+            None => Ok(true),
+        },
+    }
 }
 
 /// The chosen GPUs, in PCI order, each once.

@@ -1,6 +1,7 @@
 //! The first acts: nothing of the caller's process state is relied upon.
 
 use nix::sys::prctl::set_dumpable;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::utsname::uname;
 use std::io;
@@ -18,12 +19,15 @@ pub(crate) enum Error {
 }
 
 /// Makes the process non-dumpable (no ptrace or /proc access from the container's user namespace), sets the umask
-/// (crun leaves 0) and leaves the working directory, which may be the image's root.
+/// (crun leaves 0), leaves the working directory, which may be the image's root, and takes all descriptors it may have:
+/// a host can have thousands of IMEX channels.
 pub(crate) fn harden() -> Result<(), Error> {
     let failed = |errno: nix::Error| Error::System(errno.into());
     set_dumpable(false).map_err(failed)?;
     umask(Mode::from_bits_truncate(0o022));
     std::env::set_current_dir("/").map_err(Error::System)?;
+    let (_soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(failed)?;
     let release = uname().map_err(failed)?.release().to_string_lossy().into_owned();
     if is_new_enough(&release) { Ok(()) } else { Err(Error::Kernel { release }) }
 }

@@ -8,7 +8,9 @@ use nvbind_core::host::Host;
 use nvbind_core::inventory::Inventory;
 use nvbind_core::oci::{Config, STATE_LIMIT, State};
 use nvbind_core::plan::{self, Plan};
-use nvbind_core::request::{CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, GPU_ANNOTATION, Request};
+use nvbind_core::request::{
+    CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, Request,
+};
 use nvbind_core::requirements;
 use nvbind_core::settings::{Driver, Settings};
 use std::error::Error;
@@ -57,11 +59,13 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
     let Some(gpus) = state.annotations.get(GPU_ANNOTATION) else { return Ok(()) };
     let bundle = bundle::read(&state).map_err(|error| (error.exit(), error.into()))?;
     let capabilities = state.annotations.get(CAPABILITIES_ANNOTATION).map(String::as_str);
+    let extras = state.annotations.get(EXTRAS_ANNOTATION).map(String::as_str);
     let request = Request::parse(gpus, capabilities, bundle.config.env(CAPABILITIES_VARIABLE))
+        .and_then(|request| request.with_extras(extras))
         .map_err(because(Exit::Request))?;
     let host = Host::open(&driver(&arguments)?).map_err(|error| (error.exit(), error.into()))?;
-    let inventory =
-        Inventory::read(&host, request.capabilities).map_err(|error| (error.exit(), error.into()))?;
+    let inventory = Inventory::read(&host, request.capabilities, &request.extras)
+        .map_err(|error| (error.exit(), error.into()))?;
     let plan = plan::plan(&request, &inventory).map_err(|error| (error.exit(), error.into()))?;
     check_requirements(&bundle.config, &plan)?;
     let stage = match arguments.stage {

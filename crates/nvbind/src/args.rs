@@ -42,6 +42,7 @@ Options:
       --gpu <SEL>            GPUs: all, none, or a comma list of index, UUID or PCI address [default: all]
       --gpus <SEL>           The same
       --capabilities <LIST>  Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
+      --extras <LIST>        Beyond the GPUs: mps, imex, imex:N, nvswitch, gds, gdrcopy, infiniband
       --runtime <RUNTIME>    The OCI runtime that podman uses: crun, runc or a path; podman: its default
       --dry-run              Print the podman command instead of running it
       --help                 Print help
@@ -67,6 +68,9 @@ pub(crate) struct Plan {
     /// Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
     #[arg(long, value_name = "LIST")]
     pub(crate) capabilities: Option<String>,
+    /// Beyond the GPUs: mps, imex, imex:N, nvswitch, gds, gdrcopy, infiniband
+    #[arg(long, value_name = "LIST")]
+    pub(crate) extras: Option<String>,
     /// Take the driver from DIR; by default from where the installed hook takes it
     #[arg(long, value_name = "DIR")]
     pub(crate) driver_root: Option<PathBuf>,

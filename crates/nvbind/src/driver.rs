@@ -33,6 +33,8 @@ pub(crate) enum Error {
     NoNode {
         /// The node.
         path: String,
+        /// What brings it.
+        remedy: &'static str,
     },
 }
 
@@ -52,9 +54,7 @@ impl Error {
     /// What to do, where the message does not say it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Error::NoNode { .. } => {
-                Some("as root, run `nvidia-modprobe -u -c 0` or `nvidia-smi` once".into())
-            }
+            Error::NoNode { remedy, .. } => Some((*remedy).to_owned()),
             Error::Settings(_)
             | Error::Host(_)
             | Error::Inventory(_)
@@ -103,16 +103,16 @@ impl Place {
 
 /// What a container that asks for this gets.
 pub(crate) fn plan(host: &Host, request: &Request) -> Result<Plan, Error> {
-    Ok(plan::plan(request, &Inventory::read(host, request.capabilities)?)?)
+    Ok(plan::plan(request, &Inventory::read(host, request.capabilities, &request.extras)?)?)
 }
 
 /// Fails if a node of the plan is not there, as the hook would.
 pub(crate) fn require_nodes(host: &Host, plan: &Plan) -> Result<(), Error> {
-    for Device { node, .. } in &plan.devices {
+    for Device { node, remedy, .. } in &plan.devices {
         match host.dev.stat(&node.path) {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {
-                return Err(Error::NoNode { path: host.dev.display(&node.path) });
+                return Err(Error::NoNode { path: host.dev.display(&node.path), remedy });
             }
             Err(error) => return Err(error.into()),
         }

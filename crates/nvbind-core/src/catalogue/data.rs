@@ -7,6 +7,7 @@
 
 use crate::capability::Capabilities;
 use crate::capability::Capability::{self, Compute, Display, Graphics, Ngx, Utility};
+use crate::extras::Extra;
 
 /// What to make of a host's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Data {
     pub content: Content,
     /// Who needs it.
     pub capability: Capability,
+    /// The extra that has to be asked for as well, if it belongs to one.
+    pub extra: Option<Extra>,
     /// The library family without which it is of no use.
     pub library: Option<&'static str>,
     /// Where programs look for it: a link is made at the first of these that applies, and files of the image at any of
@@ -60,12 +63,16 @@ const fn file(
     host: &'static [&'static str],
     places: &'static [(&'static str, When)],
 ) -> Data {
-    Data { host, inside, content: Content::AsIs, capability, library: None, places }
+    Data { host, inside, content: Content::AsIs, capability, extra: None, library: None, places }
 }
 
 impl Data {
     const fn naming(self, library: &'static str, content: Content) -> Data {
         Data { library: Some(library), content, ..self }
+    }
+
+    const fn of(self, extra: Extra) -> Data {
+        Data { extra: Some(extra), ..self }
     }
 
     /// Its capabilities as a set.
@@ -283,6 +290,7 @@ pub const DATA: &[Data] = &[
         ],
         &[],
     ),
+    file(Compute, "etc/cufile.json", &["/etc/cufile.json"], &[("/etc/cufile.json", When::Always)]).of(Extra::Gds),
     file(
         Display,
         "xorg/drivers/nvidia_drv.so",
@@ -334,14 +342,16 @@ pub const DATA: &[Data] = &[
     ),
 ];
 
-/// Well-known places of whole directories: the path, what it leads to below the view, and what has to be in the image
-/// for anything to look there.
-pub const DIRECTORIES: &[(&str, &str, &str)] = &[
+/// Well-known places of whole directories: the path, what it leads to below the view, and when.
+pub const DIRECTORIES: &[(&str, &str, When)] = &[
     // Programs built by Nix ignore the ld.so.cache.
-    ("/run/opengl-driver/lib", "lib64", "/nix/store"),
-    ("/run/opengl-driver/share", "share", "/nix/store"),
-    ("/run/opengl-driver-32/lib", "lib", "/nix/store"),
-    ("/lib/firmware/nvidia", "firmware/nvidia", "/lib/firmware"),
+    ("/run/opengl-driver/lib", "lib64", When::With("/nix/store")),
+    ("/run/opengl-driver/share", "share", When::With("/nix/store")),
+    ("/run/opengl-driver-32/lib", "lib", When::With("/nix/store")),
+    ("/lib/firmware/nvidia", "firmware/nvidia", When::With("/lib/firmware")),
+    ("/run/nvidia-persistenced", "run/nvidia-persistenced", When::Always),
+    ("/run/nvidia-fabricmanager", "run/nvidia-fabricmanager", When::Always),
+    ("/usr/lib/wsl", "wsl", When::Always),
 ];
 
 #[cfg(test)]

@@ -5,17 +5,24 @@
 //! NVIDIA's open kernel modules (`nv-chardev-numbers.h`, `nvidia-modprobe-utils.h`).
 
 mod data;
+mod extras;
 mod libraries;
 mod nodes;
 mod programs;
+mod wsl;
 
 pub use data::{Content, DATA, DIRECTORIES, Data, When};
+pub use extras::{EXTRA_NODES, ExtraNode, Number, SHARED, SOCKETS, Shared, Socket};
 pub use libraries::{
     COMPAT32_DIRECTORIES, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES, NEVER, PLUGINS,
     Plugin, Versioning,
 };
 pub use nodes::{CONTROL_NODES, ControlNode, DRM_CAPABILITIES, DRM_MAJOR, GPU_DRIVERS};
 pub use programs::{PROGRAM_DIRECTORIES, PROGRAMS, Program};
+pub use wsl::{
+    WSL_LIBRARIES, WSL_LIBRARY_DIRECTORY, WSL_MAIN, WSL_MISC, WSL_NODE, WSL_STORE, WSL_STORE_DIRECTORY,
+    is_store_file,
+};
 
 use crate::capability::Capabilities;
 use crate::capability::Capability::{Compat32, Compute, Display, Graphics, Ngx, Utility, Video};

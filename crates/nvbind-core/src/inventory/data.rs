@@ -2,6 +2,7 @@
 
 use crate::capability::Capabilities;
 use crate::catalogue::{Content, DATA, Data, TRIPLET};
+use crate::extras::Extras;
 use crate::host::Tree;
 use serde_json::Value;
 
@@ -44,9 +45,10 @@ impl DataFile {
     }
 }
 
-/// The files for these capabilities.
-pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities) -> Vec<DataFile> {
+/// The files for these capabilities and extras.
+pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities, extras: &Extras) -> Vec<DataFile> {
     let rows = DATA.iter().filter(|data| data.capabilities().intersects(wanted));
+    let rows = rows.filter(|data| data.extra.is_none_or(|extra| extras.has(extra)));
     rows.flat_map(|data| find(files, version, data)).collect()
 }
 
@@ -141,7 +143,7 @@ mod tests {
 
     fn found(machine: &Machine, inside: &str) -> Option<Source> {
         let files = Tree::open(&machine.path("/")).unwrap();
-        let mut data = read(&files, VERSION, Capabilities::ALL).into_iter();
+        let mut data = read(&files, VERSION, Capabilities::ALL, &Extras::default()).into_iter();
         data.find(|file| file.inside == inside).map(|file| file.source)
     }
 
@@ -212,10 +214,11 @@ mod tests {
         machine.write(&format!("opt/fw/nvidia/{VERSION}/gsp_ga10x.bin"), "");
         machine.link("/lib/firmware", "/opt/fw");
         let files = Tree::open(&machine.path("/")).unwrap();
-        let hosts: Vec<(String, Source)> = read(&files, VERSION, Capabilities::parse("ngx,utility").0)
-            .into_iter()
-            .map(|file| (file.inside, file.source))
-            .collect();
+        let hosts: Vec<(String, Source)> =
+            read(&files, VERSION, Capabilities::parse("ngx,utility").0, &Extras::default())
+                .into_iter()
+                .map(|file| (file.inside, file.source))
+                .collect();
         let host = |inside: &str, path: &str| (inside.to_owned(), Source::Host(path.to_owned()));
         let firmware = format!("nvidia/{VERSION}/gsp_ga10x.bin");
         assert_eq!(

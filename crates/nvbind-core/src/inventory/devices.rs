@@ -52,6 +52,11 @@ impl Majors {
         };
         CONTROL_NODES.iter().map(|row| (row, node(row))).collect()
     }
+
+    /// The major numbers of a driver.
+    pub(super) fn of(&self, driver: &'static str) -> impl Iterator<Item = u32> {
+        self.by_name.iter().filter(move |(name, _)| name == driver).map(|(_, major)| *major)
+    }
 }
 
 fn major(by_name: &[(String, u32)], drivers: &[&str]) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! The driver's programs.
 
 use crate::capability::Capabilities;
-use crate::catalogue::{PROGRAM_DIRECTORIES, PROGRAMS, Program};
+use crate::catalogue::{PROGRAMS, Program};
 use crate::host::Tree;
 
 /// A program that is there.
@@ -13,9 +13,10 @@ pub struct ProgramFile {
     pub host: String,
 }
 
-pub(super) fn read(files: &Tree, wanted: Capabilities) -> Vec<ProgramFile> {
+/// The programs for these capabilities, each from the first of the directories that has it.
+pub(super) fn read(files: &Tree, wanted: Capabilities, directories: &[&str]) -> Vec<ProgramFile> {
     let find = |program: &'static Program| {
-        PROGRAM_DIRECTORIES.iter().find_map(|directory| {
+        directories.iter().find_map(|directory| {
             let (_file, host) = files.resolved_file(&format!("{directory}/{}", program.name)).ok()?;
             Some(ProgramFile { program, host })
         })

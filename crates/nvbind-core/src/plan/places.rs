@@ -2,7 +2,8 @@
 
 use super::{Place, When, visible};
 use crate::catalogue::{
-    self, COMPAT32_TRIPLET, DATA, DIRECTORIES, Data, LIBRARIES, PROGRAMS, Plugin, Program, TRIPLET,
+    self, COMPAT32_TRIPLET, DATA, DIRECTORIES, Data, LIBRARIES, PROGRAMS, Plugin, Program, SHARED, Shared,
+    TRIPLET,
 };
 use crate::ldcache::Abi;
 
@@ -28,12 +29,22 @@ pub(super) fn of_program(program: &Program) -> Place {
 
 /// Where a data file is looked for.
 pub(super) fn of_data(data: &Data) -> Vec<Place> {
-    let when = |when| match when {
+    data.places.iter().map(|(path, when)| place(path, *when)).collect()
+}
+
+/// Where a directory of the catalogue is looked for.
+pub(super) fn place(path: &str, when: catalogue::When) -> Place {
+    let when = match when {
         catalogue::When::Always => When::Always,
         catalogue::When::With(path) => When::With(path.to_owned()),
         catalogue::When::Over => When::Over,
     };
-    data.places.iter().map(|(path, what)| Place { path: (*path).to_owned(), when: when(*what) }).collect()
+    Place { path: path.to_owned(), when }
+}
+
+/// Where a shared directory is looked for.
+pub(super) fn of_shared(shared: &Shared) -> Place {
+    Place { path: shared.place.to_owned(), when: When::Always }
 }
 
 /// Where a plugin is opened: beside the library that opens it.
@@ -54,6 +65,7 @@ pub(super) fn all() -> Vec<String> {
     let plugins = LIBRARIES.iter().filter_map(|family| family.plugin);
     let plugins = plugins.flat_map(|plugin| abis.clone().flat_map(move |abi| of_plugin(plugin, abi)));
     let directories = DIRECTORIES.iter().map(|(path, _, _)| (*path).to_owned());
-    let known = programs.chain(data).chain(plugins).map(|place| place.path);
+    let shared = SHARED.iter().map(of_shared);
+    let known = programs.chain(data).chain(plugins).chain(shared).map(|place| place.path);
     known.chain(directories).chain([visible::PROFILE_PLACE.to_owned()]).collect()
 }

@@ -6,6 +6,7 @@ use crate::driver::{self, Place};
 use crate::failure::Failure;
 use crate::output;
 use nvbind_core::capability::Capabilities;
+use nvbind_core::extras::Extras;
 use nvbind_core::inventory::Inventory;
 use nvbind_core::render::{self, InventoryDocument};
 
@@ -16,7 +17,7 @@ pub(crate) fn info(options: args::Info) -> Result<(), Failure> {
 
 fn show(options: args::Info) -> Result<(), ReportError> {
     let host = Place::new(options.driver_root).open()?;
-    let inventory = Inventory::read(&host, Capabilities::ALL).map_err(driver::Error::from)?;
+    let inventory = Inventory::read(&host, Capabilities::ALL, &Extras::all()).map_err(driver::Error::from)?;
     let text = match options.format {
         args::Format::Text => render::inventory_text(&inventory, &host.files),
         args::Format::Json => document(&InventoryDocument::new(&inventory, &host.files))?,

@@ -14,8 +14,9 @@ pub(crate) fn plan(options: args::Plan) -> Result<(), Failure> {
 }
 
 fn show(options: args::Plan) -> Result<(), ReportError> {
-    let request =
-        Request::parse(&options.gpu, options.capabilities.as_deref(), None).map_err(driver::Error::from)?;
+    let request = Request::parse(&options.gpu, options.capabilities.as_deref(), None)
+        .and_then(|request| request.with_extras(options.extras.as_deref()))
+        .map_err(driver::Error::from)?;
     let host = Place::new(options.driver_root).open()?;
     let plan = driver::plan(&host, &request)?;
     let text = match options.format {

@@ -4,7 +4,9 @@
 //! option nor the value of one. clap can't do this, because it has to know every option, and loses their order.
 
 use super::options::{self, Form};
-use nvbind_core::request::{self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, GPU_ANNOTATION, Request};
+use nvbind_core::request::{
+    self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, Request,
+};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -23,6 +25,8 @@ pub(crate) struct CommandLine {
     pub(crate) gpu: Option<String>,
     /// `--capabilities`.
     pub(crate) capabilities: Option<String>,
+    /// `--extras`.
+    pub(crate) extras: Option<String>,
     /// `--runtime`, except for `podman`.
     pub(crate) runtime: Option<OsString>,
     /// Values of podman's `--annotation`.
@@ -109,6 +113,7 @@ impl CommandLine {
             "dry-run" if attached.is_none() => self.dry_run = true,
             "gpu" | "gpus" => self.gpu = Some(text(own_value()?, &name)?),
             "capabilities" => self.capabilities = Some(text(own_value()?, &name)?),
+            "extras" => self.extras = Some(text(own_value()?, &name)?),
             "runtime" => self.runtime = Some(own_value()?).filter(|runtime| runtime != "podman"),
             _ => {
                 let known = options::long(&name);
@@ -172,23 +177,28 @@ impl CommandLine {
     pub(crate) fn request(&self) -> Result<Request, request::Error> {
         let gpu = last(&self.annotations, GPU_ANNOTATION).or(self.gpu.as_deref());
         let capabilities = last(&self.annotations, CAPABILITIES_ANNOTATION).or(self.capabilities.as_deref());
-        Request::parse(gpu.unwrap_or(ALL), capabilities, last(&self.environment, CAPABILITIES_VARIABLE))
+        let extras = last(&self.annotations, EXTRAS_ANNOTATION).or(self.extras.as_deref());
+        Request::parse(gpu.unwrap_or(ALL), capabilities, last(&self.environment, CAPABILITIES_VARIABLE))?
+            .with_extras(extras)
     }
 
     /// podman's arguments, without `podman` itself. The annotations come first, so that one that the user gives wins.
     #[must_use]
     pub(crate) fn podman_arguments(&self) -> Vec<OsString> {
-        let mut arguments = Vec::with_capacity(self.before_run.len() + self.after_run.len() + 7);
+        let mut arguments = Vec::with_capacity(self.before_run.len() + self.after_run.len() + 9);
         if let Some(runtime) = &self.runtime {
             arguments.push("--runtime".into());
             arguments.push(runtime.clone());
         }
         arguments.extend_from_slice(&self.before_run);
         arguments.push("run".into());
-        let capabilities = self.capabilities.as_deref().map(|list| (CAPABILITIES_ANNOTATION, list));
-        for (key, value) in
-            [(GPU_ANNOTATION, self.gpu.as_deref().unwrap_or(ALL))].into_iter().chain(capabilities)
-        {
+        let annotations = [
+            (GPU_ANNOTATION, Some(self.gpu.as_deref().unwrap_or(ALL))),
+            (CAPABILITIES_ANNOTATION, self.capabilities.as_deref()),
+            (EXTRAS_ANNOTATION, self.extras.as_deref()),
+        ];
+        for (key, value) in annotations {
+            let Some(value) = value else { continue };
             arguments.push("--annotation".into());
             arguments.push(format!("{key}={}", comma_free(value)).into());
         }

@@ -29,6 +29,10 @@ fn what_podman_gets() {
             "run --annotation io.nvbind.gpu=all --annotation io.nvbind.capabilities=compute+utility IMAGE",
         ),
         (
+            "--extras mps,imex:0 --capabilities compute IMAGE",
+            "run --annotation io.nvbind.gpu=all --annotation io.nvbind.capabilities=compute --annotation io.nvbind.extras=mps+imex:0 IMAGE",
+        ),
+        (
             "-it --gpu 1 -v a:b --name x IMAGE --gpu is-the-commands",
             "run --annotation io.nvbind.gpu=1 -it -v a:b --name x IMAGE --gpu is-the-commands",
         ),
@@ -119,7 +123,7 @@ fn help_is_nvbinds_only_before_the_image() {
 
 #[test]
 fn an_option_of_nvbind_without_a_value_is_refused() {
-    for option in ["--gpu", "--gpus", "--capabilities", "--runtime"] {
+    for option in ["--gpu", "--gpus", "--capabilities", "--extras", "--runtime"] {
         assert_eq!(
             CommandLine::parse(words(&format!("-it {option}"))),
             Err(Error::NoValue { option: option.into() })
@@ -136,6 +140,20 @@ fn bytes_that_are_not_text_reach_podman_and_are_no_selection() {
     assert_eq!(line.after_run, [raw, OsString::from("I")]);
     let gpu = OsString::from_vec(b"--gpu=\xff".to_vec());
     assert_eq!(CommandLine::parse([gpu]), Err(Error::NotText { option: "--gpu".into() }));
+}
+
+#[test]
+fn extras_are_read_from_the_annotation_before_the_option() {
+    for (typed, extras) in [
+        ("I", ""),
+        ("--extras mps,imex:0 I", "mps,imex:0"),
+        ("--annotation io.nvbind.extras=gds --extras mps I", "gds"),
+        ("--env io.nvbind.extras=gds I", ""),
+    ] {
+        assert_eq!(scan(typed).request().unwrap().extras.to_string(), extras, "nvbind run {typed}");
+    }
+    let error = scan("--extras nvlink I").request().unwrap_err();
+    assert_eq!(error, request::Error::Extra("nvlink".to_owned()));
 }
 
 #[test]
