@@ -13,7 +13,7 @@ pub use data::{DataFile, Source};
 pub use devices::{DeviceNode, Majors};
 pub use gpus::{Gpu, PciAddress};
 pub use libraries::Library;
-pub use procfs::DIRECTORY as PROC;
+pub use procfs::{DIRECTORY as PROC, Nodes};
 pub use programs::ProgramFile;
 
 use crate::capability::Capabilities;
@@ -119,6 +119,8 @@ pub struct Inventory {
     pub data: Vec<DataFile>,
     /// The files of [`PROC`] that say nothing of a single GPU, as a container sees them: names and contents.
     pub proc: Vec<(&'static str, String)>,
+    /// How missing device nodes are made.
+    pub nodes: Nodes,
 }
 
 impl Inventory {
@@ -132,6 +134,7 @@ impl Inventory {
         let gpus = gpus::read(host, &majors)?;
         let libraries = libraries::read(&host.files, &driver.version, wanted)?;
         let programs = programs::read(&host.files, wanted);
+        let (proc, nodes) = procfs::read(&host.proc);
         let data = data::read(&host.files, &driver.version, wanted);
         // A module can be loaded without anything having made its node, as nvidia-modeset is on most servers.
         let is_usable =
@@ -141,15 +144,7 @@ impl Inventory {
             .into_iter()
             .map(|(row, node)| (row, node.filter(|node| is_usable(row, node))))
             .collect();
-        Ok(Inventory {
-            gpus,
-            control_nodes,
-            libraries,
-            programs,
-            data,
-            proc: procfs::read(&host.proc),
-            driver,
-        })
+        Ok(Inventory { gpus, control_nodes, libraries, programs, data, proc, nodes, driver })
     }
 }
 

@@ -9,7 +9,7 @@ mod visible;
 use crate::capability::Capabilities;
 use crate::catalogue::{COMPAT32, DIRECTORIES, DRM_CAPABILITIES, PLUGINS};
 use crate::exit::Exit;
-use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Library, Source};
+use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Library, Nodes, Source};
 use crate::ldcache::Abi;
 use crate::request::Request;
 use crate::select;
@@ -169,6 +169,8 @@ pub struct Plan {
     pub view: String,
     /// Device nodes, by path.
     pub devices: Vec<Device>,
+    /// How those are made that the host does not have.
+    pub nodes: Nodes,
     /// Files in the view, by path.
     pub binds: Vec<Bind>,
     /// Files of our own in the view, by path.
@@ -231,6 +233,7 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
         gpus,
         view: VIEW.to_owned(),
         devices,
+        nodes: inventory.nodes,
         binds: Vec::new(),
         texts: Vec::new(),
         view_links: Vec::new(),

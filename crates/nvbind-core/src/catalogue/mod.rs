@@ -14,7 +14,9 @@ pub use libraries::{
     COMPAT32_DIRECTORIES, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES, NEVER, PLUGINS,
     Plugin, Versioning,
 };
-pub use nodes::{CONTROL_NODES, ControlNode, DRM_CAPABILITIES, DRM_MAJOR, GPU_DRIVERS};
+pub use nodes::{
+    CONTROL_NODES, ControlNode, DRM_CAPABILITIES, DRM_MAJOR, GPU_DRIVERS, MODPROBE, MODPROBE_ALL,
+};
 pub use programs::{PROGRAM_DIRECTORIES, PROGRAMS, Program};
 
 use crate::capability::Capabilities;
