@@ -3,11 +3,13 @@
 use crate::machine::VERSION;
 use crate::world::World;
 use crate::{Case, case, check};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn libcuda(world: &World) -> PathBuf {
     world.driver.path(&format!("usr/lib64/libcuda.so.{VERSION}"))
@@ -76,10 +78,13 @@ const DRIVERS: &[Case] = &[
 
 const NODES: &[Case] = &[
     case(
-        "missing",
+        "missing, and not to be made",
         3,
         "container c0ffee: @driver/dev/nvidia-uvm is not there; run `nvidia-modprobe -u -c 0` as root",
-        |world| fs::remove_file(world.driver.path("dev/nvidia-uvm")).unwrap(),
+        |world| {
+            world.driver.write("proc/driver/nvidia/params", "ModifyDeviceFiles: 0\n");
+            fs::remove_file(world.driver.path("dev/nvidia-uvm")).unwrap();
+        },
     ),
     case(
         "another device",
@@ -163,6 +168,77 @@ fn a_node_that_is_not_the_driver_s_is_refused() {
 fn a_file_that_others_than_root_could_change_is_refused() {
     check(FILES);
     check(DIRECTORIES);
+}
+
+#[test]
+fn a_node_that_nobody_made_is_made_as_the_kernel_module_says() {
+    let Some(mut world) = World::new() else { return };
+    world.driver.write(
+        "proc/driver/nvidia/params",
+        "ModifyDeviceFiles: 1\nDeviceFileUID: 7\nDeviceFileGID: 44\nDeviceFileMode: 432\n",
+    );
+    fs::remove_file(world.driver.path("dev/nvidia1")).unwrap();
+    world.start();
+    let ended = world.hook();
+    assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
+    for path in [world.driver.path("dev/nvidia1"), world.inside("dev/nvidia1")] {
+        let node = fs::metadata(&path).unwrap();
+        assert!(node.file_type().is_char_device());
+        assert_eq!((node.rdev(), node.mode() & 0o777), (makedev(195, 1), 0o660), "{}", path.display());
+        assert_eq!((node.uid(), node.gid()), (7, 44), "{}", path.display());
+    }
+}
+
+/// A machine that has just booted, and the driver's own program for that: both stand in for this machine's in the test's
+/// mount namespace.
+#[test]
+fn modules_that_are_not_loaded_are_loaded_by_the_driver_s_own_program() {
+    let script = "#!/bin/sh\n[ \"$*\" = '-u -c 0' ] && [ -z \"$HOME\" ] && cat @/loaded >/proc/devices\n";
+    for (script, may, code, says) in [
+        (script, 0o755, 0, ""),
+        ("#!/bin/sh\nexit 1\n", 0o755, 3, "/usr/bin/nvidia-modprobe failed with exit status: 1"),
+        (script, 0o777, 3, "cannot run /usr/bin/nvidia-modprobe: it is not root's alone to write"),
+    ] {
+        let Some(mut world) = World::new() else { return };
+        assert!(!Path::new("/dev/nvidiactl").exists(), "this machine has a driver");
+        let loaded = fs::read_to_string(world.driver.path("proc/devices")).unwrap();
+        world.write("proc-devices", loaded.replace("511 nvidia-uvm\n", ""));
+        world.write("loaded", &loaded);
+        bind(&world.driver.path("proc/driver"), "/proc/driver");
+        bind(&world.path("proc-devices"), "/proc/devices");
+        let at = world.path("");
+        let at = at.to_str().unwrap().trim_end_matches('/');
+        world.write("scratch/bin/nvidia-modprobe", script.replace('@', at));
+        mode(world.path("scratch/bin/nvidia-modprobe"), may);
+        overlay(&world, "bin", "/usr/bin");
+        let copied =
+            Command::new("cp").arg("-a").args([world.driver.path("dev"), world.path("scratch/dev")]).status();
+        assert!(copied.unwrap().success());
+        overlay(&world, "dev", "/dev");
+        world.write("config.toml", format!("[driver]\nroot = {:?}\n", world.driver.path("")));
+        world.arguments = ["prestart", "--config", &format!("{at}/config.toml")].map(str::to_owned).to_vec();
+        world.start();
+        let ended = world.hook();
+        assert_eq!(ended.code, Some(code), "{}", ended.says);
+        assert!(ended.says.contains(says), "{}", ended.says);
+        for target in ["/dev", "/usr/bin", "/proc/devices", "/proc/driver"] {
+            umount2(target, MntFlags::MNT_DETACH).unwrap();
+        }
+    }
+}
+
+fn bind(source: &Path, target: &str) {
+    let none: Option<&str> = None;
+    mount(Some(source), target, none, MsFlags::MS_BIND | MsFlags::MS_REC, none).unwrap();
+}
+
+/// A directory of the machine with what is in one of the test's on top.
+fn overlay(world: &World, upper: &str, target: &str) {
+    let (upper, work) =
+        (world.path("scratch").join(upper), world.path("scratch").join(format!("{upper}.work")));
+    fs::create_dir(&work).unwrap();
+    let options = format!("lowerdir={target},upperdir={},workdir={}", upper.display(), work.display());
+    mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(options.as_str())).unwrap();
 }
 
 #[test]

@@ -23,6 +23,16 @@ pub enum Error {
         /// What brings it.
         remedy: &'static str,
     },
+    /// A node that nobody in a container with a user namespace can open.
+    #[error("{path} is for its owner and group alone ({mode:04o}); {}", group_hint(*keeps_groups))]
+    GroupOnly {
+        /// The host's device node.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+        /// Whether the container keeps the user's groups.
+        keeps_groups: bool,
+    },
     /// A node that is something else than the driver says.
     #[error("{path} is not the character device {major}:{minor}; remove it, and {remedy}")]
     WrongNode {
@@ -149,7 +159,8 @@ impl Error {
             // The disk is full or read-only: no permission would help.
             Error::System { source, .. } if is_storage_failure(source) => Exit::Rootfs,
             Error::Source { .. } | Error::NoNode { .. } | Error::WrongNode { .. } => Exit::Driver,
-            Error::Untrusted { .. }
+            Error::GroupOnly { .. }
+            | Error::Untrusted { .. }
             | Error::Replaceable { .. }
             | Error::NotAllowed { .. }
             | Error::Cgroup(_)
@@ -161,6 +172,15 @@ impl Error {
             | Error::Occupied { .. }
             | Error::NoPlace { .. } => Exit::Rootfs,
         }
+    }
+}
+
+/// How a container comes to use a node of mode 0660.
+const fn group_hint(keeps_groups: bool) -> &'static str {
+    if keeps_groups {
+        "you are not in that group: join it, or give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
+    } else {
+        "rootless, start with `--group-add keep-groups` if you are in that group; else give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
     }
 }
 

@@ -12,6 +12,7 @@ mod error;
 mod journal;
 mod links;
 mod loader;
+mod missing_nodes;
 mod mount;
 mod namespaces;
 mod proc;
@@ -29,7 +30,7 @@ use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::Config;
 use nvbind_core::plan::{Plan, VIEW};
 use rootfs::Rootfs;
-use sources::{FileSource, Sources};
+use sources::{Binding, FileSource, Sources};
 use std::path::Path;
 use view::View;
 
@@ -58,6 +59,8 @@ pub struct Container<'a> {
     pub bundle: &'a Path,
     /// Its config.json.
     pub config: &'a Config,
+    /// Whether its processes keep the groups of the user who started it.
+    pub keeps_groups: bool,
 }
 
 /// Carries out a plan. Returns where the view stands.
@@ -72,8 +75,9 @@ pub fn apply(mut plan: Plan, host: &Host, container: &Container<'_>) -> Result<&
         Stage::CreateContainer => None,
     };
     // In a user namespace nodes cannot be made, but bound.
-    let bind_nodes = namespaces.as_ref().map_or(in_user_namespace, |theirs| theirs.is_user_namespace);
-    let sources = Sources::open(&plan, host, in_user_namespace, bind_nodes)?;
+    let binds_nodes = namespaces.as_ref().map_or(in_user_namespace, |theirs| theirs.is_user_namespace);
+    let binding = Binding { is_rootless: in_user_namespace, keeps_groups: container.keeps_groups };
+    let sources = Sources::open(&plan, host, in_user_namespace, binds_nodes.then_some(binding))?;
     match container.stage {
         _ if in_user_namespace => {}
         Stage::Prestart { pid } => allow(pid, container.id, &plan)?,

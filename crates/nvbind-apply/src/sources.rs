@@ -2,11 +2,13 @@
 //! container's namespaces are joined. Only then are sources reachable that others cannot search.
 
 use crate::error::Error;
+use crate::missing_nodes;
 use crate::mount;
 use crate::proc;
 use nvbind_core::host::{Directory, Host};
+use nvbind_core::inventory::Nodes;
 use nvbind_core::plan::{Bind, Device, Plan, Shared};
-use rustix::fs::{FileType, Mode, Stat, fstat, major, minor};
+use rustix::fs::{Access, AtFlags, FileType, Mode, Stat, accessat, fstat, major, minor};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::os::fd::OwnedFd;
@@ -33,6 +35,29 @@ pub(crate) struct NodeSource {
     pub(crate) stat: Stat,
 }
 
+/// Whose the container's processes are, where its nodes are bound and not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    /// Whether its user namespace is below one of an ordinary user's.
+    pub(crate) is_rootless: bool,
+    /// Whether they keep that user's groups.
+    pub(crate) keeps_groups: bool,
+}
+
+impl Binding {
+    /// Whether they can open the node: one for root and a group of the host alone is nobody's in a user namespace,
+    /// unless it is the user's, or the container keeps that group.
+    fn lets_use(self, fd: &OwnedFd, stat: &Stat) -> bool {
+        let is_everybodys = stat.st_mode & 0o006 != 0;
+        // In a user namespace of Podman's, root stands for the user.
+        let is_users = stat.st_uid == 0 && stat.st_mode & 0o600 == 0o600;
+        let may_use = Access::READ_OK | Access::WRITE_OK;
+        // This process has the user's groups.
+        let is_groups = || accessat(fd, "", may_use, AtFlags::EMPTY_PATH).is_ok();
+        is_everybodys || (self.is_rootless && (is_users || (self.keeps_groups && is_groups())))
+    }
+}
+
 /// All sources of a plan, in its order.
 #[derive(Debug)]
 pub(crate) struct Sources {
@@ -51,10 +76,12 @@ impl Sources {
         plan: &Plan,
         host: &Host,
         in_user_namespace: bool,
-        bind_nodes: bool,
+        binding: Option<Binding>,
     ) -> Result<Sources, Error> {
-        let nodes =
-            plan.devices.iter().map(|device| node(device, host, bind_nodes)).collect::<Result<_, _>>()?;
+        // Only the host's root can make nodes.
+        let making = Some(plan.nodes).filter(|nodes| nodes.may_be_made && !in_user_namespace);
+        let node = |device| node(device, host, making, binding);
+        let nodes = plan.devices.iter().map(node).collect::<Result<_, _>>()?;
         let mut directories = BTreeMap::new();
         let files = plan
             .binds
@@ -201,10 +228,22 @@ fn is_roots(stat: &Stat, in_user_namespace: bool) -> bool {
     stat.st_uid == 0 || (in_user_namespace && stat.st_uid == OVERFLOW_UID)
 }
 
-fn node(device: &Device, host: &Host, bind: bool) -> Result<NodeSource, Error> {
+fn node(
+    device: &Device,
+    host: &Host,
+    making: Option<Nodes>,
+    binding: Option<Binding>,
+) -> Result<NodeSource, Error> {
     let node = &device.node;
     let path = || host.dev.display(&node.path);
-    let fd = match host.dev.locate(&node.path) {
+    let mut located = host.dev.locate(&node.path);
+    if let (Err(error), Some(making)) = (&located, making)
+        && error.is_not_found()
+    {
+        missing_nodes::make(node, host, making)?;
+        located = host.dev.locate(&node.path);
+    }
+    let fd = match located {
         Err(error) if error.is_not_found() => {
             return Err(Error::NoNode { path: path(), remedy: device.remedy });
         }
@@ -216,7 +255,12 @@ fn node(device: &Device, host: &Host, bind: bool) -> Result<NodeSource, Error> {
         let (major, minor, remedy) = (node.major, node.minor, device.remedy);
         return Err(Error::WrongNode { path: path(), major, minor, remedy });
     }
-    let mount = bind.then(|| mount::clone_detached(&fd, mount::DEVICE)).transpose().map_err(failed)?;
+    let Some(binding) = binding else { return Ok(NodeSource { mount: None, device: device.clone(), stat }) };
+    if !binding.lets_use(&fd, &stat) {
+        let mode = stat.st_mode & 0o777;
+        return Err(Error::GroupOnly { path: path(), mode, keeps_groups: binding.keeps_groups });
+    }
+    let mount = Some(mount::clone_detached(&fd, mount::DEVICE).map_err(failed)?);
     Ok(NodeSource { mount, device: device.clone(), stat })
 }
 

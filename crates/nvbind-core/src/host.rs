@@ -247,6 +247,12 @@ pub struct Host {
 }
 
 impl Host {
+    /// Whether the driver in question is this machine's own, and not one below a directory.
+    #[must_use]
+    pub fn is_machine(&self) -> bool {
+        [&self.dev, &self.proc].iter().all(|tree| tree.path == Path::new("/"))
+    }
+
     /// Opens the four trees.
     ///
     /// # Errors

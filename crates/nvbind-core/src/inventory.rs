@@ -16,7 +16,7 @@ pub use devices::{DeviceNode, Majors};
 pub use extras::SocketFile;
 pub use gpus::{Gpu, PciAddress};
 pub use libraries::Library;
-pub use procfs::DIRECTORY as PROC;
+pub use procfs::{DIRECTORY as PROC, Nodes};
 pub use programs::ProgramFile;
 pub use wsl::{StoreFile, Wsl};
 
@@ -137,6 +137,8 @@ pub struct Inventory {
     pub extra_nodes: Vec<(&'static ExtraNode, DeviceNode)>,
     /// Shared directories of the extras.
     pub shared: Vec<&'static Shared>,
+    /// How missing device nodes are made.
+    pub nodes: Nodes,
 }
 
 impl Inventory {
@@ -160,6 +162,7 @@ impl Inventory {
         let gpus = gpus::read(host, &majors)?;
         let libraries = libraries::read(&host.files, &driver.version, wanted)?;
         let programs = programs::read(&host.files, wanted, PROGRAM_DIRECTORIES);
+        let (proc, nodes) = procfs::read(&host.proc);
         let data = data::read(&host.files, &driver.version, wanted, extras);
         // A module can be loaded without anything having made its node, as nvidia-modeset is on most servers.
         let is_usable =
@@ -176,7 +179,8 @@ impl Inventory {
             libraries,
             programs,
             data,
-            proc: procfs::read(&host.proc),
+            proc,
+            nodes,
             sockets: extras::sockets(&host.files, wanted),
             extra_nodes: extras::nodes(host, &majors, extras),
             shared: extras::shared(&host.files, extras),

@@ -12,7 +12,9 @@ use crate::catalogue::{
 };
 use crate::exit::Exit;
 use crate::extras::{Extra, Extras};
-use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Library, SocketFile, Source, StoreFile, Wsl};
+use crate::inventory::{
+    DeviceNode, Driver, Gpu, Inventory, Library, Nodes, SocketFile, Source, StoreFile, Wsl,
+};
 use crate::ldcache::Abi;
 use crate::request::Request;
 use crate::select;
@@ -199,6 +201,8 @@ pub struct Plan {
     pub view: String,
     /// Device nodes, by path.
     pub devices: Vec<Device>,
+    /// How those are made that the host does not have.
+    pub nodes: Nodes,
     /// Files in the view, by path.
     pub binds: Vec<Bind>,
     /// Sockets of the driver's daemons in the view.
@@ -273,6 +277,7 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
         gpus,
         view: VIEW.to_owned(),
         devices,
+        nodes: inventory.nodes,
         binds: Vec::new(),
         sockets: Vec::new(),
         shared: Vec::new(),

@@ -2,10 +2,11 @@
 
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
+use crate::modules;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
 use nvbind_core::host::Host;
-use nvbind_core::inventory::Inventory;
+use nvbind_core::inventory::{self, Inventory};
 use nvbind_core::oci::{Config, STATE_LIMIT, State};
 use nvbind_core::plan::{self, Plan};
 use nvbind_core::request::{
@@ -46,6 +47,9 @@ pub(crate) fn run(words: impl Iterator<Item = OsString>, stdin: impl Read) -> Re
     steps(words, stdin, &mut container).map_err(|(exit, error)| Failure { container, error, exit })
 }
 
+/// What Podman says to the runtime for `--group-add keep-groups` (crun(1), `run.oci.keep_original_groups`).
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 type Step<T> = Result<T, (Exit, Box<dyn Error>)>;
 
 fn because<E: Error + 'static>(exit: Exit) -> impl FnOnce(E) -> (Exit, Box<dyn Error>) {
@@ -64,9 +68,12 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
         .and_then(|request| request.with_extras(extras))
         .map_err(because(Exit::Request))?;
     let host = Host::open(&driver(&arguments)?).map_err(|error| (error.exit(), error.into()))?;
-    let inventory = Inventory::read(&host, request.capabilities, &request.extras)
-        .map_err(|error| (error.exit(), error.into()))?;
-    let plan = plan::plan(&request, &inventory).map_err(|error| (error.exit(), error.into()))?;
+    let plan = plan(&host, &request).or_else(|error| {
+        // Anything else would be the same again.
+        let is_unloaded = error.is_unloaded() && modules::may_load(&host);
+        if is_unloaded && modules::load() { plan(&host, &request) } else { Err(error) }
+    });
+    let plan = plan.map_err(|error| (error.exit(), error.into()))?;
     check_requirements(&bundle.config, &plan)?;
     let stage = match arguments.stage {
         StageName::Prestart if state.pid > 1 => Stage::Prestart { pid: state.pid },
@@ -74,8 +81,15 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
         StageName::CreateContainer => Stage::CreateContainer,
     };
     let (gpus, files) = (plan.gpus.len(), plan.binds.len());
-    let target =
-        Container { id: &state.id, stage, root: &bundle.root, bundle: &bundle.path, config: &bundle.config };
+    let keeps_groups = state.annotations.get(KEEP_GROUPS).is_some_and(|value| value == "1");
+    let target = Container {
+        keeps_groups,
+        id: &state.id,
+        stage,
+        root: &bundle.root,
+        bundle: &bundle.path,
+        config: &bundle.config,
+    };
     let view = nvbind_apply::apply(plan, &host, &target).map_err(|error| (error.exit(), error.into()))?;
     log::info!("container {}: {gpus} GPUs and {files} files of the driver, at {view}", state.id);
     Ok(())
@@ -107,6 +121,37 @@ fn check_requirements(config: &Config, plan: &Plan) -> Step<()> {
         );
     }
     Ok(())
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+enum PlanError {
+    #[error(transparent)]
+    Inventory(#[from] inventory::Error),
+    #[error(transparent)]
+    Plan(#[from] plan::Error),
+}
+
+impl PlanError {
+    fn exit(&self) -> Exit {
+        match self {
+            PlanError::Inventory(error) => error.exit(),
+            PlanError::Plan(error) => error.exit(),
+        }
+    }
+
+    /// Whether a kernel module is not loaded.
+    fn is_unloaded(&self) -> bool {
+        matches!(
+            self,
+            PlanError::Inventory(inventory::Error::NotLoaded { .. })
+                | PlanError::Plan(plan::Error::Module { .. })
+        )
+    }
+}
+
+fn plan(host: &Host, request: &Request) -> Result<Plan, PlanError> {
+    Ok(plan::plan(request, &Inventory::read(host, request.capabilities, &request.extras)?)?)
 }
 
 /// Where the driver is: `--driver-root`, else the configuration, else this machine.

@@ -15,6 +15,7 @@ mod arguments;
 mod bundle;
 mod harden;
 mod hook;
+mod modules;
 mod report;
 
 use nvbind_core::exit::Exit;

@@ -2,6 +2,8 @@
 
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
+use nix::unistd::{Gid, Group};
+use nvbind_core::catalogue::{MODPROBE, MODPROBE_ALL};
 use nvbind_core::exit::Exit;
 use nvbind_core::host::{self, Host};
 use nvbind_core::inventory::{self, Inventory};
@@ -9,6 +11,7 @@ use nvbind_core::plan::{self, Device, Plan};
 use nvbind_core::request::{self, Request};
 use nvbind_core::settings::{self, Settings};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +39,39 @@ pub(crate) enum Error {
         /// What brings it.
         remedy: &'static str,
     },
+    /// A device node that is for others.
+    #[error("you may not use {path}: it is for its owner and {group} alone ({mode:04o})")]
+    GroupOnly {
+        /// The node.
+        path: String,
+        /// Its group.
+        group: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A device node of a group that this user has and the container loses.
+    #[error("{path} is for {group} alone ({mode:04o}), which a container does not keep by itself")]
+    GroupLost {
+        /// The node.
+        path: String,
+        /// Its group.
+        group: String,
+        /// Its permission bits.
+        mode: u32,
+    },
 }
 
 impl Error {
+    /// Whether `nvidia-modprobe` could help.
+    fn is_for_modprobe(&self) -> bool {
+        matches!(
+            self,
+            Error::NoNode { .. }
+                | Error::Inventory(inventory::Error::NotLoaded { .. })
+                | Error::Plan(plan::Error::Module { .. })
+        )
+    }
+
     /// The documented exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
@@ -46,6 +79,7 @@ impl Error {
             Error::Request(_) => Exit::Request,
             Error::Host(error) => error.exit(),
             Error::NoNode { .. } => Exit::Driver,
+            Error::GroupOnly { .. } | Error::GroupLost { .. } => Exit::Permission,
             Error::Inventory(error) => error.exit(),
             Error::Plan(error) => error.exit(),
         }
@@ -55,6 +89,10 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Error::NoNode { remedy, .. } => Some((*remedy).to_owned()),
+            Error::GroupOnly { group, .. } => Some(format!(
+                "join {group} and add `--group-add keep-groups`, or give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
+            )),
+            Error::GroupLost { .. } => Some("add `--group-add keep-groups`".into()),
             Error::Settings(_)
             | Error::Host(_)
             | Error::Inventory(_)
@@ -101,20 +139,56 @@ impl Place {
     }
 }
 
+/// Sees that a container that asks for this will get it, and has the modules loaded and the nodes made that it needs, as
+/// far as this user may: rootful the hook does that by itself, but in a rootless container nothing can.
+pub(crate) fn make_ready(host: &Host, request: &Request, keeps_groups: bool) -> Result<(), Error> {
+    let look = || require_nodes(host, &plan(host, request)?, keeps_groups);
+    match look() {
+        Err(error) if error.is_for_modprobe() && host.is_machine() && modprobe() => look(),
+        other => other,
+    }
+}
+
+/// Runs `nvidia-modprobe`, which is set-user-id where it is packaged so. What it could not do shows afterwards.
+fn modprobe() -> bool {
+    Command::new(MODPROBE)
+        .args(MODPROBE_ALL)
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
 /// What a container that asks for this gets.
 pub(crate) fn plan(host: &Host, request: &Request) -> Result<Plan, Error> {
     Ok(plan::plan(request, &Inventory::read(host, request.capabilities, &request.extras)?)?)
 }
 
-/// Fails if a node of the plan is not there, as the hook would.
-pub(crate) fn require_nodes(host: &Host, plan: &Plan) -> Result<(), Error> {
+/// Fails if a node of the plan is not there or not for this user, as the hook would.
+fn require_nodes(host: &Host, plan: &Plan, keeps_groups: bool) -> Result<(), Error> {
+    let is_root = nix::unistd::geteuid().is_root();
     for Device { node, remedy, .. } in &plan.devices {
-        match host.dev.stat(&node.path) {
-            Ok(_) => {}
-            Err(error) if error.is_not_found() => {
-                return Err(Error::NoNode { path: host.dev.display(&node.path), remedy });
-            }
+        let path = host.dev.display(&node.path);
+        let stat = match host.dev.stat(&node.path) {
+            Ok(stat) => stat,
+            // Made by the hook.
+            Err(error) if error.is_not_found() && is_root && plan.nodes.may_be_made => continue,
+            Err(error) if error.is_not_found() => return Err(Error::NoNode { path, remedy }),
             Err(error) => return Err(error.into()),
+        };
+        let is_users = stat.st_uid == nix::unistd::geteuid().as_raw();
+        if is_root || is_users || stat.st_mode & 0o006 != 0 {
+            continue;
+        }
+        let (mode, gid) = (stat.st_mode & 0o777, Gid::from_raw(stat.st_gid));
+        let named = Group::from_gid(gid).ok().flatten();
+        let group = named.map_or_else(|| format!("group {gid}"), |group| format!("group {}", group.name));
+        let has_group = nix::unistd::getegid() == gid
+            || nix::unistd::getgroups().is_ok_and(|groups| groups.contains(&gid));
+        if !has_group {
+            return Err(Error::GroupOnly { path, group, mode });
+        }
+        if !keeps_groups {
+            return Err(Error::GroupLost { path, group, mode });
         }
     }
     Ok(())

@@ -54,6 +54,13 @@ pub const CONTROL_NODES: &[ControlNode] = &[
     },
 ];
 
+/// The driver's own program that loads kernel modules and makes device nodes, set-user-id where it is packaged so
+/// (nvidia-modprobe(1)).
+pub const MODPROBE: &str = "/usr/bin/nvidia-modprobe";
+
+/// What it is told to load all that CUDA needs.
+pub const MODPROBE_ALL: &[&str] = &["-u", "-c", "0"];
+
 /// Who needs a GPU's DRM nodes.
 pub const DRM_CAPABILITIES: Capabilities = Capabilities::of(&[Graphics, Display]);
 

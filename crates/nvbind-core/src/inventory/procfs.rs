@@ -12,13 +12,47 @@ const FILES: [&str; 3] = ["version", "params", "registry"];
 /// they would make those of GPUs that it was not given.
 const MODIFY: &str = "ModifyDeviceFiles";
 
-/// The files that are there, by name, as a container sees them.
-pub(super) fn read(proc: &Tree) -> Vec<(&'static str, String)> {
-    let file = |name| {
-        let text = proc.text(&format!("{DIRECTORY}/{name}")).ok()?;
-        Some((name, if name == "params" { without_modification(&text) } else { text }))
-    };
-    FILES.into_iter().filter_map(file).collect()
+/// Owner and permissions of the nodes that the driver's own tools make (`nvidia-modprobe-utils.c` of NVIDIA's
+/// nvidia-modprobe, which takes the defaults where the module says nothing).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nodes {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Whether nodes may be made at all: an administrator can keep that to udev.
+    pub may_be_made: bool,
+}
+
+impl Nodes {
+    fn parse(params: &str) -> Nodes {
+        let number = |name: &str| {
+            params.lines().find_map(|line| {
+                let (key, value) = line.split_once(':')?;
+                if key == name { value.trim().parse::<u32>().ok() } else { None }
+            })
+        };
+        Nodes {
+            uid: number("DeviceFileUID").unwrap_or(0),
+            gid: number("DeviceFileGID").unwrap_or(0),
+            mode: number("DeviceFileMode").unwrap_or(0o666) & 0o777,
+            may_be_made: number(MODIFY) != Some(0),
+        }
+    }
+}
+
+/// The files that are there, by name, as a container sees them; and how nodes are made.
+pub(super) fn read(proc: &Tree) -> (Vec<(&'static str, String)>, Nodes) {
+    let file = |name| Some((name, proc.text(&format!("{DIRECTORY}/{name}")).ok()?));
+    let mut files: Vec<(&'static str, String)> = FILES.into_iter().filter_map(file).collect();
+    let params = files.iter_mut().find(|(name, _)| *name == "params").map(|(_, text)| text);
+    let nodes = Nodes::parse(params.as_deref().map_or("", |text| text));
+    if let Some(text) = params {
+        *text = without_modification(text);
+    }
+    (files, nodes)
 }
 
 fn without_modification(params: &str) -> String {
@@ -32,6 +66,21 @@ fn without_modification(params: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_are_made_as_the_module_says_or_by_the_defaults() {
+        let defaults = Nodes { uid: 0, gid: 0, mode: 0o666, may_be_made: true };
+        for (params, nodes) in [
+            ("", defaults),
+            ("DeviceFileMode: x\nDeviceFileUID: -1\n", defaults),
+            (
+                "ModifyDeviceFiles: 0\nDeviceFileUID: 1\nDeviceFileGID: 44\nDeviceFileMode: 432\n",
+                Nodes { uid: 1, gid: 44, mode: 0o660, may_be_made: false },
+            ),
+        ] {
+            assert_eq!(Nodes::parse(params), nodes, "{params}");
+        }
+    }
 
     #[test]
     fn only_the_right_to_make_nodes_is_taken() {

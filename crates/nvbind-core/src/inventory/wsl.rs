@@ -1,7 +1,7 @@
 //! The driver of a Windows host, in WSL2: no procfs, no PCI devices, one node for all GPUs.
 
 use super::extras::{MISC_MAJOR, misc};
-use super::{DeviceNode, Driver, Inventory, Library, elf, programs};
+use super::{DeviceNode, Driver, Inventory, Library, elf, procfs, programs};
 use crate::capability::Capabilities;
 use crate::catalogue::{
     WSL_LIBRARIES, WSL_LIBRARY_DIRECTORY, WSL_MAIN, WSL_MISC, WSL_NODE, WSL_STORE, WSL_STORE_DIRECTORY,
@@ -48,6 +48,7 @@ pub(super) fn read(host: &Host, node: DeviceNode, wanted: Capabilities) -> Inven
         programs: programs::read(&host.files, wanted, &[WSL_LIBRARY_DIRECTORY]),
         data: Vec::new(),
         proc: Vec::new(),
+        nodes: procfs::read(&host.proc).1,
         sockets: Vec::new(),
         extra_nodes: Vec::new(),
         shared: Vec::new(),

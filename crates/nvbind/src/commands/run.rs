@@ -70,8 +70,7 @@ fn pre_flight(line: &CommandLine) -> Result<(), Error> {
     let given = hooks::from_command_line(&line.hooks_dirs);
     let hook = hooks::find(if given.is_empty() { &engine.hooks_dirs } else { &given })?;
     let host = Place::from(hook).open()?;
-    let plan = driver::plan(&host, &request)?;
-    Ok(driver::require_nodes(&host, &plan)?)
+    Ok(driver::make_ready(&host, &request, line.keeps_groups)?)
 }
 
 /// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.

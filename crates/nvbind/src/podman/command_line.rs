@@ -37,6 +37,8 @@ pub(crate) struct CommandLine {
     pub(crate) hooks_dirs: Vec<OsString>,
     /// Values of podman's `--module`.
     pub(crate) modules: Vec<PathBuf>,
+    /// Whether podman's `--group-add` says that the container keeps the user's groups.
+    pub(crate) keeps_groups: bool,
     /// What podman's `--remote` says, and whether an option names another service.
     pub(crate) remote: Remote,
     /// Options that podman takes only before `run`.
@@ -166,6 +168,7 @@ impl CommandLine {
             ("env", Some(value)) => self.environment.push(value.to_owned()),
             ("hooks-dir", Some(value)) => self.hooks_dirs.push(value.to_owned()),
             ("module", Some(value)) => self.modules.push(PathBuf::from(value)),
+            ("group-add", Some(value)) => self.keeps_groups |= value == "keep-groups",
             ("remote", value) => self.remote.switch = Some(value.is_none_or(go_bool)),
             ("url" | "connection" | "context" | "host", _) => self.remote.service = true,
             _ => {}

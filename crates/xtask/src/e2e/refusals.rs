@@ -9,7 +9,7 @@ use super::container::{ASK, GPU, run, then_remove};
 use super::ended::{Ended, claim};
 use super::lane::{DRIVER, Lane, use_driver};
 use super::podman::{Podman, Runtime, User, said};
-use super::traces;
+use super::{probe, traces};
 use crate::error::Doing;
 use crate::lanes::tree::USER_ID;
 
@@ -43,9 +43,16 @@ fn half_installed(_: &Lane, podman: Podman) -> Result<(), Ended> {
     with_driver(change, || refused(podman, &ASK, &[NO_DRIVER], "560.35.03"))
 }
 
-/// A node that the driver's tools have not made.
+/// A node that the driver's tools have not made: root's hook makes it, a user's says that it cannot.
 fn missing_node(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    with_driver("cp -a $2 $1 && rm $1/dev/nvidia1", || refused(podman, &ASK, &[NO_DRIVER], "nvidia1"))
+    with_driver("cp -a $2 $1 && rm $1/dev/nvidia1", || match podman.user {
+        User::Root => then_remove(podman, || {
+            probe::claim_works(&run(podman, GPU, &ASK, &probe::command(None))?)?;
+            let made = Path::new(BROKEN).join("dev/nvidia1");
+            claim(made.exists(), "the host's node is not made", || made.display().to_string())
+        }),
+        User::Rootless => refused(podman, &ASK, &[NO_DRIVER], "nvidia1"),
+    })
 }
 
 /// An image for a CUDA that the driver does not bring; the simulated driver is a 570.
