@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use super::claims::{VIEW, claim_opened};
+use super::made::OTHER_DRIVER;
 use super::{APPS, claims, with_real_driver};
 use crate::e2e::container::{ASK, GPU, run_image};
 use crate::e2e::ended::{Ended, claim};
-use crate::e2e::lane::{DRIVER, Lane};
+use crate::e2e::lane::Lane;
 use crate::e2e::podman::{Podman, Said, said};
 use crate::e2e::{Function, probe};
 use crate::error::Doing;
@@ -144,25 +145,29 @@ fn found_icd(line: &str) -> Option<&str> {
     path.contains("nvidia_icd").then_some(path)
 }
 
-/// A package with a library is installed after the start: its trigger has ldconfig make the cache anew.
+/// A package with a driver's library of another version is installed after the start, as one that depends on it would have
+/// it: its trigger has ldconfig make the cache anew, and the host's library is still the one that is found.
 fn package(_: &Lane, podman: Podman) -> Result<(), Ended> {
     with_applications(podman, || {
+        write(Path::new("/tmp/package/DEBIAN/control"), CONTROL)?;
+        write(Path::new("/tmp/package/DEBIAN/triggers"), "activate-noawait ldconfig\n")?;
         let script = format!(
-            "set -eu; rm -rf /tmp/package; mkdir -p /tmp/package/DEBIAN /tmp/package/usr/lib; cd /tmp/package
-            printf 'Package: nvbind-late\\nVersion: 1\\nArchitecture: all\\nMaintainer: nobody <nobody@localhost>\\nDescription: late\\n' > DEBIAN/control
-            echo 'activate-noawait ldconfig' > DEBIAN/triggers
-            cp {DRIVER}/usr/lib/x86_64-linux-gnu/libnvidia-api.so.1 usr/lib/libnvbind-late.so.1
+            "set -eu; cd /tmp/package; mkdir -p usr/lib; cp {OTHER_DRIVER}/libcuda.so.*.* usr/lib
             dpkg-deb --root-owner-group --build . /tmp/late.deb"
         );
         said(Command::new("sh").args(["-c", &script]))?.must()?;
         let probe = claims::probe(&[])?.join(" ");
-        let look = format!(
-            "{probe} && dpkg --install /tmp/late.deb >&2 && ldconfig -p | grep libnvbind-late.so.1 >&2 && nvbind-probe"
-        );
+        let install =
+            "dpkg --install /tmp/late.deb && ldconfig -p | grep 'libcuda.so.1 .* => /\\(usr/\\)\\?lib/'";
+        // ldconfig knows a library by its soname alone, and so does the probe without a list.
+        let look = format!("{probe} && {{ {install}; }} >&2 && nvbind-probe");
         let options = ["--volume", PROBE, "--volume", "/tmp/late.deb:/tmp/late.deb:ro"];
         probe::claim_works(&run(podman, &options, &look)?)
     })
 }
+
+const CONTROL: &str = "Package: nvbind-late\nVersion: 1\nArchitecture: all\n\
+    Maintainer: nobody <nobody@localhost>\nDescription: a library\n";
 
 /// Where the image has 32-bit libraries, so has the view: 32-bit programs find the 32-bit driver, by the same descriptions.
 fn programs_32_bit(_: &Lane, podman: Podman) -> Result<(), Ended> {

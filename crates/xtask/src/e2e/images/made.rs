@@ -22,7 +22,7 @@ pub(super) struct Image {
 }
 
 /// The simulated driver's libraries, for images that bring some of another version than the host's.
-const OTHER_DRIVER: &str = "/opt/driver/usr/lib/x86_64-linux-gnu/nvidia/current";
+pub(super) const OTHER_DRIVER: &str = "/opt/driver/usr/lib/x86_64-linux-gnu/nvidia/current";
 
 impl Image {
     /// Makes it in a fresh folder of the podman's user, and says where that is.
@@ -30,8 +30,8 @@ impl Image {
         let folder = format!("/tmp/image-{}", self.name);
         let unpack = if self.has_programs { format!("tar -xf {PAYLOAD}/image.tar") } else { String::new() };
         let owner = match podman.user {
-            User::Root => "root",
-            User::Rootless => USER,
+            User::Root => "root:root",
+            User::Rootless => &format!("{USER}:{USER}"),
         };
         let script = format!(
             "set -eu; rm -rf {folder}; mkdir {folder}; cd {folder}; {unpack}\n\
