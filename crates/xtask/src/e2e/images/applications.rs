@@ -96,10 +96,12 @@ fn opens(podman: Podman, program: &str, library: &str) -> Result<(), Ended> {
 /// GBM's loader opens its backend by a path beside itself (Mesa, src/gbm/main/backend.c).
 fn gbm(_: &Lane, podman: Podman) -> Result<(), Ended> {
     with_applications(podman, || {
+        // Loaded before glibc's own little program, 64-bit or 32-bit as the library.
         let look = "for gbm in /usr/lib/*-linux-gnu/libgbm.so.1; do
-                backend=${gbm%/*}/gbm/nvidia-drm_gbm.so
+                folder=${gbm%/*}
+                backend=$folder/gbm/nvidia-drm_gbm.so
                 readlink -f $backend
-                LD_DEBUG=libs LD_PRELOAD=$backend true && echo opened $backend
+                LD_DEBUG=libs LD_PRELOAD=$backend $folder/libc.so.6 && echo opened $backend
             done";
         let said = run(podman, &[], look)?;
         let places: Vec<&str> = said.out.lines().filter(|line| line.starts_with('/')).collect();
@@ -179,7 +181,7 @@ fn programs_32_bit(_: &Lane, podman: Podman) -> Result<(), Ended> {
         let said = run(podman, &["--env=LD_DEBUG=libs"], PROGRAM)?;
         claim_opened(&said, &format!("{VIEW}/lib/libEGL_nvidia.so.0"))?;
         podman.remove(&[GPU])?;
-        // Every name of the view's 32-bit folder, loaded by the 32-bit loader before glibc's own little program.
+        // Every name of the view's 32-bit folder.
         let look = format!(
             "cd {VIEW}/lib && for name in *.so.*; do
                 echo found $name
