@@ -2,7 +2,7 @@
 
 use super::applications::{IMAGE, PROBE, with_applications};
 use super::claims;
-use crate::e2e::container::{ASK, GPU, PLAIN, control_image, run_image};
+use crate::e2e::container::{self, ASK, GPU, PLAIN, control_image, run_image};
 use crate::e2e::ended::{Ended, claim};
 use crate::e2e::lane::{DRIVER, Lane, use_driver};
 use crate::e2e::podman::Podman;
@@ -25,7 +25,16 @@ fn left(_: &Lane, podman: Podman) -> Result<(), Ended> {
         words.extend(&added);
         let kinds = podman.must(&words)?.out;
         let strays: Vec<&str> = kinds.lines().filter(|line| !may_be_added(line)).collect();
-        claim(strays.is_empty(), "more than links is left in the layer", || strays.join("\n"))
+        claim(strays.is_empty(), "more than links is left in the layer", || strays.join("\n"))?;
+        podman.remove(&[GPU])?;
+        // The test image has no GBM, and nobody who would look for its backend.
+        container::run(podman, GPU, &ASK, "true")?.must()?;
+        let diff = traces::diff(podman, GPU)?;
+        claim(
+            !diff.iter().any(|line| line.contains("/gbm")),
+            "a backend is left where there is no GBM",
+            || format!("{diff:#?}"),
+        )
     })
 }
 
@@ -72,15 +81,23 @@ fn without(podman: Podman, image: &str) -> Result<(), Ended> {
     })
 }
 
+/// Another version, and then less of it: the links of what it does not have are gone.
 fn with_another(podman: Podman, image: &str, version: &str) -> Result<(), Ended> {
     use_driver(DRIVER)?;
+    let dangling = "find / -xdev -type l -lname '/usr/local/nvidia/*' ! -exec test -e {} \\; -print";
     let look = format!(
-        "grep -aF {version} /etc/ld.so.cache; find / -xdev -lname '*{version}*'; ldconfig -p | grep -F {version}; {}",
+        "grep -aF {version} /etc/ld.so.cache; ldconfig -p | grep -F {version}
+        find / -xdev -lname '*{version}*'; {dangling}; {}",
         probe::command(None)
     );
     let said = run_image(podman, GPU, &with_probe(), &[image], &look)?;
-    claim(!said.out.contains(version), "something of the earlier driver is left", || said.told())?;
-    probe::claim_works(&said)
+    claim(said.out.starts_with('{'), "something of the earlier driver is left", || said.told())?;
+    probe::claim_works(&said)?;
+    podman.remove(&[GPU])?;
+    let options: Vec<&str> =
+        ASK.into_iter().chain(["--annotation", "io.nvbind.capabilities=utility"]).collect();
+    let said = run_image(podman, GPU, &options, &[image], dangling)?.must()?;
+    claim(said.out.is_empty(), "links of what the driver does not have are left", || said.told())
 }
 
 /// The driver's version is the end of its libcuda's file name.
