@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::Command;
 
 use super::claims::{VIEW, claim_opened};
-use super::made::OTHER_DRIVER;
+use super::made::other_driver;
 use super::{APPS, claims, with_real_driver};
+use crate::driver_sim::{TRIPLET, TRIPLET_32};
 use crate::e2e::container::{ASK, GPU, run_image};
 use crate::e2e::ended::{Ended, claim};
 use crate::e2e::lane::Lane;
@@ -78,7 +79,7 @@ fn vulkan(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 fn egl(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    opens(podman, "eglinfo.x86_64-linux-gnu", "libEGL_nvidia.so.0")
+    opens(podman, &format!("eglinfo.{TRIPLET}"), "libEGL_nvidia.so.0")
 }
 
 fn opencl(_: &Lane, podman: Podman) -> Result<(), Ended> {
@@ -154,8 +155,9 @@ fn package(_: &Lane, podman: Podman) -> Result<(), Ended> {
         write(Path::new("/tmp/package/DEBIAN/control"), CONTROL)?;
         write(Path::new("/tmp/package/DEBIAN/triggers"), "activate-noawait ldconfig\n")?;
         let script = format!(
-            "set -eu; cd /tmp/package; mkdir -p usr/lib; cp {OTHER_DRIVER}/libcuda.so.*.* usr/lib
-            dpkg-deb --root-owner-group --build . /tmp/late.deb"
+            "set -eu; cd /tmp/package; mkdir -p usr/lib; cp {}/libcuda.so.*.* usr/lib
+            dpkg-deb --root-owner-group --build . /tmp/late.deb",
+            other_driver()
         );
         said(Command::new("sh").args(["-c", &script]))?.must()?;
         let probe = claims::probe(&[])?.join(" ");
@@ -173,19 +175,19 @@ const CONTROL: &str = "Package: nvbind-late\nVersion: 1\nArchitecture: all\n\
 
 /// Where the image has 32-bit libraries, so has the view: 32-bit programs find the 32-bit driver, by the same descriptions.
 fn programs_32_bit(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    const PROGRAM: &str = "eglinfo.i386-linux-gnu";
-    if !Path::new(APPS).join("usr/bin").join(PROGRAM).exists() {
+    let program = format!("eglinfo.{TRIPLET_32}");
+    if !Path::new(APPS).join("usr/bin").join(&program).exists() {
         return Err(Ended::NoSuchCase);
     }
     with_applications(podman, || {
-        let said = run(podman, &["--env=LD_DEBUG=libs"], PROGRAM)?;
+        let said = run(podman, &["--env=LD_DEBUG=libs"], &program)?;
         claim_opened(&said, &format!("{VIEW}/lib/libEGL_nvidia.so.0"))?;
         podman.remove(&[GPU])?;
         // Every name of the view's 32-bit folder.
         let look = format!(
             "cd {VIEW}/lib && for name in *.so.*; do
                 echo found $name
-                LD_DEBUG=libs LD_PRELOAD=$name /usr/lib/i386-linux-gnu/libc.so.6
+                LD_DEBUG=libs LD_PRELOAD=$name /usr/lib/{TRIPLET_32}/libc.so.6
             done"
         );
         let said = run(podman, &[], &look)?;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::driver_sim::TRIPLET;
 use crate::e2e::container::{ASK, GPU, run_words};
 use crate::e2e::ended::{Ended, claim};
 use crate::e2e::podman::{Podman, Said, said};
@@ -63,7 +64,7 @@ pub(super) fn lacking(said: &Said) -> Vec<String> {
 
 /// `file:DEVICE:INODE` of the host's libcuda, as `stat` has it in a container where that file is bound.
 pub(super) fn host_libcuda() -> Result<String, Ended> {
-    let path = Path::new(REAL).join("usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.1");
+    let path = Path::new(REAL).join("usr/lib").join(TRIPLET).join("nvidia/current/libcuda.so.1");
     let meta = fs::metadata(&path).on("read", &path)?;
     Ok(format!("file:{}:{}", meta.dev(), meta.ino()))
 }

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
+use crate::driver_sim::TRIPLET;
 use crate::e2e::ended::Ended;
+use crate::e2e::lane::DRIVER;
 use crate::e2e::podman::{Podman, User, said};
 use crate::lanes::spec::PAYLOAD;
 use crate::lanes::tree::USER;
@@ -21,23 +23,30 @@ pub(super) struct Image {
     pub(super) env: &'static [&'static str],
 }
 
-/// The simulated driver's libraries, for images that bring some of another version than the host's.
-pub(super) const OTHER_DRIVER: &str = "/opt/driver/usr/lib/x86_64-linux-gnu/nvidia/current";
+/// The simulated driver's 64-bit libraries, for images that bring some of another version than the host's.
+pub(super) fn other_driver() -> String {
+    format!("{DRIVER}/usr/lib/{TRIPLET}/nvidia/current")
+}
 
 impl Image {
     /// Makes it in a fresh folder of the podman's user, and says where that is.
     pub(super) fn folder(&self, podman: Podman) -> Result<String, Ended> {
         let folder = format!("/tmp/image-{}", self.name);
-        let unpack = if self.has_programs { format!("tar -xf {PAYLOAD}/image.tar") } else { String::new() };
+        let unpack = if self.has_programs {
+            format!("tar -xf {PAYLOAD}/image.tar; lib=$(dirname $(find usr -name libc.so.6))")
+        } else {
+            String::new()
+        };
         let owner = match podman.user {
             User::Root => "root:root",
             User::Rootless => &format!("{USER}:{USER}"),
         };
         let script = format!(
             "set -eu; rm -rf {folder}; mkdir {folder}; cd {folder}; {unpack}\n\
-             bin={PAYLOAD}/bin; driver={OTHER_DRIVER}; lib=$(dirname usr/lib/*/libc.so.6)\n\
+             bin={PAYLOAD}/bin; driver={}\n\
              {}\n\
              chown -hR {owner} {folder}",
+            other_driver(),
             self.script
         );
         said(Command::new("sh").args(["-c", &script]))?.must()?;
