@@ -25,8 +25,19 @@ pub(crate) fn run_image(
     image: &[&str],
     command: &str,
 ) -> Result<Said, Error> {
+    run_words(podman, name, options, image, &["sh", "-c", command])
+}
+
+/// Runs a program of an image that need not have a shell.
+pub(crate) fn run_words(
+    podman: Podman,
+    name: &str,
+    options: &[&str],
+    image: &[&str],
+    command: &[&str],
+) -> Result<Said, Error> {
     let mut words = vec!["run", "--name", name, "--network=none"];
-    words.extend(options.iter().chain(image).chain(&["sh", "-c", command]));
+    words.extend(options.iter().chain(image).chain(command));
     podman.run(&words)
 }
 

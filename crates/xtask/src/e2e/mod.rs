@@ -6,6 +6,7 @@ mod cgroups;
 mod compat;
 mod container;
 mod ended;
+pub(crate) mod images;
 pub(crate) mod lane;
 mod layouts;
 mod life;
@@ -52,6 +53,11 @@ const CASES: &[&[(&str, Function)]] = &[
     quadlet::CASES,
     annotation::CASES,
     compat::CASES,
+    images::loaders::CASES,
+    images::baked::CASES,
+    images::places::CASES,
+    images::applications::CASES,
+    images::layers::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::compat;
+use super::images::small;
 use super::lane::DRIVER;
 use super::layouts::LAYOUTS;
 use super::real::{NO_REAL, REAL};
@@ -36,6 +37,14 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     folders.push(compat::ensure(&lanes.join("drivers/compat"))?);
     folders.extend(real_driver(&lanes.join("drivers"), spec)?);
     Ok(folders)
+}
+
+/// Adds the programs for images that are not made from the test image: the probe, and those for where it does not run.
+pub(crate) fn fill_images(spec: &Spec) -> Result<()> {
+    let bin = spec.payload().join("bin");
+    let probe = fixtures::probe().map_err(Error::Fixture)?;
+    fs::copy(&probe, bin.join("nvbind-probe")).on("copy", &probe)?;
+    small::compile(&bin)
 }
 
 /// NVIDIA's driver of the lane's Debian release. Where it can't be had, its cases are skipped with that reason.

@@ -64,7 +64,8 @@ fn container(_: &Lane, podman: Podman) -> Result<(), Ended> {
     ended
 }
 
-fn needs_driver() -> Result<(), Ended> {
+/// Skips the case where the driver could not be had.
+pub(crate) fn needs_driver() -> Result<(), Ended> {
     match fs::read_to_string(Path::new(PAYLOAD).join(NO_REAL)) {
         Ok(reason) => Err(Ended::Skipped(reason)),
         Err(_) => Ok(()),

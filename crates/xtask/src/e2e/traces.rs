@@ -13,9 +13,14 @@ const FILES: &[&str] = &[
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d/00-nvbind.conf",
+    "/etc/ld-musl-aarch64.path",
+    "/etc/ld-musl-x86_64.path",
     "/usr/bin/nvidia-smi",
     "/usr/local/nvidia",
     "/run/nvbind",
+    "/run/nvidia-fabricmanager",
+    "/run/nvidia-persistenced",
+    "/run/opengl-driver",
 ];
 const BELOW: &[&str] = &[
     "/etc/OpenCL/vendors/",
@@ -23,13 +28,21 @@ const BELOW: &[&str] = &[
     "/etc/vulkan/",
     "/etc/nvidia/",
     "/lib/firmware/nvidia/",
+    "/run/nvidia-fabricmanager/",
+    "/run/nvidia-persistenced/",
+    "/run/opengl-driver/",
     "/usr/bin/nvidia-",
     "/usr/lib/firmware/nvidia/",
+    "/usr/share/X11/",
     "/usr/share/egl/",
     "/usr/share/glvnd/",
     "/usr/share/nvidia/",
     "/usr/share/vulkan/",
 ];
+/// GBM's backend lies beside each of the image's own libraries.
+const BACKEND: &str = "/gbm/nvidia-drm_gbm.so";
+/// A folder that is of use only where the image has it.
+const NEVER_MADE: &str = "A /usr/share/X11";
 
 /// What `podman diff` says of a container.
 pub(crate) fn diff(podman: Podman, name: &str) -> Result<BTreeSet<String>, Ended> {
@@ -37,18 +50,31 @@ pub(crate) fn diff(podman: Podman, name: &str) -> Result<BTreeSet<String>, Ended
     Ok(said.out.lines().map(str::to_owned).collect())
 }
 
+/// The paths that `with` nvbind are new, beyond those that are new without it.
+pub(crate) fn added<'a>(with: &'a BTreeSet<String>, without: &'a BTreeSet<String>) -> Vec<&'a str> {
+    with.difference(without).filter_map(|line| line.strip_prefix("A ")).collect()
+}
+
 /// Fails the case if `with` nvbind has more than it may beyond `without`.
 pub(crate) fn claim_small(with: &BTreeSet<String>, without: &BTreeSet<String>) -> Result<(), Ended> {
     let more: Vec<&String> = with.difference(without).collect();
     let strays: Vec<&&String> = more.iter().filter(|line| !may_be(line, with)).collect();
     claim(strays.is_empty(), "podman diff shows what nvbind may not leave", || format!("{strays:#?}"))?;
-    let added = more.iter().filter(|line| line.starts_with("A ")).count();
-    claim(added <= MOST, "nvbind leaves too many paths in the container's layer", || format!("{more:#?}"))
+    claim(added(with, without).len() <= MOST, "nvbind leaves too many paths in the container's layer", || {
+        format!("{more:#?}")
+    })
 }
 
 /// Whether a line of `podman diff` is something of nvbind's, or a folder above it.
 fn may_be(line: &str, all: &BTreeSet<String>) -> bool {
-    let ours = |path: &str| FILES.contains(&path) || BELOW.iter().any(|folder| path.starts_with(folder));
+    let ours = |path: &str| {
+        FILES.contains(&path)
+            || path.ends_with(BACKEND)
+            || BELOW.iter().any(|folder| path.starts_with(folder))
+    };
+    if line == NEVER_MADE {
+        return false;
+    }
     let Some((_, path)) = line.split_once(' ') else {
         return false;
     };
@@ -62,7 +88,7 @@ fn may_be(line: &str, all: &BTreeSet<String>) -> bool {
 
 /// Fails the case unless the mount tables before and after it are the same.
 pub(crate) fn claim_nothing_mounted(before: &str, after: &str) -> Result<(), Ended> {
-    let more = added(before, after);
+    let more = mounted(before, after);
     claim(more.is_empty(), "something is left mounted", || more.join("\n"))
 }
 
@@ -70,7 +96,7 @@ pub(crate) fn claim_nothing_mounted(before: &str, after: &str) -> Result<(), End
 const STORAGE: &str = "/containers/storage/overlay";
 
 /// The lines of a mount table that another lacks, but for their numbers: those change without a mount.
-fn added(before: &str, after: &str) -> Vec<String> {
+fn mounted(before: &str, after: &str) -> Vec<String> {
     // ID PARENT MAJ:MIN ROOT POINT …: the numbers of a namespace's copy of a mount are its own.
     let strip = |line: &str| line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
     let before: Vec<String> = before.lines().map(strip).collect();
@@ -96,6 +122,9 @@ mod tests {
             "C /usr",
             "C /usr/local",
             "A /usr/local/nvidia",
+            "C /usr/lib",
+            "A /usr/lib/gbm",
+            "A /usr/lib/gbm/nvidia-drm_gbm.so",
         ]);
         assert_eq!(claim_small(&with, &without), Ok(()));
     }
@@ -110,6 +139,7 @@ mod tests {
         assert!(told("A /usr/local/nvidia-stub"));
         assert!(told("A /usr/lib/libcuda.so.1"));
         assert!(told("C /opt"));
+        assert!(told("A /usr/share/X11"));
     }
 
     #[test]
@@ -117,8 +147,8 @@ mod tests {
         let before = "22 1 0:1 / / rw - ext4 a rw\n30 22 0:5 / /proc rw - proc p rw\n";
         let after =
             "22 1 0:1 / / rw - ext4 a rw\n31 22 0:5 / /proc rw - proc p rw\n40 22 0:9 / /x ro - tmpfs t ro\n";
-        assert_eq!(added(before, after), ["0:9 / /x ro - tmpfs t ro"]);
+        assert_eq!(mounted(before, after), ["0:9 / /x ro - tmpfs t ro"]);
         let storage = "41 22 0:7 /s /var/lib/containers/storage/overlay rw - tmpfs t rw\n";
-        assert_eq!(added("", storage), Vec::<String>::new());
+        assert_eq!(mounted("", storage), Vec::<String>::new());
     }
 }

@@ -27,8 +27,8 @@ use tree::Recipe;
 enum Kind {
     /// `cargo test` of the workspace.
     Unit,
-    /// Cases in a tree.
-    Tree { recipe: &'static Recipe, view: View, init: Init },
+    /// Cases in a tree; with the applications of its release, those in images too.
+    Tree { recipe: &'static Recipe, view: View, init: Init, apps: Option<&'static Recipe> },
 }
 
 /// A lane by name.
@@ -39,25 +39,39 @@ pub(crate) struct Lane {
     kind: Kind,
 }
 
-/// All lanes, in the order in which they run.
+/// All lanes, in the order in which they run. What is found in an image depends on the driver and not on cgroups: one lane
+/// of each release has the cases in images.
 pub(crate) const LANES: &[Lane] = &[
     Lane { name: "unit", kind: Kind::Unit },
     Lane {
         name: "bookworm-v1",
-        kind: Kind::Tree { recipe: &tree::BOOKWORM, view: View::V1, init: Init::Plain },
+        kind: Kind::Tree { recipe: &tree::BOOKWORM, view: View::V1, init: Init::Plain, apps: None },
     },
     Lane {
         name: "bookworm-v2",
-        kind: Kind::Tree { recipe: &tree::BOOKWORM, view: View::V2, init: Init::Plain },
+        kind: Kind::Tree {
+            recipe: &tree::BOOKWORM,
+            view: View::V2,
+            init: Init::Plain,
+            apps: Some(&tree::BOOKWORM_APPS),
+        },
     },
     Lane {
         name: "bookworm-systemd-v1",
-        kind: Kind::Tree { recipe: &tree::BOOKWORM, view: View::V1, init: Init::Systemd },
+        kind: Kind::Tree { recipe: &tree::BOOKWORM, view: View::V1, init: Init::Systemd, apps: None },
     },
-    Lane { name: "trixie-v1", kind: Kind::Tree { recipe: &tree::TRIXIE, view: View::V1, init: Init::Plain } },
+    Lane {
+        name: "trixie-v1",
+        kind: Kind::Tree {
+            recipe: &tree::TRIXIE,
+            view: View::V1,
+            init: Init::Plain,
+            apps: Some(&tree::TRIXIE_APPS),
+        },
+    },
     Lane {
         name: "trixie-systemd",
-        kind: Kind::Tree { recipe: &tree::TRIXIE, view: View::V2, init: Init::Systemd },
+        kind: Kind::Tree { recipe: &tree::TRIXIE, view: View::V2, init: Init::Systemd, apps: None },
     },
 ];
 
@@ -81,8 +95,8 @@ impl Lane {
     pub(crate) fn run(&self, project: &Path, only: &[String], each: &mut dyn FnMut(Case)) -> Result<()> {
         match self.kind {
             Kind::Unit => unit::run(project, each),
-            Kind::Tree { recipe, view, init } => {
-                run::Run { lane: self.name, recipe, view, init }.run(project, only, each)
+            Kind::Tree { recipe, view, init, apps } => {
+                run::Run { lane: self.name, recipe, view, init, apps }.run(project, only, each)
             }
         }
     }

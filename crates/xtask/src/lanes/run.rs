@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::cgroup::{View, hierarchies};
 use super::spec::{Init, Spec};
 use super::tree::{self, Recipe};
+use crate::e2e::images::APPS;
 use crate::e2e::payload;
 use crate::error::{Doing, Error, Result};
 use crate::report::Case;
@@ -29,6 +30,8 @@ pub(crate) struct Run {
     pub(crate) view: View,
     /// What is process 1.
     pub(crate) init: Init,
+    /// The tree of applications that cases run in containers, if there are such cases.
+    pub(crate) apps: Option<&'static Recipe>,
 }
 
 impl Run {
@@ -68,6 +71,11 @@ impl Run {
             only: only.to_vec(),
         };
         spec.binds = payload::fill(project, &spec)?;
+        if let Some(recipe) = self.apps {
+            let apps = tree::ready(recipe, &lanes.join("trees"))?;
+            payload::fill_images(&spec)?;
+            spec.binds.push((apps, PathBuf::from(APPS)));
+        }
         prepare(&spec)?;
         let file = spec.payload().join("spec.json");
         spec.write(&file)?;

@@ -1,4 +1,5 @@
-//! Debian trees that lanes run in: made once by mmdebstrap, kept under target/lanes, never changed by a run.
+//! Debian trees, made once by mmdebstrap, kept under target/lanes, never changed by a run: those that lanes run in, and
+//! those with applications that become container images there.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -21,12 +22,24 @@ pub(crate) const USER_ID: u32 = 2000;
 /// What a tree consists of.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) struct Recipe {
-    /// The Debian release, and the tree's name.
+    /// The tree's name.
+    pub(crate) name: &'static str,
+    /// The Debian release.
     pub(crate) release: &'static str,
-    /// The packages, beside Debian's minimum.
-    pub(crate) packages: &'static [&'static str],
+    /// mmdebstrap's name for the packages that are always there.
+    pub(crate) variant: &'static str,
+    /// Whether Debian's security updates are in it.
+    pub(crate) updated: bool,
+    /// Architectures beside the machine's own.
+    pub(crate) foreign: &'static [&'static str],
+    /// The packages beside them, in lists.
+    pub(crate) packages: &'static [&'static [&'static str]],
+    /// What is left out of the packages.
+    pub(crate) excluded: &'static [&'static str],
     /// Small files of ours.
     pub(crate) files: &'static [(&'static str, &'static str)],
+    /// Whether it has the unprivileged user.
+    pub(crate) user: bool,
 }
 
 const CONTAINERS: &[&str] = &[
@@ -40,34 +53,50 @@ const CONTAINERS: &[&str] = &[
     "uidmap",
 ];
 
+const SYSTEMD: &[&str] =
+    &["dbus", "dbus-user-session", "libnss-systemd", "libpam-systemd", "systemd", "systemd-sysv"];
+
+/// `vulkaninfo`, `eglinfo` and `clinfo` with the loaders that they are linked with, and what the driver's libraries need.
+const APPLICATIONS: &[&str] = &["clinfo", "libgbm1", "libxext6", "mesa-utils-bin", "vulkan-tools"];
+
 /// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5.
 pub(crate) const BOOKWORM: Recipe = Recipe {
+    name: "bookworm",
     release: "bookworm",
-    packages: &[
-        "dbus",
-        "dbus-user-session",
-        "libnss-systemd",
-        "libpam-systemd",
-        "slirp4netns",
-        "systemd",
-        "systemd-sysv",
-    ],
+    variant: "minbase",
+    updated: true,
+    foreign: &[],
+    packages: &[CONTAINERS, SYSTEMD, &["slirp4netns"]],
+    excluded: DOCUMENTATION,
     files: FILES,
+    user: true,
 };
 
 /// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, and systemd with what a user's own manager needs.
-pub(crate) const TRIXIE: Recipe = Recipe {
+pub(crate) const TRIXIE: Recipe =
+    Recipe { name: "trixie", release: "trixie", packages: &[CONTAINERS, SYSTEMD, &["passt"]], ..BOOKWORM };
+
+/// Debian 12 with programs that ask for a GPU, and what 32-bit ones need: the 32-bit `eglinfo` is beside the other.
+pub(crate) const BOOKWORM_APPS: Recipe = Recipe {
+    name: "apps-bookworm",
+    release: "bookworm",
+    variant: "essential",
+    // The two architectures' updates appear at different times, and their libraries have to be of one version.
+    updated: false,
+    foreign: &["i386"],
+    packages: &[APPLICATIONS, &["libvulkan1:i386", "libxext6:i386", "mesa-utils-bin:i386"]],
+    excluded: UNUSED,
+    files: &[],
+    user: false,
+};
+
+/// Debian 13 with the same programs.
+pub(crate) const TRIXIE_APPS: Recipe = Recipe {
+    name: "apps-trixie",
     release: "trixie",
-    packages: &[
-        "dbus",
-        "dbus-user-session",
-        "libnss-systemd",
-        "libpam-systemd",
-        "passt",
-        "systemd",
-        "systemd-sysv",
-    ],
-    files: FILES,
+    foreign: &[],
+    packages: &[APPLICATIONS],
+    ..BOOKWORM_APPS
 };
 
 const FILES: &[(&str, &str)] = &[
@@ -92,12 +121,22 @@ const FILES: &[(&str, &str)] = &[
     ("var/.updated", ""),
 ];
 
-/// Documentation is left out of the trees.
-const EXCLUDED: &[&str] = &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+const DOCUMENTATION: &[&str] = &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+
+/// Beside the documentation what makes an image large and no program in it needs to find the driver: Mesa's own drivers
+/// and their compiler, and character sets.
+const UNUSED: &[&str] = &[
+    "/usr/share/doc/*",
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/lib/*/libLLVM*",
+    "/usr/lib/*/dri/*",
+    "/usr/lib/*/gconv/*",
+];
 
 /// The tree of a recipe, made if it is not there; `trees` is the folder that keeps them.
 pub(crate) fn ready(recipe: &Recipe, trees: &Path) -> Result<PathBuf> {
-    let tree = trees.join(format!("{}-{:016x}", recipe.release, digest(recipe)));
+    let tree = trees.join(format!("{}-{:016x}", recipe.name, digest(recipe)));
     if tree.is_dir() {
         return Ok(tree);
     }
@@ -105,10 +144,10 @@ pub(crate) fn ready(recipe: &Recipe, trees: &Path) -> Result<PathBuf> {
     fs::create_dir_all(trees).on("create", trees)?;
     remove_older(recipe, trees)?;
     // Made under another name and renamed when complete: a half-made tree is never taken for a whole one.
-    let partial = trees.join(format!("{}.partial", recipe.release));
+    let partial = trees.join(format!("{}.partial", recipe.name));
     remove(&partial)?;
-    println!("making the {} tree", recipe.release);
-    read(bootstrap(recipe, &partial)?.arg(&partial).args(sources(recipe.release)?))?;
+    println!("making the {} tree", recipe.name);
+    read(bootstrap(recipe, &partial)?.arg(&partial).args(sources(recipe)?))?;
     configure(recipe, &partial)?;
     fs::rename(&partial, &tree).on("rename to", &tree)?;
     Ok(tree)
@@ -117,16 +156,20 @@ pub(crate) fn ready(recipe: &Recipe, trees: &Path) -> Result<PathBuf> {
 /// A name for exactly this recipe.
 fn digest(recipe: &Recipe) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (CONTAINERS, recipe).hash(&mut hasher);
+    recipe.hash(&mut hasher);
     hasher.finish()
 }
 
 fn bootstrap(recipe: &Recipe, target: &Path) -> Result<Command> {
     let mut command = limited(Duration::from_secs(1200), "mmdebstrap");
-    let packages: Vec<&str> = CONTAINERS.iter().chain(recipe.packages).copied().collect();
-    command.args(["--quiet", "--mode=root", "--variant=minbase"]);
-    command.arg(format!("--include={}", packages.join(",")));
-    command.args(EXCLUDED.iter().map(|glob| format!("--dpkgopt=path-exclude={glob}")));
+    command.args(["--quiet", "--mode=root"]);
+    command.arg(format!("--variant={}", recipe.variant));
+    if !recipe.foreign.is_empty() {
+        let own = read(Command::new("dpkg").arg("--print-architecture"))?;
+        command.arg(format!("--architectures={},{}", own.trim(), recipe.foreign.join(",")));
+    }
+    command.arg(format!("--include={}", recipe.packages.concat().join(",")));
+    command.args(recipe.excluded.iter().map(|glob| format!("--dpkgopt=path-exclude={glob}")));
     command.arg("--aptopt=APT::Install-Recommends \"false\"");
     command.args(tools::apt_options()?.iter().map(|option| format!("--aptopt={option}")));
     command.arg(recipe.release);
@@ -138,30 +181,36 @@ fn bootstrap(recipe: &Recipe, target: &Path) -> Result<Command> {
 }
 
 /// One line for each of this machine's own Debian mirrors; none where it is no Debian: mmdebstrap then knows one.
-fn sources(release: &str) -> Result<Vec<String>> {
+fn sources(recipe: &Recipe) -> Result<Vec<String>> {
+    let release = recipe.release;
     let uris = tools::debian_mirrors()?;
     let line = |suffix: &str, suite: &str| {
         uris.iter()
             .find(|uri| uri.trim_end_matches('/').ends_with(suffix))
             .map(|uri| format!("deb {uri} {suite} main"))
     };
-    Ok([line("/debian", release), line("/debian-security", &format!("{release}-security"))]
-        .into_iter()
-        .flatten()
-        .collect())
+    let main = line("/debian", release);
+    let updates = line("/debian-security", &format!("{release}-security")).filter(|_| recipe.updated);
+    Ok(main.into_iter().chain(updates).collect())
 }
 
 fn configure(recipe: &Recipe, tree: &Path) -> Result<()> {
     for (path, content) in recipe.files {
         write(&tree.join(path), content)?;
     }
+    if recipe.user {
+        add_user(tree)?;
+    }
+    fs::set_permissions(tree, fs::Permissions::from_mode(0o755)).on("open", tree)
+}
+
+fn add_user(tree: &Path) -> Result<()> {
     append(&tree.join("etc/passwd"), &format!("{USER}:x:{USER_ID}:{USER_ID}::/home/{USER}:/bin/bash\n"))?;
     append(&tree.join("etc/group"), &format!("{USER}:x:{USER_ID}:\n"))?;
     append(&tree.join("etc/shadow"), &format!("{USER}:*:19000:0:99999:7:::\n"))?;
     let home = tree.join("home").join(USER);
     fs::create_dir_all(&home).on("create", &home)?;
-    chown(&home, Some(USER_ID), Some(USER_ID)).on("give away", &home)?;
-    fs::set_permissions(tree, fs::Permissions::from_mode(0o755)).on("open", tree)
+    chown(&home, Some(USER_ID), Some(USER_ID)).on("give away", &home)
 }
 
 /// Writes a file and the folders above it.
@@ -178,7 +227,7 @@ fn append(path: &Path, line: &str) -> Result<()> {
 }
 
 fn remove_older(recipe: &Recipe, trees: &Path) -> Result<()> {
-    let prefix = format!("{}-", recipe.release);
+    let prefix = format!("{}-", recipe.name);
     for entry in fs::read_dir(trees).on("list", trees)? {
         let entry = entry.on("list", trees)?;
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
@@ -203,7 +252,7 @@ mod tests {
 
     #[test]
     fn another_package_is_another_tree() {
-        let more = Recipe { packages: &["slirp4netns", "strace"], ..BOOKWORM };
+        let more = Recipe { packages: &[CONTAINERS, SYSTEMD, &["slirp4netns", "strace"]], ..BOOKWORM };
         assert_ne!(digest(&BOOKWORM), digest(&more));
         assert_eq!(digest(&BOOKWORM), digest(&BOOKWORM));
     }

@@ -32,7 +32,8 @@ use summary::Report;
 pub use measure::inside;
 
 /// Debian 12 and nothing but cgroup v2: the least noisy, with no systemd beside the containers.
-const RUN: Run = Run { lane: "performance", recipe: &tree::BOOKWORM, view: View::V2, init: Init::Plain };
+const RUN: Run =
+    Run { lane: "performance", recipe: &tree::BOOKWORM, view: View::V2, init: Init::Plain, apps: None };
 
 /// Where the numbers are left, below the project.
 const REPORT: &str = "target/podman_performance.json";

@@ -134,21 +134,22 @@ pub fn load(soname: &str) -> Result<String, String> {
     Ok(format!("{path}\t{}", answer.unwrap_or_default()))
 }
 
-/// The mapped file whose name starts as the soname does.
+/// The mapped file that the soname stands for.
 fn mapped(soname: &str) -> Option<String> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     file_of(soname, &maps)
 }
 
+/// The file whose name starts as the soname does, or that a link of this name beside it leads to.
 fn file_of(soname: &str, maps: &str) -> Option<String> {
     let stem = soname.split(".so").next()?;
     let start = format!("{stem}.so");
-    maps.lines()
-        .filter_map(|line| line.find('/').and_then(|at| line.get(at..)))
-        .find(|path| {
-            Path::new(path).file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start))
-        })
-        .map(str::to_owned)
+    let files =
+        || maps.lines().filter_map(|line| line.find('/').and_then(|at| line.get(at..))).map(Path::new);
+    let named =
+        |path: &&Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start));
+    let linked = |path: &&Path| path.with_file_name(soname).canonicalize().is_ok_and(|file| file == **path);
+    files().find(named).or_else(|| files().find(linked)).map(|path| path.display().to_string())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -174,6 +175,18 @@ mod tests {
             file_of("libcuda.so.1", maps).as_deref(),
             Some("/usr/local/nvidia/lib64/libcuda.so.570.1")
         );
+    }
+
+    #[test]
+    fn a_library_of_another_name_is_known_by_the_link_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().canonicalize().unwrap();
+        let file = folder.join("libGLX_nvidia.so.570.1");
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("libGLX_nvidia.so.570.1", folder.join("libGLX_indirect.so.0")).unwrap();
+        let maps = format!("7f00-7f01 r--p 0 00:01 1 {}\n", file.display());
+        assert_eq!(file_of("libGLX_indirect.so.0", &maps), Some(file.display().to_string()));
+        assert_eq!(file_of("libGLX_other.so.0", &maps), None);
     }
 
     #[test]
