@@ -24,6 +24,7 @@ pub use error::Error;
 pub use namespaces::in_user_namespace;
 
 use cgroup::{DeviceNumber, Outcome};
+use loader::Loaders;
 use namespaces::Namespaces;
 use nvbind_core::host::Host;
 use nvbind_core::inventory::DeviceNode;
@@ -126,12 +127,15 @@ fn fill(
     for link in &plan.view_links {
         view.link(link)?;
     }
-    links::add(rootfs, &plan, &view)?;
+    let loaders = Loaders::of(rootfs);
+    if !loaders.is_none() {
+        links::add(rootfs, &plan, &view)?;
+    }
     // A view that was not there has no links of an earlier start that lead to it.
     if place != VIEW || !directory.is_new {
         links::remove_unused(rootfs, &plan)?;
     }
-    let drafts = loader::draft(rootfs, &plan, &mut view, config)?;
+    let drafts = loader::draft(rootfs, &plan, &mut view, config, &loaders)?;
     view.seal()?;
     // After the seal, which would make them read-only.
     for (FileSource { mount, inside }, directory) in &shared {

@@ -10,8 +10,33 @@ use crate::draft::Draft;
 use crate::error::Error;
 use crate::rootfs::{Missing, Rootfs};
 use crate::view::View;
+use musl::Musl;
 use nvbind_core::oci::Config;
 use nvbind_core::plan::{Plan, VIEWS};
+
+/// The programs built by Nix bring a loader of their own.
+const NIX_STORE: &str = "/nix/store";
+
+/// The dynamic loaders of an image.
+#[derive(Debug)]
+pub(crate) struct Loaders {
+    has_glibc: bool,
+    musl: Vec<&'static Musl>,
+    has_nix: bool,
+}
+
+impl Loaders {
+    /// Those that the image has.
+    pub(crate) fn of(rootfs: &Rootfs<'_>) -> Loaders {
+        let has_nix = rootfs.has(NIX_STORE);
+        Loaders { has_glibc: glibc::is_in(rootfs), musl: musl::of(rootfs), has_nix }
+    }
+
+    /// Whether no program of the image can use a library.
+    pub(crate) fn is_none(&self) -> bool {
+        !self.has_glibc && self.musl.is_empty() && !self.has_nix
+    }
+}
 
 /// Covers what the image's LD_LIBRARY_PATH would find before the view, and gives what tells the image's loaders of the
 /// view: files to be put in place when all else is done.
@@ -20,12 +45,12 @@ pub(crate) fn draft(
     plan: &Plan,
     view: &mut View,
     config: &Config,
+    loaders: &Loaders,
 ) -> Result<Vec<Draft>, Error> {
     if let Some(value) = config.env("LD_LIBRARY_PATH") {
         search_path::cover(rootfs, plan, view, value)?;
     }
-    let (has_glibc, musl) = (glibc::is_in(rootfs), musl::of(rootfs));
-    if !has_glibc && musl.is_empty() {
+    if !loaders.has_glibc && loaders.musl.is_empty() {
         log::info!("the image has no dynamic loader; the driver's libraries are in {}", plan.inside("lib64"));
         return Ok(Vec::new());
     }
@@ -35,11 +60,11 @@ pub(crate) fn draft(
     };
     let earlier = earlier_views(rootfs, plan);
     let mut drafts = Vec::new();
-    if has_glibc {
+    if loaders.has_glibc {
         drafts.extend(glibc::drop_in(rootfs, &etc, plan)?);
         drafts.extend(glibc::cache(rootfs, &etc, plan, view, &earlier)?);
     }
-    for loader in musl {
+    for loader in &loaders.musl {
         drafts.extend(loader.draft(rootfs, &etc, plan, view, &earlier)?);
     }
     Ok(drafts)
