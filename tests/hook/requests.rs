@@ -287,3 +287,19 @@ fn the_last_failure_is_recorded_for_those_to_whom_crun_shows_nothing() {
         assert_eq!(std::fs::read_to_string(record).unwrap(), line);
     }
 }
+
+#[test]
+fn nvidia_s_own_hook_and_this_one_do_not_both_inject() {
+    let hooks = r#","hooks":{"prestart":[{"path":"/usr/bin/nvidia-container-runtime-hook"}]}"#;
+    for (value, code) in [("all", 2), ("void", 0), ("", 0)] {
+        let Some(mut world) = World::new() else { return };
+        let root = format!(r#"{{"path":"{}"}}"#, world.path("scratch/root").display());
+        let process = format!(r#","process":{{"env":["NVIDIA_VISIBLE_DEVICES={value}"]}}"#);
+        world.config(&root, &format!("{hooks}{process}"));
+        world.start();
+        let ended = world.hook();
+        assert_eq!(ended.code, Some(code), "{}", ended.says);
+        let told = ended.says.contains("NVIDIA's own hook /usr/bin/nvidia-container-runtime-hook would give");
+        assert_eq!(told, code != 0, "{}", ended.says);
+    }
+}

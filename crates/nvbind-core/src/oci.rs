@@ -75,6 +75,19 @@ impl State {
     }
 }
 
+/// The variable by which NVIDIA's own hook is asked for GPUs, and programs are told of them.
+pub const VISIBLE_VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
+
+/// Its value that asks for nothing.
+pub const VOID: &str = "void";
+
+/// Whether a hook is NVIDIA's own (libnvidia-container's and nvidia-container-toolkit's packages).
+#[must_use]
+pub fn is_nvidias_hook(path: &Path) -> bool {
+    let names = ["nvidia-container-runtime-hook", "nvidia-container-toolkit"];
+    path.file_name().is_some_and(|name| names.iter().any(|known| name == *known))
+}
+
 /// The fields of config.json that matter here (OCI runtime-spec, config.md and config-linux.md).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -87,6 +100,7 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// Linux' part.
     pub linux: Linux,
+    hooks: Option<Hooks>,
 }
 
 /// `process` of config.json.
@@ -94,6 +108,20 @@ pub struct Config {
 #[serde(default)]
 pub struct Process {
     env: Vec<String>,
+}
+
+/// `hooks` of config.json: the stages at which one could inject something.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Hooks {
+    prestart: Option<Vec<Hook>>,
+    create_runtime: Option<Vec<Hook>>,
+    create_container: Option<Vec<Hook>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Hook {
+    path: PathBuf,
 }
 
 /// `linux` of config.json.
@@ -131,6 +159,17 @@ impl Config {
     /// The container's environment, name and value, in its order.
     pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
         self.process.env.iter().filter_map(|entry| entry.split_once('='))
+    }
+
+    /// NVIDIA's own hook, where the container has it as well, and it would act: it does what the variable
+    /// `NVIDIA_VISIBLE_DEVICES` says.
+    #[must_use]
+    pub fn nvidias_hook(&self) -> Option<(&Path, &str)> {
+        let value = self.env(VISIBLE_VARIABLE).filter(|value| !value.is_empty() && *value != VOID)?;
+        let hooks = self.hooks.as_ref()?;
+        let stages = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+        let mut paths = stages.into_iter().flatten().flatten().map(|hook| hook.path.as_path());
+        Some((paths.find(|path| is_nvidias_hook(path))?, value))
     }
 
     /// Whether mounts made in the container may appear outside it: `linux.rootfsPropagation` is `shared` or `rshared`.
@@ -228,6 +267,35 @@ mod tests {
         assert!(config.masks_proc());
         let private: Vec<bool> = config.mounts.iter().map(is_private_tmpfs).collect();
         assert_eq!(private, [true, false, false]);
+    }
+
+    #[test]
+    fn nvidia_s_hook_is_told_where_it_would_act() {
+        let config = |hooks: &str, env: &str| {
+            let text = format!(r#"{{"hooks":{hooks},"process":{{"env":["A=b"{env}]}}}}"#);
+            Config::parse(text.as_bytes(), Path::new("c")).unwrap()
+        };
+        let theirs = r#"{"prestart":[{"path":"/x/nvbind-hook"},{"path":"/usr/bin/nvidia-container-runtime-hook","args":[]}]}"#;
+        for (hooks, env, found) in [
+            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all""#, Some("all")),
+            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all","NVIDIA_VISIBLE_DEVICES=void""#, None),
+            (theirs, r#","NVIDIA_VISIBLE_DEVICES=""#, None),
+            (theirs, "", None),
+            ("null", r#","NVIDIA_VISIBLE_DEVICES=all""#, None),
+            (
+                r#"{"prestart":[{"path":"/x/other"}],"poststop":[7]}"#,
+                r#","NVIDIA_VISIBLE_DEVICES=all""#,
+                None,
+            ),
+            (
+                r#"{"createRuntime":[{"path":"/nvidia-container-toolkit"}]}"#,
+                r#","NVIDIA_VISIBLE_DEVICES=0""#,
+                Some("0"),
+            ),
+        ] {
+            let config = config(hooks, env);
+            assert_eq!(config.nvidias_hook().map(|(_, value)| value), found, "{hooks} {env}");
+        }
     }
 
     #[test]

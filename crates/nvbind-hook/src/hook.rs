@@ -17,6 +17,7 @@ use nvbind_core::settings::{Driver, Settings};
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Read};
+use std::path::PathBuf;
 
 /// How many of an image's variables are told of.
 const VARIABLES_TOLD: usize = 4;
@@ -39,6 +40,11 @@ enum InputError {
     StateTooLarge,
     #[error("the container state has no usable pid ({0}); hooks of stage prestart need one")]
     Pid(i32),
+    #[error(
+        "NVIDIA's own hook {} would give the container GPUs as well, by NVIDIA_VISIBLE_DEVICES={value}; start with --env NVIDIA_VISIBLE_DEVICES=void, or remove one of the two hooks",
+        path.display()
+    )]
+    TwoHooks { path: PathBuf, value: String },
 }
 
 /// Does everything that the state on `stdin` asks for.
@@ -46,6 +52,9 @@ pub(crate) fn run(words: impl Iterator<Item = OsString>, stdin: impl Read) -> Re
     let mut container = String::new();
     steps(words, stdin, &mut container).map_err(|(exit, error)| Failure { container, error, exit })
 }
+
+/// How much of an image's value a message repeats.
+const VALUE_TOLD: usize = 80;
 
 /// What Podman says to the runtime for `--group-add keep-groups` (crun(1), `run.oci.keep_original_groups`).
 const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
@@ -62,6 +71,10 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
     container.clone_from(&state.id);
     let Some(gpus) = state.annotations.get(GPU_ANNOTATION) else { return Ok(()) };
     let bundle = bundle::read(&state).map_err(|error| (error.exit(), error.into()))?;
+    if let Some((path, value)) = bundle.config.nvidias_hook() {
+        let (path, value) = (path.to_owned(), value.chars().take(VALUE_TOLD).collect());
+        return Err(because(Exit::Request)(InputError::TwoHooks { path, value }));
+    }
     let capabilities = state.annotations.get(CAPABILITIES_ANNOTATION).map(String::as_str);
     let extras = state.annotations.get(EXTRAS_ANNOTATION).map(String::as_str);
     let request = Request::parse(gpus, capabilities, bundle.config.env(CAPABILITIES_VARIABLE))

@@ -134,7 +134,7 @@ pub const NEVER: &[&str] = &[
     "libglxserver_nvidia",
 ];
 
-/// Where hosts keep the driver's libraries; `{triplet}` stands for [`TRIPLET`]. Directories that the host's
+/// Where hosts keep the driver's libraries; `{triplet}` stands for [`TRIPLET`](super::TRIPLET). Directories that the host's
 /// ld.so.cache names are searched as well.
 pub const LIBRARY_DIRECTORIES: &[&str] = &[
     "/usr/lib/{triplet}",

@@ -11,6 +11,7 @@ use clap::CommandFactory;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// What podman, too, exits with for its own errors, so that they can be told from the container's (podman-run(1)).
@@ -48,28 +49,44 @@ fn start(words: Vec<OsString>) -> Result<(), Error> {
     if line.help {
         return help();
     }
-    let arguments = line.podman_arguments();
+    let directories = hooks_dirs(&line);
     if line.dry_run {
-        return print(&arguments);
+        // Where podman's configuration is broken, podman says so.
+        let has_nvidias =
+            directories.ok().flatten().is_some_and(|directories| hooks::has_nvidias(&directories));
+        return print(&line.podman_arguments(has_nvidias));
     }
-    pre_flight(&line)?;
-    let error = Command::new("podman").args(arguments).exec();
+    let has_nvidias = match directories? {
+        Some(directories) => {
+            pre_flight(&line, &directories)?;
+            hooks::has_nvidias(&directories)
+        }
+        None => {
+            line.request().map_err(driver::Error::from)?;
+            false
+        }
+    };
+    let error = Command::new("podman").args(line.podman_arguments(has_nvidias)).exec();
     Err(if error.kind() == io::ErrorKind::NotFound { Error::NoPodman } else { Error::Podman(error) })
 }
 
-/// Fails where the container would start without its GPUs, or not start for a reason that crun does not tell.
-fn pre_flight(line: &CommandLine) -> Result<(), Error> {
-    let request = line.request().map_err(driver::Error::from)?;
+/// Where this podman looks for hooks; none where the container starts on another machine.
+fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, Error> {
     if is_remote(line) {
-        return Ok(());
+        return Ok(None);
     }
     let engine = Sources::of_this_process().read(&line.modules)?;
     if engine.remote {
-        return Ok(());
+        return Ok(None);
     }
     let given = hooks::from_command_line(&line.hooks_dirs);
-    let hook = hooks::find(if given.is_empty() { &engine.hooks_dirs } else { &given })?;
-    let host = Place::from(hook).open()?;
+    Ok(Some(if given.is_empty() { engine.hooks_dirs } else { given }))
+}
+
+/// Fails where the container would start without its GPUs, or not start for a reason that crun does not tell.
+fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<(), Error> {
+    let request = line.request().map_err(driver::Error::from)?;
+    let host = Place::from(hooks::find(directories)?).open()?;
     Ok(driver::make_ready(&host, &request, line.keeps_groups)?)
 }
 

@@ -4,6 +4,7 @@
 //! option nor the value of one. clap can't do this, because it has to know every option, and loses their order.
 
 use super::options::{self, Form};
+use nvbind_core::oci::{VISIBLE_VARIABLE, VOID};
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, Request,
 };
@@ -13,6 +14,10 @@ use std::path::PathBuf;
 
 /// What `nvbind run` asks for without `--gpu`.
 const ALL: &str = "all";
+
+/// CUDA counts GPUs by speed unless told otherwise; the selection and nvidia-smi count them by PCI address (CUDA
+/// programming guide, "CUDA Environment Variables").
+const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
 /// A scanned command line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -178,17 +183,17 @@ impl CommandLine {
     /// What the container will ask for, as the hook will read it: an annotation or a variable that the user gives to
     /// podman counts as well.
     pub(crate) fn request(&self) -> Result<Request, request::Error> {
-        let gpu = last(&self.annotations, GPU_ANNOTATION).or(self.gpu.as_deref());
         let capabilities = last(&self.annotations, CAPABILITIES_ANNOTATION).or(self.capabilities.as_deref());
         let extras = last(&self.annotations, EXTRAS_ANNOTATION).or(self.extras.as_deref());
-        Request::parse(gpu.unwrap_or(ALL), capabilities, last(&self.environment, CAPABILITIES_VARIABLE))?
+        Request::parse(self.gpus(), capabilities, last(&self.environment, CAPABILITIES_VARIABLE))?
             .with_extras(extras)
     }
 
-    /// podman's arguments, without `podman` itself. The annotations come first, so that one that the user gives wins.
+    /// podman's arguments, without `podman` itself. The annotations and variables come first, so that one that the user
+    /// gives wins. Where NVIDIA's own hook is installed, the variable that it reads must not ask it for anything.
     #[must_use]
-    pub(crate) fn podman_arguments(&self) -> Vec<OsString> {
-        let mut arguments = Vec::with_capacity(self.before_run.len() + self.after_run.len() + 9);
+    pub(crate) fn podman_arguments(&self, has_nvidias_hook: bool) -> Vec<OsString> {
+        let mut arguments = Vec::with_capacity(self.before_run.len() + self.after_run.len() + 13);
         if let Some(runtime) = &self.runtime {
             arguments.push("--runtime".into());
             arguments.push(runtime.clone());
@@ -205,8 +210,18 @@ impl CommandLine {
             arguments.push("--annotation".into());
             arguments.push(format!("{key}={}", comma_free(value)).into());
         }
+        let visible = if has_nvidias_hook { VOID.to_owned() } else { self.gpus().replace('+', ",") };
+        for (key, value) in [(VISIBLE_VARIABLE, visible.as_str()), DEVICE_ORDER] {
+            arguments.push("--env".into());
+            arguments.push(format!("{key}={value}").into());
+        }
         arguments.extend_from_slice(&self.after_run);
         arguments
+    }
+
+    /// The selection that the hook will see.
+    fn gpus(&self) -> &str {
+        last(&self.annotations, GPU_ANNOTATION).or(self.gpu.as_deref()).unwrap_or(ALL)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Podman skips a hook whose binary is missing without a word, and the container starts without a GPU: so this is
 //! checked before podman is started.
 
+use nvbind_core::oci::is_nvidias_hook;
 use nvbind_core::request::GPU_ANNOTATION;
 use serde::Deserialize;
 use serde_json::Value;
@@ -87,7 +88,27 @@ pub(crate) fn from_command_line(values: &[OsString]) -> Vec<PathBuf> {
 
 /// The hook that podman finds in these directories.
 pub(crate) fn find(directories: &[PathBuf]) -> Result<Installed, Error> {
-    // Podman keys hooks by file name: the same name in a later directory replaces the earlier one.
+    for path in files(directories)? {
+        let value = read(&path)?;
+        if is_nvbinds(&value) {
+            return installed(&path, command(&path, value)?);
+        }
+    }
+    Err(Error::NotInstalled { directories: directories.to_vec() })
+}
+
+/// Whether podman finds NVIDIA's own hook in these directories. What cannot be read is told by [`find`].
+#[must_use]
+pub(crate) fn has_nvidias(directories: &[PathBuf]) -> bool {
+    let is_nvidias = |path: &PathBuf| {
+        let command = read(path).and_then(|value| command(path, value));
+        command.is_ok_and(|command| is_nvidias_hook(&command.path))
+    };
+    files(directories).is_ok_and(|files| files.iter().any(is_nvidias))
+}
+
+/// The hook JSONs, as podman keys them by file name: the same name in a later directory replaces the earlier one.
+fn files(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut files = BTreeMap::new();
     for directory in directories {
         for path in json_files(directory)? {
@@ -96,12 +117,7 @@ pub(crate) fn find(directories: &[PathBuf]) -> Result<Installed, Error> {
             }
         }
     }
-    for path in files.into_values() {
-        if let Some(command) = read(&path)? {
-            return installed(path, command);
-        }
-    }
-    Err(Error::NotInstalled { directories: directories.to_vec() })
+    Ok(files.into_values().collect())
 }
 
 fn json_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -121,16 +137,20 @@ fn json_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-/// The hook's command, if the file is a hook for nvbind's annotation.
-fn read(path: &Path) -> Result<Option<Command>, Error> {
-    let broken = |source| Error::Parse { path: path.to_owned(), source };
+fn read(path: &Path) -> Result<Value, Error> {
     let text = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let value: Value = serde_json::from_slice(&text).map_err(broken)?;
+    serde_json::from_slice(&text).map_err(|source| Error::Parse { path: path.to_owned(), source })
+}
+
+/// Whether it is a hook for nvbind's annotation.
+fn is_nvbinds(value: &Value) -> bool {
     let annotations = value.get("when").and_then(|when| when.get("annotations")).and_then(Value::as_object);
-    if !annotations.is_some_and(|annotations| annotations.keys().any(|pattern| is_for_nvbind(pattern))) {
-        return Ok(None);
-    }
-    serde_json::from_value(value).map(|document: Document| Some(document.hook)).map_err(broken)
+    annotations.is_some_and(|annotations| annotations.keys().any(|pattern| is_for_nvbind(pattern)))
+}
+
+fn command(path: &Path, value: Value) -> Result<Command, Error> {
+    let document = serde_json::from_value(value).map(|document: Document| document.hook);
+    document.map_err(|source| Error::Parse { path: path.to_owned(), source })
 }
 
 /// The keys of `when.annotations` are regular expressions; this knows the ones that people write for a plain key.
@@ -140,19 +160,22 @@ fn is_for_nvbind(pattern: &str) -> bool {
     pattern.replace("\\.", ".") == GPU_ANNOTATION
 }
 
-fn installed(json: PathBuf, command: Command) -> Result<Installed, Error> {
+fn installed(json: &Path, command: Command) -> Result<Installed, Error> {
     match nix::unistd::access(&command.path, nix::unistd::AccessFlags::X_OK) {
         Ok(()) => {
             let args = command.args.unwrap_or_default();
             let value_of = |option| value_of(&args, option);
             Ok(Installed {
-                json,
+                json: json.to_owned(),
                 binary: command.path,
                 driver_root: value_of("--driver-root"),
                 config: value_of("--config"),
             })
         }
-        Err(errno) => Err(Error::NoBinary { json, binary: command.path, source: errno.into() }),
+        Err(errno) => {
+            let (json, binary) = (json.to_owned(), command.path);
+            Err(Error::NoBinary { json, binary, source: errno.into() })
+        }
     }
 }
 
@@ -221,6 +244,15 @@ mod tests {
     fn a_broken_file_of_anybody_is_reported() {
         let (_dir, path) = directory(&[("a.json", "{"), ("nvbind.json", OURS)]);
         assert!(matches!(find(&[path]), Err(Error::Parse { .. })));
+    }
+
+    #[test]
+    fn nvidia_s_own_hook_is_known_by_its_program() {
+        let theirs = OTHERS.replace("/none", "/usr/bin/nvidia-container-runtime-hook");
+        let (_dir, path) = directory(&[("a.json", OTHERS), ("b.json", "[]"), ("nvbind.json", OURS)]);
+        assert!(!has_nvidias(&[path.clone(), PathBuf::from("/nonexistent")]));
+        fs::write(path.join("c.json"), theirs).unwrap();
+        assert!(has_nvidias(&[path]));
     }
 
     #[test]

@@ -10,9 +10,34 @@ fn scan(line: &str) -> CommandLine {
     CommandLine::parse(words(line)).unwrap()
 }
 
+/// podman's words, without the variables that the container gets: those are the same after every selection.
 fn podman(line: &str) -> String {
-    let arguments = scan(line).podman_arguments();
-    arguments.join(OsStr::new(" ")).into_string().unwrap()
+    let words = scan(line).podman_arguments(false).join(OsStr::new(" ")).into_string().unwrap();
+    let (before, after) = words.split_once(" --env NVIDIA_VISIBLE_DEVICES=").unwrap();
+    format!("{before} {}", after.split_once(" --env CUDA_DEVICE_ORDER=PCI_BUS_ID ").unwrap().1)
+}
+
+#[test]
+fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
+    for (typed, has_nvidias, told) in [
+        ("I", false, "all"),
+        ("--gpu 0,1 I", false, "0,1"),
+        ("--gpu 0 --annotation io.nvbind.gpu=1+2 I", false, "1,2"),
+        ("--gpu none I", false, "none"),
+        ("--gpu 0 I", true, "void"),
+    ] {
+        let words = scan(typed).podman_arguments(has_nvidias);
+        let variables: Vec<&str> = words
+            .windows(2)
+            .filter(|pair| pair[0] == "--env")
+            .map(|pair| pair[1].to_str().unwrap())
+            .collect();
+        let visible = format!("NVIDIA_VISIBLE_DEVICES={told}");
+        assert_eq!(variables, [visible.as_str(), "CUDA_DEVICE_ORDER=PCI_BUS_ID"], "nvbind run {typed}");
+    }
+    // The user's own come later, and win.
+    let words = scan("-e NVIDIA_VISIBLE_DEVICES=7 I").podman_arguments(false);
+    assert_eq!(words[words.len() - 3..], ["-e", "NVIDIA_VISIBLE_DEVICES=7", "I"].map(OsString::from));
 }
 
 #[test]
