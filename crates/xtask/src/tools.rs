@@ -25,6 +25,8 @@ pub enum Tool {
     Uidmap,
     /// Compiles the fixtures' small libraries.
     Cc,
+    /// Gives programs a loader of their own.
+    Patchelf,
 }
 
 /// The package managers that are known: the program, how it installs, and the column of its package names.
@@ -43,6 +45,7 @@ impl Tool {
             Self::Runc => "runc",
             Self::Uidmap => "newuidmap",
             Self::Cc => "cc",
+            Self::Patchelf => "patchelf",
         }
     }
 
@@ -59,6 +62,7 @@ impl Tool {
             Self::Runc => [&["runc"], &["runc"], &["runc"]],
             Self::Uidmap => [&["uidmap"], &["shadow-utils"], &["shadow"]],
             Self::Cc => [&["gcc", "libc6-dev"], &["gcc", "glibc-devel"], &["gcc", "glibc"]],
+            Self::Patchelf => [&["patchelf"], &["patchelf"], &["patchelf"]],
         }
     }
 }

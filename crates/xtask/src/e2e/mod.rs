@@ -6,6 +6,7 @@ mod cgroups;
 mod compat;
 mod container;
 mod ended;
+mod gpu;
 pub(crate) mod lane;
 mod layouts;
 mod life;
@@ -52,6 +53,7 @@ const CASES: &[&[(&str, Function)]] = &[
     quadlet::CASES,
     annotation::CASES,
     compat::CASES,
+    gpu::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::compat;
 use super::lane::DRIVER;
 use super::layouts::LAYOUTS;
 use super::real::{NO_REAL, REAL};
+use super::{compat, gpu};
 use crate::driver_sim::{DriverSim, Layout};
 use crate::error::{Doing, Error, Result};
 use crate::fixtures;
@@ -34,6 +34,7 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     }
     let mut folders = vec![(driver, PathBuf::from(DRIVER)), (layouts, PathBuf::from(LAYOUTS))];
     folders.push(compat::ensure(&lanes.join("drivers/compat"))?);
+    folders.extend(gpu::ensure(project, spec)?);
     folders.extend(real_driver(&lanes.join("drivers"), spec)?);
     Ok(folders)
 }
