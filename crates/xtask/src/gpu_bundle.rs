@@ -39,6 +39,9 @@ const FILES: &[(&str, &str, u32)] = &[
 /// podman's system call filter, as Debian's packages have it.
 const SECCOMP: &str = "usr/share/containers/seccomp.json";
 
+/// The file that tells what was built.
+const COMMIT: &str = "etc/commit";
+
 /// Programs in C, by the names that the bundle has them under. The first runs with the C library of the machine or of the
 /// image, the other is static since podman starts it in place of the hook.
 const COMPILED: &[(&str, &str, &[&str])] = &[
@@ -91,6 +94,7 @@ pub(crate) fn ensure(project: &Path) -> Result<PathBuf> {
         tree.file(to, content, *mode).map_err(fixture)?;
     }
     tree.copy(&system.join(SECCOMP), "etc/seccomp.json").map_err(fixture)?;
+    tree.file(COMMIT, commit(project), 0o644).map_err(fixture)?;
     tree.dir("bin").map_err(fixture)?;
     for (name, source, options) in COMPILED {
         compile(&project.join(source), &tree.at(format!("bin/{name}")), options)?;
@@ -104,6 +108,14 @@ pub(crate) fn ensure(project: &Path) -> Result<PathBuf> {
     image(&tree, project)?;
     tree.finish("gpu-bundle").map_err(fixture)?;
     Ok(root)
+}
+
+/// The commit that the bundle is made of, for the record of a run.
+fn commit(project: &Path) -> String {
+    let words = ["describe", "--always", "--dirty", "--abbrev=12"];
+    // Without git, or outside a repository, the record says so.
+    process::read(Command::new("git").arg("-C").arg(project).args(words))
+        .unwrap_or_else(|_| "of no known commit\n".to_owned())
 }
 
 /// Compiles a program of ours.
