@@ -2,7 +2,7 @@
 //!
 //! It has a shell, coreutils, ldconfig and the probe, the libraries that they need, and a linker configuration and
 //! cache as a stock Debian container has them, and nothing else.
-mod source;
+pub(crate) mod source;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -136,6 +136,21 @@ impl Image<'_> {
                 .arg(root)
                 .arg("-cf")
                 .args([archive, Path::new(".")]),
+        )
+        .map(drop)
+        .map_err(ImageError::Pack)
+    }
+
+    /// Puts one more program into a packed image.
+    pub(crate) fn append(archive: &Path, program: &Path) -> Result<(), ImageError> {
+        let name = program.file_name().unwrap_or_default();
+        process::read(
+            Command::new("tar")
+                .args(["--append", "--owner=0", "--group=0", "--transform=s,^,./usr/bin/,", "-f"])
+                .arg(archive)
+                .arg("-C")
+                .arg(program.parent().unwrap_or_else(|| Path::new(".")))
+                .arg(name),
         )
         .map(drop)
         .map_err(ImageError::Pack)

@@ -6,6 +6,7 @@ pub mod e2e;
 pub mod elf;
 pub mod error;
 pub mod fixtures;
+pub mod gpu_bundle;
 pub mod image;
 pub mod lanes;
 mod limits;

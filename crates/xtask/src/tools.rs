@@ -27,6 +27,8 @@ pub enum Tool {
     Cc,
     /// Compiles for musl, and comes with musl's loader.
     MuslGcc,
+    /// Gives programs a loader of their own.
+    Patchelf,
 }
 
 /// The package managers that are known: the program, how it installs, and the column of its package names.
@@ -46,6 +48,7 @@ impl Tool {
             Self::Uidmap => "newuidmap",
             Self::Cc => "cc",
             Self::MuslGcc => "musl-gcc",
+            Self::Patchelf => "patchelf",
         }
     }
 
@@ -63,6 +66,7 @@ impl Tool {
             Self::Uidmap => [&["uidmap"], &["shadow-utils"], &["shadow"]],
             Self::Cc => [&["gcc", "libc6-dev"], &["gcc", "glibc-devel"], &["gcc", "glibc"]],
             Self::MuslGcc => [&["musl-tools"], &["musl-gcc"], &["musl"]],
+            Self::Patchelf => [&["patchelf"], &["patchelf"], &["patchelf"]],
         }
     }
 }

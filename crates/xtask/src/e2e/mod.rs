@@ -6,6 +6,7 @@ mod cgroups;
 mod compat;
 mod container;
 mod ended;
+mod gpu;
 pub(crate) mod images;
 pub(crate) mod lane;
 mod layouts;
@@ -58,6 +59,7 @@ const CASES: &[&[(&str, Function)]] = &[
     images::places::CASES,
     images::applications::CASES,
     images::layers::CASES,
+    gpu::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::compat;
+use super::gpu;
 use super::images::small;
 use super::lane::DRIVER;
 use super::layouts::LAYOUTS;
@@ -35,6 +36,7 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     }
     let mut folders = vec![(driver, PathBuf::from(DRIVER)), (layouts, PathBuf::from(LAYOUTS))];
     folders.push(compat::ensure(&lanes.join("drivers/compat"))?);
+    folders.extend(gpu::ensure(project, spec)?);
     folders.extend(real_driver(&lanes.join("drivers"), spec)?);
     Ok(folders)
 }

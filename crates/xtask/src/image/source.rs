@@ -19,13 +19,13 @@ const MOST_LINKS: usize = 40;
 
 /// A tree, and what has been taken from it.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     root: PathBuf,
     taken: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Source {
-    pub(super) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.into(), taken: RefCell::new(BTreeSet::new()) }
     }
 
@@ -79,7 +79,7 @@ impl Source {
     }
 
     /// Where the file behind `path` is on this machine.
-    pub(super) fn real(&self, path: &Path) -> PathBuf {
+    pub(crate) fn real(&self, path: &Path) -> PathBuf {
         self.resolve(path).map(|(_, file)| self.at(&file)).unwrap_or_default()
     }
 
@@ -117,7 +117,7 @@ impl Source {
         self.find(PROGRAM_DIRECTORIES.iter().map(|dir| Path::new(dir).join(name)))
     }
 
-    pub(super) fn find_library(&self, name: &str) -> Option<PathBuf> {
+    pub(crate) fn find_library(&self, name: &str) -> Option<PathBuf> {
         let multiarch = self
             .triplet()
             .into_iter()
@@ -160,7 +160,7 @@ impl Source {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    fn missing(&self, name: &str) -> ImageError {
+    pub(crate) fn missing(&self, name: &str) -> ImageError {
         ImageError::Missing { name: name.into(), root: self.root.clone() }
     }
 }

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
+use crate::image::Image;
 use crate::process;
 use crate::tools::{self, Tool};
 
@@ -29,15 +30,8 @@ pub(crate) fn build(project: &Path, payload: &Path) -> Result<()> {
         let program = payload.join("bin").join(name);
         process::run(Command::new("cc").args(["-O2", "-static", "-o"]).args([&program, &source]))?;
     }
-    process::read(
-        Command::new("tar")
-            .args(["--append", "--owner=0", "--group=0", "--transform=s,^,./usr/bin/,", "-f"])
-            .arg(payload.join("image.tar"))
-            .arg("-C")
-            .arg(payload.join("bin"))
-            .arg(FIRST),
-    )?;
-    Ok(())
+    Image::append(&payload.join("image.tar"), &payload.join("bin").join(FIRST))
+        .map_err(|error| Error::Fixture(error.into()))
 }
 
 /// The bytes of each program that is shipped.
