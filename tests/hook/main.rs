@@ -17,6 +17,7 @@ mod executable;
 mod extras;
 mod files;
 mod images;
+mod isolation;
 mod listing;
 mod loaders;
 #[path = "../fixtures/machine.rs"]

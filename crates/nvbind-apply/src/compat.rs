@@ -150,6 +150,7 @@ mod tests {
             well_known: Vec::new(),
             unused: Vec::new(),
             proc: None,
+            unseen: None,
             sonames: names.filter(|name| !name.is_empty()).map(native).collect(),
         }
     }

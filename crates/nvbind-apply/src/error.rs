@@ -122,6 +122,14 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// An isolated container that is not.
+    #[error("isolation was asked for, but the container would see {what} by {by}; leave one of them out")]
+    Seen {
+        /// What it sees.
+        what: String,
+        /// What shows it.
+        by: String,
+    },
     /// The device cgroup could not be changed.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
@@ -150,7 +158,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Error::Gone { .. } => Exit::Request,
+            Error::Gone { .. } | Error::Seen { .. } => Exit::Request,
             Error::Source { source, .. } | Error::NoRootfs { source, .. }
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>
             {

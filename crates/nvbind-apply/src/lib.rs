@@ -9,6 +9,7 @@ mod compat;
 mod devices;
 mod draft;
 mod error;
+mod isolation;
 mod journal;
 mod links;
 mod loader;
@@ -71,6 +72,9 @@ pub struct Container<'a> {
 pub fn apply(mut plan: Plan, host: &Host, container: &Container<'_>) -> Result<&'static str, Error> {
     plan.proc = plan.proc.filter(|_| container.config.masks_proc());
     let in_user_namespace = in_user_namespace()?;
+    if let Some(unseen) = &plan.unseen {
+        isolation::check_configuration(unseen, container.config, &host.dev, in_user_namespace)?;
+    }
     let namespaces = match container.stage {
         Stage::Prestart { pid } => Some(Namespaces::of(pid)?),
         Stage::CreateContainer => None,
@@ -103,6 +107,9 @@ fn fill(
     sources: &Sources,
     config: &Config,
 ) -> Result<&'static str, Error> {
+    if let Some(unseen) = &plan.unseen {
+        isolation::check_nodes(unseen, rootfs)?;
+    }
     let (place, directory) = view::choose(rootfs)?;
     place.clone_into(&mut plan.view);
     devices::add(rootfs, &sources.nodes)?;

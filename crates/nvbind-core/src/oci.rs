@@ -3,7 +3,7 @@
 //! Lean structs over the fields used, lenient about everything else: `oci_spec::runtime::{State, Spec}` refuse a
 //! status or a capability name that they do not know, and a newer runtime must not stop every container.
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, Mount, Root};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount, Root};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -132,6 +132,7 @@ pub struct Linux {
     masked_paths: Option<Vec<String>>,
     rootfs_propagation: Option<String>,
     resources: Resources,
+    devices: Option<Vec<LinuxDevice>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -192,6 +193,22 @@ impl Config {
         self.linux.mount_label.as_deref().filter(|label| !label.is_empty())
     }
 
+    /// Whether the runtime makes this character device for the container, under whatever name.
+    #[must_use]
+    pub fn has_device(&self, major: u32, minor: u32) -> bool {
+        let is_it = |device: &LinuxDevice| {
+            (device.typ() == LinuxDeviceType::C || device.typ() == LinuxDeviceType::U)
+                && (device.major(), device.minor()) == (i64::from(major), i64::from(minor))
+        };
+        self.linux.devices.iter().flatten().any(is_it)
+    }
+
+    /// Whether there are device rules, and they let the container use this character device.
+    #[must_use]
+    pub fn has_rule_for(&self, major: u32, minor: u32) -> bool {
+        self.linux.resources.devices.is_some() && self.allows_device(major, minor)
+    }
+
     /// Whether the device rules let the container read and write this character device; without rules, all are.
     #[must_use]
     pub fn allows_device(&self, major: u32, minor: u32) -> bool {
@@ -207,6 +224,13 @@ impl Config {
         });
         rule.is_none_or(LinuxDeviceCgroup::allow)
     }
+}
+
+/// The host's file or directory that the runtime binds there, if it does.
+#[must_use]
+pub fn bound_source(mount: &Mount) -> Option<&Path> {
+    let binds = mount.options().iter().flatten().any(|option| option == "bind" || option == "rbind");
+    if binds || mount.typ().as_deref() == Some("bind") { mount.source().as_deref() } else { None }
 }
 
 /// Whether the runtime makes a tmpfs of the container's own: to a runtime the option `bind` says more than the type.

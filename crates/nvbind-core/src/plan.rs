@@ -53,6 +53,9 @@ pub enum Error {
         /// What needs it.
         capabilities: Capabilities,
     },
+    /// Two wishes that exclude each other.
+    #[error("{0} is shared between containers: it cannot be asked for together with isolation")]
+    Shared(Extra),
     /// An extra that this machine does not have.
     #[error("{extra} was asked for, but {missing}; {}", .extra.remedy())]
     Extra {
@@ -73,7 +76,10 @@ impl Error {
     /// The exit code of this failure.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        Exit::Driver
+        match self {
+            Error::Shared(_) => Exit::Request,
+            Error::Select(_) | Error::Module { .. } | Error::Extra { .. } => Exit::Driver,
+        }
     }
 }
 
@@ -222,6 +228,8 @@ pub struct Plan {
     pub proc: Option<Proc>,
     /// What programs ask the loader for.
     pub sonames: Vec<Soname>,
+    /// Nodes of the GPUs that were not chosen, where the container must not be able to see them.
+    pub unseen: Option<Vec<DeviceNode>>,
 }
 
 impl WellKnown {
@@ -287,6 +295,7 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
         unused: Vec::new(),
         proc: None,
         sonames: Vec::new(),
+        unseen: None,
     };
     let wanted = request.capabilities;
     // A driver of Windows has no directory in procfs to be covered.
@@ -297,13 +306,28 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
     add_programs(&mut plan, wanted, inventory);
     add_data(&mut plan, request, inventory);
     add_wsl(&mut plan, wanted, inventory);
-    add_sockets(&mut plan, wanted, inventory);
-    add_shared(&mut plan, &request.extras, inventory)?;
+    if request.isolate {
+        isolate(&mut plan, request, inventory)?;
+    } else {
+        add_sockets(&mut plan, wanted, inventory);
+        add_shared(&mut plan, &request.extras, inventory)?;
+    }
     add_directories(&mut plan);
     plan.binds.sort_by(|one, other| one.inside.cmp(&other.inside));
     plan.unused = places::all();
     plan.unused.retain(|path| !plan.well_known.iter().any(|known| known.has(path)));
     Ok(plan)
+}
+
+/// Nothing shared with other containers, and no other GPU to be seen.
+fn isolate(plan: &mut Plan, request: &Request, inventory: &Inventory) -> Result<(), Error> {
+    if let Some(row) = catalogue::SHARED.iter().find(|row| request.extras.has(row.extra)) {
+        return Err(Error::Shared(row.extra));
+    }
+    let is_chosen = |gpu: &&Gpu| plan.gpus.iter().any(|chosen| chosen.pci == gpu.pci);
+    let others = inventory.gpus.iter().filter(|gpu| !is_chosen(gpu));
+    plan.unseen = Some(others.flat_map(|gpu| std::iter::once(&gpu.node).chain(&gpu.drm)).cloned().collect());
+    Ok(())
 }
 
 fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec<Device>, Error> {
@@ -656,6 +680,27 @@ mod tests {
         machine.write("etc/cufile.json", "{}");
         let request = Request::parse("none", Some("compute"), None).unwrap();
         plan(&request.with_extras(Some(list)).unwrap(), &machine.inventory().unwrap())
+    }
+
+    #[test]
+    fn isolation_shares_nothing_and_names_what_must_not_be_seen() {
+        let request = |extras| {
+            let request = Request::parse("0", Some("all"), None).unwrap();
+            request.with_extras(extras).unwrap().with_isolation(Some("true")).unwrap()
+        };
+        let inventory = machine::two_gpus();
+        let isolated = plan(&request(None), &inventory).unwrap();
+        let unseen: Vec<String> = isolated.unseen.unwrap().into_iter().map(|node| node.path).collect();
+        assert_eq!(unseen, ["/dev/nvidia0", "/dev/dri/card0", "/dev/dri/renderD128"]);
+        assert_eq!(isolated.sockets, []);
+        let error = plan(&request(Some("mps")), &inventory).unwrap_err();
+        assert_eq!(
+            (error.to_string().contains("mps is shared"), error.exit()),
+            (true, Exit::Request),
+            "{error}"
+        );
+        let open = Request::parse("0", None, None).unwrap();
+        assert_eq!(plan(&open, &inventory).unwrap().unseen, None);
     }
 
     #[test]

@@ -51,7 +51,14 @@ pub enum Error {
         "{0:?} is no extra: there are mps, imex, imex:N (a channel below 1048576), nvswitch, gds, gdrcopy, infiniband"
     )]
     Extra(String),
+    /// Neither yes nor no.
+    #[error("io.nvbind.isolate is {0:?}: write true or false")]
+    Isolate(String),
 }
+
+/// The annotation by which a container shares nothing of the driver's with others, and is refused where it could see the
+/// GPUs that it did not ask for.
+pub const ISOLATE_ANNOTATION: &str = "io.nvbind.isolate";
 
 /// Which GPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +101,8 @@ pub struct Request {
     pub capabilities: Capabilities,
     /// What else.
     pub extras: Extras,
+    /// Whether it is isolated.
+    pub isolate: bool,
 }
 
 impl Request {
@@ -123,7 +132,19 @@ impl Request {
             },
             (None, None) => Capabilities::ALL,
         };
-        Ok(Request { gpus: parse_gpus(gpus)?, capabilities, extras: Extras::default() })
+        Ok(Request { gpus: parse_gpus(gpus)?, capabilities, extras: Extras::default(), isolate: false })
+    }
+
+    /// Isolated, if the annotation says so.
+    ///
+    /// # Errors
+    /// When it says neither `true` nor `false`.
+    pub fn with_isolation(self, value: Option<&str>) -> Result<Request, Error> {
+        match value {
+            None | Some("false") => Ok(self),
+            Some("true") => Ok(Request { isolate: true, ..self }),
+            Some(other) => Err(Error::Isolate(other.to_owned())),
+        }
     }
 
     /// With the extras of a list, if there is one. No variable of the environment asks for any.
@@ -206,6 +227,15 @@ mod tests {
         ] {
             assert_eq!(parse_gpus(text).unwrap().to_string(), same);
         }
+    }
+
+    #[test]
+    fn isolation_is_a_word_of_two() {
+        let request = |value| Request::parse("all", None, None).unwrap().with_isolation(value);
+        assert!(!request(None).unwrap().isolate);
+        assert!(!request(Some("false")).unwrap().isolate);
+        assert!(request(Some("true")).unwrap().isolate);
+        assert_eq!(request(Some("yes")), Err(Error::Isolate("yes".to_owned())));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use nvbind_core::inventory::{self, Inventory};
 use nvbind_core::oci::{Config, STATE_LIMIT, State};
 use nvbind_core::plan::{self, Plan};
 use nvbind_core::request::{
-    CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, Request,
+    CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, ISOLATE_ANNOTATION,
+    Request,
 };
 use nvbind_core::requirements;
 use nvbind_core::settings::{Driver, Settings};
@@ -77,8 +78,10 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
     }
     let capabilities = state.annotations.get(CAPABILITIES_ANNOTATION).map(String::as_str);
     let extras = state.annotations.get(EXTRAS_ANNOTATION).map(String::as_str);
+    let isolate = state.annotations.get(ISOLATE_ANNOTATION).map(String::as_str);
     let request = Request::parse(gpus, capabilities, bundle.config.env(CAPABILITIES_VARIABLE))
         .and_then(|request| request.with_extras(extras))
+        .and_then(|request| request.with_isolation(isolate))
         .map_err(because(Exit::Request))?;
     let host = Host::open(&driver(&arguments)?).map_err(|error| (error.exit(), error.into()))?;
     let plan = plan(&host, &request).or_else(|error| {

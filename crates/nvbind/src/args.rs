@@ -43,6 +43,7 @@ Options:
       --gpus <SEL>           The same
       --capabilities <LIST>  Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
       --extras <LIST>        Beyond the GPUs: mps, imex, imex:N, nvswitch, gds, gdrcopy, infiniband
+      --isolate              Share nothing of the driver's, and refuse what would show other GPUs
       --runtime <RUNTIME>    The OCI runtime that podman uses: crun, runc or a path; podman: its default
       --dry-run              Print the podman command instead of running it
       --help                 Print help
@@ -71,6 +72,9 @@ pub(crate) struct Plan {
     /// Beyond the GPUs: mps, imex, imex:N, nvswitch, gds, gdrcopy, infiniband
     #[arg(long, value_name = "LIST")]
     pub(crate) extras: Option<String>,
+    /// As for a container that shares nothing of the driver's with others
+    #[arg(long)]
+    pub(crate) isolate: bool,
     /// Take the driver from DIR; by default from where the installed hook takes it
     #[arg(long, value_name = "DIR")]
     pub(crate) driver_root: Option<PathBuf>,

@@ -16,6 +16,7 @@ pub(crate) fn plan(options: args::Plan) -> Result<(), Failure> {
 fn show(options: args::Plan) -> Result<(), ReportError> {
     let request = Request::parse(&options.gpu, options.capabilities.as_deref(), None)
         .and_then(|request| request.with_extras(options.extras.as_deref()))
+        .and_then(|request| request.with_isolation(options.isolate.then_some("true")))
         .map_err(driver::Error::from)?;
     let host = Place::new(options.driver_root).open()?;
     let plan = driver::plan(&host, &request)?;

@@ -6,7 +6,8 @@
 use super::options::{self, Form};
 use nvbind_core::oci::{VISIBLE_VARIABLE, VOID};
 use nvbind_core::request::{
-    self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, Request,
+    self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION,
+    ISOLATE_ANNOTATION, Request,
 };
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -32,6 +33,8 @@ pub(crate) struct CommandLine {
     pub(crate) capabilities: Option<String>,
     /// `--extras`.
     pub(crate) extras: Option<String>,
+    /// `--isolate`.
+    pub(crate) isolate: bool,
     /// `--runtime`, except for `podman`.
     pub(crate) runtime: Option<OsString>,
     /// Values of podman's `--annotation`.
@@ -118,6 +121,7 @@ impl CommandLine {
         match &*name {
             "help" if attached.is_none() => self.help = true,
             "dry-run" if attached.is_none() => self.dry_run = true,
+            "isolate" if attached.is_none() => self.isolate = true,
             "gpu" | "gpus" => self.gpu = Some(text(own_value()?, &name)?),
             "capabilities" => self.capabilities = Some(text(own_value()?, &name)?),
             "extras" => self.extras = Some(text(own_value()?, &name)?),
@@ -185,15 +189,17 @@ impl CommandLine {
     pub(crate) fn request(&self) -> Result<Request, request::Error> {
         let capabilities = last(&self.annotations, CAPABILITIES_ANNOTATION).or(self.capabilities.as_deref());
         let extras = last(&self.annotations, EXTRAS_ANNOTATION).or(self.extras.as_deref());
+        let isolate = last(&self.annotations, ISOLATE_ANNOTATION).or_else(|| self.isolation());
         Request::parse(self.gpus(), capabilities, last(&self.environment, CAPABILITIES_VARIABLE))?
-            .with_extras(extras)
+            .with_extras(extras)?
+            .with_isolation(isolate)
     }
 
     /// podman's arguments, without `podman` itself. The annotations and variables come first, so that one that the user
     /// gives wins. Where NVIDIA's own hook is installed, the variable that it reads must not ask it for anything.
     #[must_use]
     pub(crate) fn podman_arguments(&self, has_nvidias_hook: bool) -> Vec<OsString> {
-        let mut arguments = Vec::with_capacity(self.before_run.len() + self.after_run.len() + 13);
+        let mut arguments = Vec::with_capacity(self.before_run.len() + self.after_run.len() + 15);
         if let Some(runtime) = &self.runtime {
             arguments.push("--runtime".into());
             arguments.push(runtime.clone());
@@ -204,6 +210,7 @@ impl CommandLine {
             (GPU_ANNOTATION, Some(self.gpu.as_deref().unwrap_or(ALL))),
             (CAPABILITIES_ANNOTATION, self.capabilities.as_deref()),
             (EXTRAS_ANNOTATION, self.extras.as_deref()),
+            (ISOLATE_ANNOTATION, self.isolation()),
         ];
         for (key, value) in annotations {
             let Some(value) = value else { continue };
@@ -217,6 +224,10 @@ impl CommandLine {
         }
         arguments.extend_from_slice(&self.after_run);
         arguments
+    }
+
+    fn isolation(&self) -> Option<&'static str> {
+        self.isolate.then_some("true")
     }
 
     /// The selection that the hook will see.

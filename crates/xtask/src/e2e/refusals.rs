@@ -20,6 +20,7 @@ pub(crate) const CASES: &[(&str, Function)] = &[
     ("half-installed-driver", half_installed),
     ("missing-node", missing_node),
     ("unmet-requirement", unmet_requirement),
+    ("isolation", isolation),
 ];
 
 /// A driver root of the case's own.
@@ -64,6 +65,18 @@ fn unmet_requirement(_: &Lane, podman: Podman) -> Result<(), Ended> {
         let options = [ASK[0], ASK[1], image_s, "--env=NVIDIA_DISABLE_REQUIRE=1"];
         run(podman, GPU, &options, "test -e /dev/nvidiactl")?.must().map(drop)
     })
+}
+
+/// An isolated container works, and is refused with what would show it the other GPU.
+fn isolation(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let isolated = [ASK[0], ASK[1], "--annotation=io.nvbind.isolate=true"];
+    then_remove(podman, || probe::claim_works(&run(podman, GPU, &isolated, &probe::command(None))?))?;
+    for other in ["--privileged", "--volume=/opt/driver/dev:/other", &format!("--volume={}", probe::UNASKED)]
+    {
+        let options = [&isolated[..], &[other]].concat();
+        refused(podman, &options, &[BAD_REQUEST], "isolation was asked for")?;
+    }
+    Ok(())
 }
 
 /// A container with these options is not started: podman shows one of the codes, and the text where runc does.
