@@ -5,6 +5,7 @@ mod devices;
 pub(crate) mod elf;
 mod gpus;
 mod libraries;
+mod mig;
 mod procfs;
 mod programs;
 mod version;
@@ -13,6 +14,7 @@ pub use data::{DataFile, Source};
 pub use devices::{DeviceNode, Majors};
 pub use gpus::{Gpu, PciAddress};
 pub use libraries::Library;
+pub use mig::{Access, MigDevice, MigIdentity};
 pub use procfs::DIRECTORY as PROC;
 pub use programs::ProgramFile;
 

@@ -224,7 +224,7 @@ impl Plan {
 /// # Errors
 /// When a GPU is not there or a kernel module is not loaded.
 pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
-    let gpus: Vec<Gpu> = select::select(&request.gpus, inventory)?.into_iter().cloned().collect();
+    let gpus = select::select(&request.gpus, inventory)?;
     let devices = devices(request, inventory, &gpus)?;
     let mut plan = Plan {
         driver: inventory.driver.clone(),
@@ -276,8 +276,15 @@ fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec
         if request.capabilities.intersects(DRM_CAPABILITIES) {
             devices.extend(gpu.drm.iter().map(|node| Device { node: node.clone(), why: why.clone() }));
         }
+        for mig in &gpu.mig {
+            let why = format!("MIG device {} of GPU {}", mig.name(gpu), gpu.index);
+            let nodes = mig.access.iter().map(|access| access.node.clone());
+            devices.extend(nodes.map(|node| Device { node, why: why.clone() }));
+        }
     }
     devices.sort_by(|one, other| one.node.path.cmp(&other.node.path));
+    // Compute instances share the node of their GPU instance.
+    devices.dedup_by(|one, other| one.node == other.node);
     Ok(devices)
 }
 
@@ -412,6 +419,43 @@ mod tests {
             ]
         );
         assert_eq!(paths(&plan_of("none", "all").unwrap()), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_mig_device_comes_with_its_gpu_and_two_nodes_of_access_and_no_others() {
+        let machine = Machine::new();
+        machine.gpu("0000:01:00.0", 3, "GPU-aa", &["card0", "renderD128"]);
+        machine.mig(3, &[(1, 0, 12, 13), (2, 0, 21, 22), (2, 1, 21, 23)]);
+        machine.gpu("0000:02:00.0", 0, "GPU-bb", &[]);
+        machine.mig(0, &[(1, 0, 112, 113)]);
+        let inventory = machine.inventory().unwrap();
+        let plan_of =
+            |gpus| plan(&Request::parse(gpus, Some("utility,graphics"), None).unwrap(), &inventory).unwrap();
+        let caps = |numbers: &[u32]| -> Vec<String> {
+            numbers.iter().map(|number| format!("/dev/nvidia-caps/nvidia-cap{number}")).collect()
+        };
+        let nodes = |numbers: &[u32], others: &[&str]| {
+            [caps(numbers), others.iter().map(|path| (*path).to_owned()).collect()].concat()
+        };
+        let two = plan_of("MIG-GPU-aa/2/1+MIG-GPU-aa/2/0");
+        assert_eq!(paths(&two), nodes(&[21, 22, 23], &["/dev/nvidia3", "/dev/nvidiactl"]));
+        let cap = two.devices.iter().find(|device| device.node.minor == 23).unwrap();
+        assert_eq!((cap.node.major, cap.why.as_str()), (235, "MIG device MIG-GPU-aa/2/1 of GPU 0"));
+        let files = |plan: &Plan| -> Vec<String> {
+            let texts = &plan.proc.as_ref().unwrap().texts;
+            texts.iter().map(|(name, _)| name.clone()).filter(|name| name.contains("access")).collect()
+        };
+        let file = |path: &str| format!("capabilities/gpu3/mig/gi2/{path}");
+        assert_eq!(files(&two), [file("access"), file("ci0/access"), file("ci1/access")]);
+        let whole = plan_of("0");
+        let drm = ["/dev/dri/card0", "/dev/dri/renderD128"];
+        assert_eq!(paths(&whole), [&drm[..], &["/dev/nvidia3", "/dev/nvidiactl"]].concat());
+        assert_eq!(files(&whole), Vec::<String>::new());
+        let all = plan_of("all");
+        assert_eq!(
+            paths(&all),
+            nodes(&[112, 113, 12, 13, 21, 22, 23], &["/dev/nvidia0", "/dev/nvidia3", "/dev/nvidiactl"])
+        );
     }
 
     #[test]

@@ -45,9 +45,14 @@ impl Majors {
         Some(Majors { by_name, gpu })
     }
 
+    /// The major number of the driver with one of these names.
+    pub(super) fn of(&self, drivers: &[&str]) -> Option<u32> {
+        major(&self.by_name, drivers)
+    }
+
     pub(super) fn control_nodes(&self) -> Vec<(&'static ControlNode, Option<DeviceNode>)> {
         let node = |row: &'static ControlNode| {
-            let major = major(&self.by_name, row.drivers)?;
+            let major = self.of(row.drivers)?;
             Some(DeviceNode { path: row.path.to_owned(), major, minor: row.minor })
         };
         CONTROL_NODES.iter().map(|row| (row, node(row))).collect()

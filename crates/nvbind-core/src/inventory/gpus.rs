@@ -1,5 +1,6 @@
 //! GPUs, from `/proc/driver/nvidia/gpus` and `/sys/bus/pci`: no NVML, so no start-up time and nothing executed.
 
+use super::mig::{self, MigDevice};
 use super::{DeviceNode, Error, Majors};
 use crate::catalogue::DRM_MAJOR;
 use crate::host::Host;
@@ -69,6 +70,8 @@ pub struct Gpu {
     pub node: DeviceNode,
     /// `/dev/dri/card*` and `/dev/dri/renderD*`; empty where nvidia-drm is not loaded.
     pub drm: Vec<DeviceNode>,
+    /// The MIG devices that it is divided into, by GPU instance and compute instance.
+    pub mig: Vec<MigDevice>,
 }
 
 pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
@@ -85,7 +88,12 @@ pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
     for (pci, name) in addresses {
         let proc = format!("{PATH}/{name}");
         let path = format!("{proc}/information");
-        let information = Information::parse(&host.proc.text(&path)?)
+        let text = match host.proc.text(&path) {
+            // Removed since its directory was listed.
+            Err(error) if error.is_not_found() => continue,
+            other => other?,
+        };
+        let information = Information::parse(&text)
             .ok_or_else(|| Error::Gpu { path: host.proc.display(&path), field: "Device Minor" })?;
         if information.excluded {
             continue;
@@ -101,6 +109,7 @@ pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
             uuid: information.uuid,
             model: information.model,
             drm: drm_nodes(host, &pci)?,
+            mig: mig::read(&host.proc, information.minor, majors.of(&[mig::DRIVER]))?,
             pci,
             proc,
             node,
