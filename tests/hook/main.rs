@@ -20,6 +20,7 @@ mod listing;
 #[path = "../fixtures/machine.rs"]
 mod machine;
 mod mutations;
+mod nvml;
 mod requests;
 mod requirements;
 mod room;

@@ -6,14 +6,11 @@ use crate::mount;
 use crate::proc;
 use nvbind_core::host::{Directory, Host};
 use nvbind_core::plan::{Bind, Device, Plan};
+use nvbind_core::trust::is_roots;
 use rustix::fs::{FileType, Stat, fstat, major, minor};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::os::fd::OwnedFd;
-
-/// What an unmapped owner, such as the host's root, looks like in a user namespace
-/// (`/proc/sys/kernel/overflowuid`, by default).
-const OVERFLOW_UID: u32 = 65534;
 
 /// A file of the driver, ready to be attached.
 #[derive(Debug)]
@@ -81,7 +78,7 @@ fn file<'p, 'h>(
             let parent = if parent.is_empty() { "/" } else { parent };
             let directory = host.files.directory(parent).map_err(|error| failed(error.into()))?;
             let stat = fstat(&directory).map_err(|errno| failed(errno.into()))?;
-            if !is_roots(&stat, in_user_namespace) || stat.st_mode & 0o002 != 0 {
+            if !is_roots(stat.st_uid, in_user_namespace) || stat.st_mode & 0o002 != 0 {
                 return Err(Error::Untrusted { path: host.files.display(parent) });
             }
             entry.insert(directory)
@@ -108,11 +105,7 @@ fn directory(path: &str, host: &Host) -> Result<FileSource, Error> {
 fn is_trusted(stat: &Stat, in_user_namespace: bool) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && stat.st_mode & 0o026 == 0o004
-        && is_roots(stat, in_user_namespace)
-}
-
-fn is_roots(stat: &Stat, in_user_namespace: bool) -> bool {
-    stat.st_uid == 0 || (in_user_namespace && stat.st_uid == OVERFLOW_UID)
+        && is_roots(stat.st_uid, in_user_namespace)
 }
 
 fn node(device: &Device, host: &Host, bind: bool) -> Result<NodeSource, Error> {
@@ -140,6 +133,7 @@ pub(crate) fn is_device(stat: &Stat, major_number: u32, minor_number: u32) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nvbind_core::trust::OVERFLOW_UID;
 
     #[test]
     fn only_files_of_root_that_others_cannot_write_are_trusted() {

@@ -21,6 +21,7 @@ pub mod host;
 pub mod input;
 pub mod inventory;
 pub mod ldcache;
+pub mod nvml;
 pub mod oci;
 pub mod plan;
 pub mod render;
@@ -28,6 +29,7 @@ pub mod request;
 pub mod requirements;
 pub mod select;
 pub mod settings;
+pub mod trust;
 
 #[cfg(test)]
 mod machine;

@@ -2,6 +2,7 @@
 
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
+use crate::nvml;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
 use nvbind_core::host::Host;
@@ -60,8 +61,10 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
     let request = Request::parse(gpus, capabilities, bundle.config.env(CAPABILITIES_VARIABLE))
         .map_err(because(Exit::Request))?;
     let host = Host::open(&driver(&arguments)?).map_err(|error| (error.exit(), error.into()))?;
-    let inventory =
+    let mut inventory =
         Inventory::read(&host, request.capabilities).map_err(|error| (error.exit(), error.into()))?;
+    nvml::identify(&request, &mut inventory, &host, &arguments)
+        .map_err(|error| (error.exit(), error.into()))?;
     let plan = plan::plan(&request, &inventory).map_err(|error| (error.exit(), error.into()))?;
     check_requirements(&bundle.config, &plan)?;
     let stage = match arguments.stage {

@@ -1,10 +1,13 @@
 //! The driver as the installed hook would find it, for everything that tells in advance what the hook will do.
 
+use crate::failure;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
+use nvbind_core::capability::Capabilities;
 use nvbind_core::exit::Exit;
 use nvbind_core::host::{self, Host};
 use nvbind_core::inventory::{self, Inventory};
+use nvbind_core::nvml::{self, Listing};
 use nvbind_core::plan::{self, Device, Plan};
 use nvbind_core::request::{self, Request};
 use nvbind_core::settings::{self, Settings};
@@ -25,6 +28,12 @@ pub(crate) enum Error {
     /// The selection or the capabilities.
     #[error(transparent)]
     Request(#[from] request::Error),
+    /// What only NVML knows.
+    #[error(transparent)]
+    Nvml(#[from] nvml::Error),
+    /// This program, which is to ask it.
+    #[error("cannot tell where nvbind is")]
+    Program(#[source] std::io::Error),
     /// The GPUs.
     #[error(transparent)]
     Plan(#[from] plan::Error),
@@ -43,7 +52,8 @@ impl Error {
             Error::Settings(error) => error.exit(),
             Error::Request(_) => Exit::Request,
             Error::Host(error) => error.exit(),
-            Error::NoNode { .. } => Exit::Driver,
+            Error::NoNode { .. } | Error::Program(_) => Exit::Driver,
+            Error::Nvml(error) => error.exit(),
             Error::Inventory(error) => error.exit(),
             Error::Plan(error) => error.exit(),
         }
@@ -59,6 +69,8 @@ impl Error {
             | Error::Host(_)
             | Error::Inventory(_)
             | Error::Request(_)
+            | Error::Nvml(_)
+            | Error::Program(_)
             | Error::Plan(_) => None,
         }
     }
@@ -102,8 +114,34 @@ impl Place {
 }
 
 /// What a container that asks for this gets.
-pub(crate) fn plan(host: &Host, request: &Request) -> Result<Plan, Error> {
-    Ok(plan::plan(request, &Inventory::read(host, request.capabilities)?)?)
+pub(crate) fn plan(place: &Place, host: &Host, request: &Request) -> Result<Plan, Error> {
+    let mut inventory = Inventory::read(host, request.capabilities)?;
+    if let Some(name) = nvml::needed_for(&request.gpus, &inventory) {
+        if place.driver_root.is_some() {
+            return Err(nvml::Error::NotAsked { name: name.to_string(), why: nvml::OTHER_ROOT }.into());
+        }
+        inventory.identify(&ask_nvml(host, &inventory)?);
+    }
+    Ok(plan::plan(request, &inventory)?)
+}
+
+/// What this machine has, with what only NVML knows of MIG devices where there are some, and why it is not known.
+pub(crate) fn inventory(place: &Place, host: &Host) -> Result<(Inventory, Option<Error>), Error> {
+    let mut inventory = Inventory::read(host, Capabilities::ALL)?;
+    if place.driver_root.is_some() || inventory.gpus.iter().all(|gpu| gpu.mig.is_empty()) {
+        return Ok((inventory, None));
+    }
+    let listing = ask_nvml(host, &inventory);
+    let error = listing.map(|listing| inventory.identify(&listing)).err();
+    Ok((inventory, error))
+}
+
+/// In a process of its own, as the hook does it: a library that hangs or crashes takes this one not with it.
+fn ask_nvml(host: &Host, inventory: &Inventory) -> Result<Listing, Error> {
+    let program = std::env::current_exe().map_err(Error::Program)?;
+    let listing = nvml::ask(&program, &nvml::library(host, inventory)?)?;
+    listing.errors.iter().for_each(|error| failure::note(&format!("NVML leaves out {error}")));
+    Ok(listing)
 }
 
 /// Fails if a node of the plan is not there, as the hook would.
@@ -130,7 +168,8 @@ mod tests {
     fn the_driver_root_of_the_hooks_command_line_is_looked_at() {
         let dir = TempDir::new().unwrap();
         let place = Place { driver_root: Some(dir.path().to_owned()), config: None };
-        let error = plan(&place.open().unwrap(), &Request::parse("all", None, None).unwrap()).unwrap_err();
+        let error =
+            plan(&place, &place.open().unwrap(), &Request::parse("all", None, None).unwrap()).unwrap_err();
         let expected = format!("no NVIDIA driver is loaded: {}/proc/", dir.path().display());
         assert!(error.to_string().starts_with(&expected), "{error}");
         assert_eq!(error.exit(), Exit::Driver);

@@ -4,7 +4,8 @@ use super::mig::{self, MigDevice};
 use super::{DeviceNode, Error, Majors};
 use crate::catalogue::DRM_MAJOR;
 use crate::host::Host;
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 const PATH: &str = "/proc/driver/nvidia/gpus";
@@ -48,6 +49,13 @@ impl fmt::Display for PciAddress {
 impl Serialize for PciAddress {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PciAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<PciAddress, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        PciAddress::parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no PCI address")))
     }
 }
 

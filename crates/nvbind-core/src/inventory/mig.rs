@@ -8,6 +8,7 @@
 use super::procfs::DIRECTORY;
 use super::{DeviceNode, Error, Gpu};
 use crate::host::{self, Tree};
+use serde::{Deserialize, Serialize};
 
 /// The driver's name in `/proc/devices`.
 pub(super) const DRIVER: &str = "nvidia-caps";
@@ -60,7 +61,7 @@ impl MigDevice {
 }
 
 /// What NVML says of a MIG device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigIdentity {
     /// Its position among the MIG devices of its GPU, as `nvidia-smi -L` counts.
     pub index: u32,

@@ -16,8 +16,9 @@ pub(crate) fn plan(options: args::Plan) -> Result<(), Failure> {
 fn show(options: args::Plan) -> Result<(), ReportError> {
     let request =
         Request::parse(&options.gpu, options.capabilities.as_deref(), None).map_err(driver::Error::from)?;
-    let host = Place::new(options.driver_root).open()?;
-    let plan = driver::plan(&host, &request)?;
+    let place = Place::new(options.driver_root);
+    let host = place.open()?;
+    let plan = driver::plan(&place, &host, &request)?;
     let text = match options.format {
         args::Format::Text => render::plan_text(&plan, &host.files),
         args::Format::Json => document(&PlanDocument::new(&plan, &host.files))?,

@@ -69,8 +69,9 @@ fn pre_flight(line: &CommandLine) -> Result<(), Error> {
     }
     let given = hooks::from_command_line(&line.hooks_dirs);
     let hook = hooks::find(if given.is_empty() { &engine.hooks_dirs } else { &given })?;
-    let host = Place::from(hook).open()?;
-    let plan = driver::plan(&host, &request)?;
+    let place = Place::from(hook);
+    let host = place.open()?;
+    let plan = driver::plan(&place, &host, &request)?;
     Ok(driver::require_nodes(&host, &plan)?)
 }
 
