@@ -10,6 +10,7 @@ pub(crate) mod lane;
 mod layouts;
 mod life;
 mod matrix;
+mod mig;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
@@ -52,6 +53,7 @@ const CASES: &[&[(&str, Function)]] = &[
     quadlet::CASES,
     annotation::CASES,
     compat::CASES,
+    mig::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::compat;
 use super::lane::DRIVER;
 use super::layouts::LAYOUTS;
+use super::mig;
 use super::real::{NO_REAL, REAL};
 use crate::driver_sim::{DriverSim, Layout};
 use crate::error::{Doing, Error, Result};
@@ -34,6 +35,7 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     }
     let mut folders = vec![(driver, PathBuf::from(DRIVER)), (layouts, PathBuf::from(LAYOUTS))];
     folders.push(compat::ensure(&lanes.join("drivers/compat"))?);
+    folders.push(mig::ensure(&lanes.join("drivers/mig"))?);
     folders.extend(real_driver(&lanes.join("drivers"), spec)?);
     Ok(folders)
 }
