@@ -6,6 +6,8 @@
 
 mod child;
 
+pub use child::Error as ChildError;
+
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::inventory::{self, Inventory, MigIdentity, PciAddress};
@@ -79,7 +81,7 @@ pub enum Error {
     Inventory(#[from] inventory::Error),
     /// The process failed.
     #[error("NVML cannot be asked for MIG devices")]
-    Child(#[from] child::Error),
+    Child(#[from] ChildError),
     /// What it printed is no listing.
     #[error("{program} printed no list of GPUs; is it of the same version?")]
     Answer {

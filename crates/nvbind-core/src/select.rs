@@ -256,6 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn of_sixteen_gpus_only_the_divided_ones_have_mig_devices() {
+        let machine = gpus(16);
+        // By minor numbers, which count down from 31.
+        machine.mig(28, &[(7, 0, 70, 71), (13, 0, 130, 131)]);
+        machine.mig(16, &[(0, 0, 3, 4)]);
+        let inventory = machine.inventory().unwrap();
+        let all = chosen("all", &inventory).unwrap();
+        assert_eq!((all[3].as_str(), all[4].as_str(), all[15].as_str()), ("3! 7/0 13/0", "4", "15! 0/0"));
+        assert_eq!(chosen("MIG-GPU-00000003/13/0,14", &inventory).unwrap(), ["3! 13/0", "14"]);
+    }
+
+    #[test]
     fn a_range_beyond_all_gpus_is_unknown_at_once() {
         let error = chosen("0-4294967295", &machine::two_gpus()).unwrap_err();
         assert!(error.to_string().starts_with("there is no GPU 0-4294967295; this machine has 0 (GPU-aaaa"));

@@ -233,6 +233,18 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_that_was_removed_leaves_a_directory_or_a_node_and_is_none() {
+        let machine = Machine::new();
+        machine.gpu("0000:41:00.0", 3, "GPU-b", &[]);
+        std::fs::create_dir_all(machine.path("proc/driver/nvidia/gpus/0000:01:00.0")).unwrap();
+        machine.write("dev/nvidia0", "");
+        machine.write("sys/bus/pci/devices/0000:01:00.0/drm/card0/dev", "226:0\n");
+        let gpus = machine.inventory().unwrap().gpus;
+        let seen: Vec<_> = gpus.iter().map(|gpu| (gpu.index, gpu.minor)).collect();
+        assert_eq!(seen, [(0, 3)]);
+    }
+
+    #[test]
     fn an_excluded_gpu_is_left_out_and_a_broken_one_named() {
         let machine = Machine::new();
         machine.gpu("0000:01:00.0", 0, "GPU-a", &[]);
