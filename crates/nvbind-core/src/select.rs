@@ -2,7 +2,6 @@
 
 use crate::inventory::{Gpu, Inventory, MigDevice};
 use crate::request::{GpuName, Gpus};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a request cannot be met.
@@ -93,17 +92,15 @@ fn add(choice: &mut Choice, name: &GpuName, inventory: &Inventory) -> Result<(),
         | GpuName::MigUuid(_)
         | GpuName::MigInstance { .. } => 1,
     };
-    let wrong = || (name.to_string(), describe(&inventory.gpus));
-    match (found.len() as u64).cmp(&expected) {
-        Ordering::Equal => {}
-        Ordering::Less => {
-            let (name, there_is) = wrong();
-            return Err(Error::Unknown { name, there_is });
-        }
-        Ordering::Greater => {
-            let (name, there_is) = wrong();
-            return Err(Error::Ambiguous { name, there_is });
-        }
+    let count = found.len() as u64;
+    if count != expected {
+        let (name, there_is) = (name.to_string(), describe(&inventory.gpus));
+        let is_several = count > expected;
+        return Err(if is_several {
+            Error::Ambiguous { name, there_is }
+        } else {
+            Error::Unknown { name, there_is }
+        });
     }
     for (gpu, mig) in found {
         let parts = choice.entry(gpu).or_default();

@@ -48,7 +48,7 @@ pub fn file(path: &Path) -> Result<PathBuf, Error> {
     let real = fs::canonicalize(path).map_err(failed(path))?;
     for (depth, path) in real.ancestors().enumerate() {
         let stat = stat(path).map_err(|errno| failed(path)(errno.into()))?;
-        let is_fine = if depth == 0 { is_file(&stat) } else { is_directory(&stat) };
+        let is_fine = if depth == 0 { is_file(&stat) } else { is_directory(&stat, in_user_namespace) };
         if !is_fine || !is_roots(stat.st_uid, in_user_namespace) {
             return Err(Error::NotRoots { path: path.display().to_string() });
         }
@@ -68,10 +68,11 @@ fn is_file(stat: &Stat) -> bool {
         && !Mode::from_raw_mode(stat.st_mode).intersects(others)
 }
 
-/// A group may own directories, as `staff` does below Debian's `/usr/local`; in a sticky one others can only add.
-fn is_directory(stat: &Stat) -> bool {
+/// A group may own directories, as `staff` does below Debian's `/usr/local`. In a sticky one others can only add; but in a
+/// user namespace what they add looks like root's.
+fn is_directory(stat: &Stat, in_user_namespace: bool) -> bool {
     let mode = Mode::from_raw_mode(stat.st_mode);
-    !mode.intersects(Mode::WOTH) || mode.intersects(Mode::SVTX)
+    !mode.intersects(Mode::WOTH) || (mode.intersects(Mode::SVTX) && !in_user_namespace)
 }
 
 #[cfg(test)]
@@ -120,6 +121,21 @@ mod tests {
         }
         assert!(matches!(file(&place), Err(Error::NotRoots { .. })));
         assert!(matches!(file(&place.join("none")), Err(Error::Stat { .. })));
+    }
+
+    #[test]
+    fn a_directory_to_which_everybody_can_add_is_not_trusted_in_a_user_namespace() {
+        for (mode, in_user_namespace, expected) in [
+            (0o755, true, true),
+            (0o2775, true, true),
+            (0o1777, false, true),
+            (0o1777, true, false),
+            (0o777, false, false),
+        ] {
+            let mut directory = stat("/").unwrap();
+            directory.st_mode = mode;
+            assert_eq!(is_directory(&directory, in_user_namespace), expected, "{mode:o} {in_user_namespace}");
+        }
     }
 
     #[test]
