@@ -146,7 +146,7 @@ const REQUESTS: &[Case] = &[
     case(
         "a path",
         2,
-        r#"container c0ffee: "../../dev/sda" is no GPU: write an index (0), a UUID (GPU-…), a PCI address (0000:01:00.0), all or none"#,
+        r#"container c0ffee: "../../dev/sda" is no GPU: write an index (0), a range (0-3), a UUID (GPU-…), a PCI address (0000:01:00.0), a MIG device (0:1 or MIG-…), all or none"#,
         |world| world.request(r#""io.nvbind.gpu":"../../dev/sda""#),
     ),
     case(
@@ -279,7 +279,7 @@ fn the_last_failure_is_recorded_for_those_to_whom_crun_shows_nothing() {
     world.start();
     let record = "/run/nvbind/last-failure";
     for (gpu, line) in [
-        ("gpu0", "exit code 2: container c0ffee: \"gpu0\" is no GPU: write an index (0), a UUID (GPU-…), a PCI address (0000:01:00.0), all or none\n".to_owned()),
+        ("gpu0", "exit code 2: container c0ffee: \"gpu0\" is no GPU: write an index (0), a range (0-3), a UUID (GPU-…), a PCI address (0000:01:00.0), a MIG device (0:1 or MIG-…), all or none\n".to_owned()),
         ("7", format!("exit code 3: container c0ffee: there is no GPU 7; {}\n", there_is!())),
     ] {
         world.request(&format!(r#""io.nvbind.gpu":"{gpu}""#));

@@ -125,7 +125,7 @@ fn name_of(path: &str) -> &str {
 mod tests {
     use super::*;
     use nvbind_core::capability::Capabilities;
-    use nvbind_core::inventory::{Driver, Nodes};
+    use nvbind_core::inventory::Driver;
     use nvbind_core::plan::{Bind, VIEW};
 
     fn plan(files: &[&str], links: &[(&str, &str)]) -> Plan {
@@ -141,7 +141,6 @@ mod tests {
             gpus: Vec::new(),
             view: VIEW.to_owned(),
             devices: Vec::new(),
-            nodes: Nodes { uid: 0, gid: 0, mode: 0o666, may_be_made: true },
             binds: files.iter().map(bind).collect(),
             view_links: links.iter().map(link).collect(),
             sockets: Vec::new(),

@@ -3,12 +3,9 @@
 use crate::error::Error;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nvbind_core::trust::PROC_USER_INIT_INO;
 use rustix::fs::{Mode, OFlags, fstat, open};
 use std::os::fd::OwnedFd;
-
-/// The inode number of the initial user namespace (Linux, `include/linux/proc_ns.h`, `PROC_USER_INIT_INO`). Its map of
-/// ids does not tell it: rootful `--userns=keep-id` of Podman 5 maps every id to itself, too.
-const PROC_USER_INIT_INO: u64 = 0xEFFF_FFFD;
 
 /// Whether this process is in another user namespace than the initial one: rootless Podman, or a container.
 ///

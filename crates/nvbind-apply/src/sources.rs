@@ -6,16 +6,12 @@ use crate::missing_nodes;
 use crate::mount;
 use crate::proc;
 use nvbind_core::host::{Directory, Host};
-use nvbind_core::inventory::Nodes;
 use nvbind_core::plan::{Bind, Device, Plan, Shared};
+use nvbind_core::trust::is_roots;
 use rustix::fs::{Access, AtFlags, FileType, Mode, Stat, accessat, fstat, major, minor};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::os::fd::OwnedFd;
-
-/// What an unmapped owner, such as the host's root, looks like in a user namespace
-/// (`/proc/sys/kernel/overflowuid`, by default).
-const OVERFLOW_UID: u32 = 65534;
 
 /// A file of the driver, a daemon's socket or a shared directory, ready to be attached.
 #[derive(Debug)]
@@ -78,9 +74,7 @@ impl Sources {
         in_user_namespace: bool,
         binding: Option<Binding>,
     ) -> Result<Sources, Error> {
-        // Only the host's root can make nodes.
-        let making = Some(plan.nodes).filter(|nodes| nodes.may_be_made && !in_user_namespace);
-        let node = |device| node(device, host, making, binding);
+        let node = |device| node(device, host, in_user_namespace, binding);
         let nodes = plan.devices.iter().map(node).collect::<Result<_, _>>()?;
         let mut directories = BTreeMap::new();
         let files = plan
@@ -119,7 +113,7 @@ fn file<'p, 'h>(
             let parent = if parent.is_empty() { "/" } else { parent };
             let directory = host.files.directory(parent).map_err(|error| failed(error.into()))?;
             let stat = fstat(&directory).map_err(|errno| failed(errno.into()))?;
-            if !is_roots(&stat, in_user_namespace) || stat.st_mode & 0o002 != 0 {
+            if !is_roots(stat.st_uid, in_user_namespace) || stat.st_mode & 0o002 != 0 {
                 return Err(Error::Untrusted { path: host.files.display(parent) });
             }
             entry.insert(directory)
@@ -146,7 +140,7 @@ fn directory(path: &str, host: &Host) -> Result<FileSource, Error> {
 fn is_trusted(stat: &Stat, in_user_namespace: bool) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && stat.st_mode & 0o026 == 0o004
-        && is_roots(stat, in_user_namespace)
+        && is_roots(stat.st_uid, in_user_namespace)
 }
 
 /// Clones a daemon's socket, no link followed: one in a directory that only root and the daemon can change. None for
@@ -208,7 +202,7 @@ fn clone_unlinked(path: &str, host: &Host) -> std::io::Result<Cloned> {
 /// A socket in a directory that root or the socket's owner owns, and nobody else can write. `/run` above is root's.
 fn is_daemons(socket: &Stat, directory: &Stat, in_user_namespace: bool) -> bool {
     FileType::from_raw_mode(socket.st_mode) == FileType::Socket
-        && (is_roots(directory, in_user_namespace) || directory.st_uid == socket.st_uid)
+        && (is_roots(directory.st_uid, in_user_namespace) || directory.st_uid == socket.st_uid)
         && directory.st_mode & 0o022 == 0
 }
 
@@ -219,23 +213,21 @@ fn is_owners(directory: &Stat, parent: &Stat, in_user_namespace: bool) -> bool {
     let is_open = parent.st_mode & 0o022 != 0;
     let is_sticky = Mode::from_raw_mode(parent.st_mode).contains(Mode::SVTX);
     FileType::from_raw_mode(directory.st_mode) == FileType::Directory
-        && is_roots(parent, in_user_namespace)
+        && is_roots(parent.st_uid, in_user_namespace)
         && (!is_open || is_sticky)
-        && (directory.st_uid == 0 || (is_roots(directory, in_user_namespace) && !is_open))
-}
-
-fn is_roots(stat: &Stat, in_user_namespace: bool) -> bool {
-    stat.st_uid == 0 || (in_user_namespace && stat.st_uid == OVERFLOW_UID)
+        && (directory.st_uid == 0 || (is_roots(directory.st_uid, in_user_namespace) && !is_open))
 }
 
 fn node(
     device: &Device,
     host: &Host,
-    making: Option<Nodes>,
+    in_user_namespace: bool,
     binding: Option<Binding>,
 ) -> Result<NodeSource, Error> {
     let node = &device.node;
     let path = || host.dev.display(&node.path);
+    // Only the host's root can make nodes.
+    let making = device.made_as.filter(|nodes| nodes.may_be_made && !in_user_namespace);
     let mut located = host.dev.locate(&node.path);
     if let (Err(error), Some(making)) = (&located, making)
         && error.is_not_found()
@@ -273,6 +265,7 @@ pub(crate) fn is_device(stat: &Stat, major_number: u32, minor_number: u32) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nvbind_core::trust::OVERFLOW_UID;
 
     #[test]
     fn only_files_of_root_that_others_cannot_write_are_trusted() {

@@ -6,6 +6,7 @@ pub(crate) mod elf;
 mod extras;
 mod gpus;
 mod libraries;
+mod mig;
 mod procfs;
 mod programs;
 mod version;
@@ -16,16 +17,23 @@ pub use devices::{DeviceNode, Majors};
 pub use extras::SocketFile;
 pub use gpus::{Gpu, PciAddress};
 pub use libraries::Library;
+pub use mig::{Access, MigDevice, MigIdentity};
 pub use procfs::{DIRECTORY as PROC, Nodes};
 pub use programs::ProgramFile;
 pub use wsl::{StoreFile, Wsl};
 
 use crate::capability::Capabilities;
+use crate::capability::Capability::Utility;
 use crate::catalogue::{ControlNode, ExtraNode, PROGRAM_DIRECTORIES, Shared};
 use crate::exit::Exit;
 use crate::extras::{Extra, Extras};
 use crate::host::{self, Host};
+use crate::ldcache::Abi;
+use crate::nvml::Listing;
 use serde::Serialize;
+
+/// NVIDIA's management library.
+const NVML: &str = "libnvidia-ml";
 
 /// Why the driver of this machine cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +70,12 @@ pub enum Error {
         /// The libraries' versions.
         found: String,
     },
+    /// The library that manages GPUs is not there.
+    #[error("there is no {NVML}.so.{version} on this machine; install the driver's user-space packages")]
+    NoNvml {
+        /// The kernel module's version.
+        version: String,
+    },
     /// `/proc/devices` lacks the driver.
     #[error("{path} lists no nvidia driver although one is loaded")]
     NoMajor {
@@ -91,6 +105,7 @@ impl Error {
             | Error::Version { .. }
             | Error::NoLibraries { .. }
             | Error::Mismatch { .. }
+            | Error::NoNvml { .. }
             | Error::NoMajor { .. }
             | Error::Gpu { .. } => Exit::Driver,
         }
@@ -149,6 +164,35 @@ impl Inventory {
             || self.shared.iter().any(|row| row.extra == extra)
     }
 
+    /// The path of the loaded driver's NVML inside the driver root, without links.
+    ///
+    /// # Errors
+    /// When the libraries cannot be looked at, or it is not among them.
+    pub fn nvml(&self, host: &Host) -> Result<String, Error> {
+        let version = &self.driver.version;
+        // Those in the inventory are for the capabilities of a request, of which this may not be part.
+        let libraries = libraries::read(&host.files, version, Capabilities::of(&[Utility]))?;
+        let is_nvml = |library: &&Library| {
+            Some(library.abi) == Abi::NATIVE && library.family.is_some_and(|family| family.stem == NVML)
+        };
+        let library = libraries.iter().find(is_nvml).map(|library| library.host.clone());
+        library.ok_or_else(|| Error::NoNvml { version: version.clone() })
+    }
+
+    /// Adds what NVML says: UUIDs of GPUs that had none yet, and what it alone knows of MIG devices.
+    pub fn identify(&mut self, listing: &Listing) {
+        for gpu in &mut self.gpus {
+            let Some(listed) = listing.gpus.iter().find(|listed| listed.pci == gpu.pci) else { continue };
+            gpu.uuid.get_or_insert_with(|| listed.uuid.clone());
+            for device in &mut gpu.mig {
+                let instances = (device.gpu_instance, device.compute_instance);
+                let found =
+                    listed.mig.iter().find(|mig| (mig.gpu_instance, mig.compute_instance) == instances);
+                device.identity = found.map(|mig| mig.identity.clone());
+            }
+        }
+    }
+
     /// Reads what the machine has for containers with the capabilities `wanted` and these extras.
     ///
     /// # Errors
@@ -191,7 +235,42 @@ impl Inventory {
 
 #[cfg(test)]
 mod tests {
-    use crate::machine::Machine;
+    use super::*;
+    use crate::machine::{Machine, VERSION};
+    use std::fs;
+
+    #[test]
+    fn nvml_is_found_also_where_its_capability_is_not_asked_for() {
+        let machine = Machine::new();
+        let inventory =
+            Inventory::read(&machine.host(), Capabilities::parse("compute").0, &Extras::default()).unwrap();
+        let path = inventory.nvml(&machine.host()).unwrap();
+        assert_eq!(path, format!("/usr/lib64/libnvidia-ml.so.{VERSION}"));
+        fs::remove_file(machine.path(&path)).unwrap();
+        let error = inventory.nvml(&machine.host()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("there is no libnvidia-ml.so.{VERSION}")), "{error}");
+    }
+
+    #[test]
+    fn what_nvml_says_is_added_by_address_and_instances() {
+        let machine = Machine::new();
+        machine.gpu("0000:01:00.0", 4, "GPU-????", &[]);
+        machine.mig(4, &[(1, 0, 12, 13), (2, 0, 21, 22)]);
+        machine.gpu("0000:02:00.0", 0, "GPU-bb", &[]);
+        let listing = r#"{"gpus": [
+            {"pci": "00000000:02:00.0", "uuid": "GPU-other"},
+            {"pci": "00000000:01:00.0", "uuid": "GPU-aa", "mig": [
+                {"gpu_instance": 2, "compute_instance": 0, "index": 1, "uuid": "MIG-x", "profile": "1g.10gb"},
+                {"gpu_instance": 3, "compute_instance": 0, "index": 2, "uuid": "MIG-y", "profile": null}]}]}"#;
+        let mut inventory = machine.inventory().unwrap();
+        inventory.identify(&serde_json::from_str(listing).unwrap());
+        let uuids: Vec<_> = inventory.gpus.iter().map(|gpu| gpu.uuid.as_deref()).collect();
+        assert_eq!(uuids, [Some("GPU-aa"), Some("GPU-bb")]);
+        let [one, other] = &inventory.gpus[0].mig[..] else { panic!() };
+        assert_eq!(one.identity, None);
+        let expected = MigIdentity { index: 1, uuid: "MIG-x".into(), profile: Some("1g.10gb".into()) };
+        assert_eq!(other.identity, Some(expected));
+    }
 
     #[test]
     fn an_optional_node_that_nothing_made_is_left_out_and_a_required_one_is_not() {

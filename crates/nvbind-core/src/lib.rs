@@ -22,6 +22,7 @@ pub mod host;
 pub mod input;
 pub mod inventory;
 pub mod ldcache;
+pub mod nvml;
 pub mod oci;
 pub mod plan;
 pub mod render;
@@ -29,6 +30,7 @@ pub mod request;
 pub mod requirements;
 pub mod select;
 pub mod settings;
+pub mod trust;
 
 #[cfg(test)]
 mod machine;

@@ -182,6 +182,8 @@ pub struct Device {
     pub why: String,
     /// What to do where it is missing or wrong.
     pub remedy: &'static str,
+    /// How the hook makes it where the host does not have it; none where that is its own tool's or its daemon's.
+    pub made_as: Option<Nodes>,
 }
 
 /// A directory of the host in which the container can write, attached to the view.
@@ -207,8 +209,6 @@ pub struct Plan {
     pub view: String,
     /// Device nodes, by path.
     pub devices: Vec<Device>,
-    /// How those are made that the host does not have.
-    pub nodes: Nodes,
     /// Files in the view, by path.
     pub binds: Vec<Bind>,
     /// Sockets of the driver's daemons in the view.
@@ -273,19 +273,20 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
     let (gpus, mut devices) = match &inventory.wsl {
         Some(wsl) => (Vec::new(), wsl_devices(request, wsl)?),
         None => {
-            let gpus: Vec<Gpu> = select::select(&request.gpus, inventory)?.into_iter().cloned().collect();
+            let gpus = select::select(&request.gpus, inventory)?;
             let devices = devices(request, inventory, &gpus)?;
             (gpus, devices)
         }
     };
     devices.extend(extra_devices(&request.extras, inventory)?);
     devices.sort_by(|one, other| one.node.path.cmp(&other.node.path));
+    // Compute instances share the node of their GPU instance.
+    devices.dedup_by(|one, other| one.node == other.node);
     let mut plan = Plan {
         driver: inventory.driver.clone(),
         gpus,
         view: VIEW.to_owned(),
         devices,
-        nodes: inventory.nodes,
         binds: Vec::new(),
         sockets: Vec::new(),
         shared: Vec::new(),
@@ -341,7 +342,7 @@ fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec
         }
         let capabilities = row.capabilities.intersection(request.capabilities);
         match node {
-            Some(node) => devices.push(of_driver(node, capabilities.to_string())),
+            Some(node) => devices.push(of_driver(node, capabilities.to_string(), inventory)),
             None if row.required => {
                 let module = row.drivers.first().copied().unwrap_or_default();
                 return Err(Error::Module { path: row.path, module, capabilities });
@@ -351,9 +352,16 @@ fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec
     }
     for gpu in gpus {
         let why = format!("GPU {} at {}", gpu.index, gpu.pci);
-        devices.push(of_driver(&gpu.node, why.clone()));
+        devices.push(of_driver(&gpu.node, why.clone(), inventory));
         if request.capabilities.intersects(DRM_CAPABILITIES) {
-            devices.extend(gpu.drm.iter().map(|node| of_driver(node, why.clone())));
+            devices.extend(gpu.drm.iter().map(|node| of_driver(node, why.clone(), inventory)));
+        }
+        for mig in &gpu.mig {
+            let why = format!("MIG device {} of GPU {}", mig.name(gpu), gpu.index);
+            devices.extend(mig.access.iter().map(|access| {
+                let made_as = Some(access.made_as(inventory.nodes));
+                Device { made_as, ..of_driver(&access.node, why.clone(), inventory) }
+            }));
         }
     }
     Ok(devices)
@@ -361,12 +369,12 @@ fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec
 
 fn wsl_devices(request: &Request, wsl: &Wsl) -> Result<Vec<Device>, Error> {
     let why = "the GPUs of the Windows host".to_owned();
-    let node = Device { node: wsl.node.clone(), why, remedy: WSL_REMEDY };
+    let node = Device { node: wsl.node.clone(), why, remedy: WSL_REMEDY, made_as: None };
     Ok(if select::select_all(&request.gpus)? { vec![node] } else { Vec::new() })
 }
 
-fn of_driver(node: &DeviceNode, why: String) -> Device {
-    Device { node: node.clone(), why, remedy: DRIVER_REMEDY }
+fn of_driver(node: &DeviceNode, why: String, inventory: &Inventory) -> Device {
+    Device { node: node.clone(), why, remedy: DRIVER_REMEDY, made_as: Some(inventory.nodes) }
 }
 
 /// The nodes of the extras, also where no GPU is asked for.
@@ -392,6 +400,7 @@ fn extra_devices(extras: &Extras, inventory: &Inventory) -> Result<Vec<Device>, 
         node: node.clone(),
         why: row.extra.to_string(),
         remedy: row.extra.remedy(),
+        made_as: None,
     };
     Ok(nodes().map(device).collect())
 }
@@ -563,6 +572,43 @@ mod tests {
             ]
         );
         assert_eq!(paths(&plan_of("none", "all").unwrap()), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_mig_device_comes_with_its_gpu_and_two_nodes_of_access_and_no_others() {
+        let machine = Machine::new();
+        machine.gpu("0000:01:00.0", 3, "GPU-aa", &["card0", "renderD128"]);
+        machine.mig(3, &[(1, 0, 12, 13), (2, 0, 21, 22), (2, 1, 21, 23)]);
+        machine.gpu("0000:02:00.0", 0, "GPU-bb", &[]);
+        machine.mig(0, &[(1, 0, 112, 113)]);
+        let inventory = machine.inventory().unwrap();
+        let plan_of =
+            |gpus| plan(&Request::parse(gpus, Some("utility,graphics"), None).unwrap(), &inventory).unwrap();
+        let caps = |numbers: &[u32]| -> Vec<String> {
+            numbers.iter().map(|number| format!("/dev/nvidia-caps/nvidia-cap{number}")).collect()
+        };
+        let nodes = |numbers: &[u32], others: &[&str]| {
+            [caps(numbers), others.iter().map(|path| (*path).to_owned()).collect()].concat()
+        };
+        let two = plan_of("MIG-GPU-aa/2/1+MIG-GPU-aa/2/0");
+        assert_eq!(paths(&two), nodes(&[21, 22, 23], &["/dev/nvidia3", "/dev/nvidiactl"]));
+        let cap = two.devices.iter().find(|device| device.node.minor == 23).unwrap();
+        assert_eq!((cap.node.major, cap.why.as_str()), (235, "MIG device MIG-GPU-aa/2/1 of GPU 0"));
+        let files = |plan: &Plan| -> Vec<String> {
+            let texts = &plan.proc.as_ref().unwrap().texts;
+            texts.iter().map(|(name, _)| name.clone()).filter(|name| name.contains("access")).collect()
+        };
+        let file = |path: &str| format!("capabilities/gpu3/mig/gi2/{path}");
+        assert_eq!(files(&two), [file("access"), file("ci0/access"), file("ci1/access")]);
+        let whole = plan_of("0");
+        let drm = ["/dev/dri/card0", "/dev/dri/renderD128"];
+        assert_eq!(paths(&whole), [&drm[..], &["/dev/nvidia3", "/dev/nvidiactl"]].concat());
+        assert_eq!(files(&whole), Vec::<String>::new());
+        let all = plan_of("all");
+        assert_eq!(
+            paths(&all),
+            nodes(&[112, 113, 12, 13, 21, 22, 23], &["/dev/nvidia0", "/dev/nvidia3", "/dev/nvidiactl"])
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::capability::Capabilities;
 use crate::extras::Extra;
 use crate::host::Tree;
-use crate::inventory::{DataFile, Driver, Gpu, Inventory, PROC, PciAddress};
+use crate::inventory::{DataFile, Driver, Gpu, Inventory, MigDevice, PROC, PciAddress};
 use crate::ldcache::Abi;
 use crate::plan::{DROP_IN, LD_SO_CACHE, LD_SO_CONF_D, Plan, When};
 use serde::Serialize;
@@ -25,6 +25,30 @@ struct GpuEntry<'a> {
     uuid: Option<&'a str>,
     pci: PciAddress,
     model: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mig: Vec<MigEntry<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct MigEntry<'a> {
+    gpu_instance: u32,
+    compute_instance: u32,
+    index: Option<u32>,
+    uuid: Option<&'a str>,
+    profile: Option<&'a str>,
+}
+
+impl<'a> From<&'a MigDevice> for MigEntry<'a> {
+    fn from(device: &'a MigDevice) -> MigEntry<'a> {
+        let identity = device.identity.as_ref();
+        MigEntry {
+            gpu_instance: device.gpu_instance,
+            compute_instance: device.compute_instance,
+            index: identity.map(|identity| identity.index),
+            uuid: identity.map(|identity| identity.uuid.as_str()),
+            profile: identity.and_then(|identity| identity.profile.as_deref()),
+        }
+    }
 }
 
 impl<'a> From<&'a Gpu> for GpuEntry<'a> {
@@ -35,6 +59,7 @@ impl<'a> From<&'a Gpu> for GpuEntry<'a> {
             uuid: gpu.uuid.as_deref(),
             pci: gpu.pci,
             model: &gpu.model,
+            mig: gpu.mig.iter().map(MigEntry::from).collect(),
         }
     }
 }
@@ -267,6 +292,11 @@ fn driver_and_gpus(driver: &Driver, gpus: &[Gpu]) -> String {
         // Writing to a String cannot fail.
         let _ =
             writeln!(text, "gpu {}   {} {uuid} {} /dev/nvidia{}", gpu.index, gpu.model, gpu.pci, gpu.minor);
+        for mig in &gpu.mig {
+            let (outer, inner) = (mig.gpu_instance, mig.compute_instance);
+            let _ =
+                writeln!(text, "  mig   {} GPU instance {outer}, compute instance {inner}", mig.name(gpu));
+        }
     }
     text
 }

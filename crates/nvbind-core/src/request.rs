@@ -4,8 +4,13 @@
 //! ```text
 //! gpu          = "all" | "none" | name *( separator name )
 //! name         = index            position in PCI order, as nvidia-smi counts
+//!              | index "-" index  all of these
 //!              | "GPU-" hex…      UUID, or a prefix that only one GPU has
 //!              | [domain ":"] bus ":" device "." function      PCI address; NVIDIA's 8-digit domain, too
+//!              | index ":" index  a MIG device by the GPU's position and its own on that, as nvidia-smi counts
+//!              | "MIG-" hex…      a MIG device by UUID, or a prefix that only one has
+//!              | "MIG-GPU-" hex… "/" number "/" number         a MIG device by GPU, GPU instance, compute instance:
+//!                                 its UUID in drivers before 470, and understood with every driver
 //! capabilities = "all" | word *( separator word )              see [`Capability`](crate::capability::Capability)
 //! extras       = word *( separator word )                      see [`Extra`](crate::extras::Extra); "imex:" number
 //! separator    = "," | "+"        podman before 5.0 cuts the value of `--annotation` at commas
@@ -38,8 +43,10 @@ pub enum Error {
     /// Nothing between two separators, or nothing at all.
     #[error("the GPU selection {0:?} has an empty entry; write all, none, or a list such as 0,1")]
     Empty(String),
-    /// Neither an index nor a UUID nor a PCI address.
-    #[error("{0:?} is no GPU: write an index (0), a UUID (GPU-…), a PCI address (0000:01:00.0), all or none")]
+    /// None of the ways to name a GPU.
+    #[error(
+        "{0:?} is no GPU: write an index (0), a range (0-3), a UUID (GPU-…), a PCI address (0000:01:00.0), a MIG device (0:1 or MIG-…), all or none"
+    )]
     Name(String),
     /// Not a capability.
     #[error(
@@ -71,23 +78,63 @@ pub enum Gpus {
     Listed(Vec<GpuName>),
 }
 
-/// One way to name a GPU.
+/// One way to name a GPU, several in a row, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GpuName {
     /// Position in PCI order.
     Index(u32),
+    /// All positions from the first to the last.
+    Range(u32, u32),
     /// UUID or a prefix of it, with `GPU-`.
     Uuid(String),
     /// PCI address.
     Pci(PciAddress),
+    /// A MIG device by positions.
+    MigIndex {
+        /// The GPU's, in PCI order.
+        gpu: u32,
+        /// The MIG device's among those of that GPU.
+        mig: u32,
+    },
+    /// A MIG device's UUID or a prefix of it, with `MIG-`.
+    MigUuid(String),
+    /// A MIG device by its instances.
+    MigInstance {
+        /// UUID of its GPU or a prefix of it, with `GPU-`.
+        gpu: String,
+        /// The number of the GPU instance.
+        gpu_instance: u32,
+        /// The number of the compute instance within that.
+        compute_instance: u32,
+    },
+}
+
+impl GpuName {
+    /// Whether only NVML knows what is meant: procfs tells instances, but neither positions nor UUIDs of MIG devices.
+    #[must_use]
+    pub fn needs_nvml(&self) -> bool {
+        match self {
+            GpuName::MigIndex { .. } | GpuName::MigUuid(_) => true,
+            GpuName::Index(_)
+            | GpuName::Range(..)
+            | GpuName::Uuid(_)
+            | GpuName::Pci(_)
+            | GpuName::MigInstance { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for GpuName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             GpuName::Index(index) => write!(f, "{index}"),
-            GpuName::Uuid(uuid) => f.write_str(uuid),
+            GpuName::Range(first, last) => write!(f, "{first}-{last}"),
+            GpuName::Uuid(uuid) | GpuName::MigUuid(uuid) => f.write_str(uuid),
             GpuName::Pci(address) => write!(f, "{address}"),
+            GpuName::MigIndex { gpu, mig } => write!(f, "{gpu}:{mig}"),
+            GpuName::MigInstance { gpu, gpu_instance, compute_instance } => {
+                write!(f, "MIG-{gpu}/{gpu_instance}/{compute_instance}")
+            }
         }
     }
 }
@@ -176,14 +223,44 @@ fn parse_gpus(selection: &str) -> Result<Gpus, Error> {
 }
 
 fn parse_name(word: &str) -> Option<GpuName> {
-    if word.bytes().all(|byte| byte.is_ascii_digit()) {
-        return word.parse().ok().map(GpuName::Index);
+    if let Some(rest) = word.strip_prefix("MIG-") {
+        return match rest.split_once('/') {
+            None => parse_uuid("MIG-", rest).map(GpuName::MigUuid),
+            Some((gpu, instances)) => {
+                let (gpu_instance, compute_instance) = parse_pair(instances, '/')?;
+                let gpu = parse_uuid("GPU-", gpu.strip_prefix("GPU-")?)?;
+                Some(GpuName::MigInstance { gpu, gpu_instance, compute_instance })
+            }
+        };
     }
     if let Some(rest) = word.strip_prefix("GPU-") {
-        let hex = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        return hex.then(|| GpuName::Uuid(format!("GPU-{}", rest.to_ascii_lowercase())));
+        return parse_uuid("GPU-", rest).map(GpuName::Uuid);
+    }
+    if let Some(index) = parse_number(word) {
+        return Some(GpuName::Index(index));
+    }
+    if let Some((first, last)) = parse_pair(word, '-') {
+        return (first <= last).then_some(GpuName::Range(first, last));
+    }
+    if let Some((gpu, mig)) = parse_pair(word, ':') {
+        return Some(GpuName::MigIndex { gpu, mig });
     }
     PciAddress::parse(word).map(GpuName::Pci)
+}
+
+fn parse_uuid(prefix: &str, rest: &str) -> Option<String> {
+    let hex = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    hex.then(|| format!("{prefix}{}", rest.to_ascii_lowercase()))
+}
+
+fn parse_pair(text: &str, separator: char) -> Option<(u32, u32)> {
+    let (one, other) = text.split_once(separator)?;
+    Some((parse_number(one)?, parse_number(other)?))
+}
+
+/// Digits alone: the standard library would take a sign, too.
+fn parse_number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 impl Serialize for Gpus {
@@ -224,6 +301,11 @@ mod tests {
             ("GPU-AB12,0000:01:00.0", "GPU-ab12,0000:01:00.0"),
             ("00000000:C1:00.0", "0000:c1:00.0"),
             ("c1:00.0", "0000:c1:00.0"),
+            ("0-3,7", "0-3,7"),
+            ("2-2", "2-2"),
+            ("0:1+1:0", "0:1,1:0"),
+            ("MIG-AB12-0", "MIG-ab12-0"),
+            ("MIG-GPU-AB12/1/0", "MIG-GPU-ab12/1/0"),
         ] {
             assert_eq!(parse_gpus(text).unwrap().to_string(), same);
         }
@@ -246,6 +328,18 @@ mod tests {
             ("GPU-", "GPU-"),
             ("all,0", "all"),
             ("99999999999", "99999999999"),
+            ("3-0", "3-0"),
+            ("0-", "0-"),
+            ("0-1-2", "0-1-2"),
+            ("0:", "0:"),
+            ("0:+1", "0:"),
+            ("0:1:2", "0:1:2"),
+            ("MIG-", "MIG-"),
+            ("MIG-GPU-ab", "MIG-GPU-ab"),
+            ("MIG-GPU-ab/1", "MIG-GPU-ab/1"),
+            ("MIG-GPU-ab/1/0/0", "MIG-GPU-ab/1/0/0"),
+            ("MIG-ab/1/0", "MIG-ab/1/0"),
+            ("MIG-GPU-ab/../0", "MIG-GPU-ab/../0"),
         ] {
             assert_eq!(parse_gpus(text).unwrap_err(), Error::Name(word.to_owned()), "{text}");
         }

@@ -3,6 +3,7 @@
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
 use crate::modules;
+use crate::nvml;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
 use nvbind_core::host::Host;
@@ -84,10 +85,10 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
         .and_then(|request| request.with_isolation(isolate))
         .map_err(because(Exit::Request))?;
     let host = Host::open(&driver(&arguments)?).map_err(|error| (error.exit(), error.into()))?;
-    let plan = plan(&host, &request).or_else(|error| {
+    let plan = plan(&host, &request, &arguments).or_else(|error| {
         // Anything else would be the same again.
         let is_unloaded = error.is_unloaded() && modules::may_load(&host);
-        if is_unloaded && modules::load() { plan(&host, &request) } else { Err(error) }
+        if is_unloaded && modules::load() { plan(&host, &request, &arguments) } else { Err(error) }
     });
     let plan = plan.map_err(|error| (error.exit(), error.into()))?;
     check_requirements(&bundle.config, &plan)?;
@@ -145,6 +146,8 @@ enum PlanError {
     #[error(transparent)]
     Inventory(#[from] inventory::Error),
     #[error(transparent)]
+    Nvml(#[from] nvbind_core::nvml::Error),
+    #[error(transparent)]
     Plan(#[from] plan::Error),
 }
 
@@ -152,6 +155,7 @@ impl PlanError {
     fn exit(&self) -> Exit {
         match self {
             PlanError::Inventory(error) => error.exit(),
+            PlanError::Nvml(error) => error.exit(),
             PlanError::Plan(error) => error.exit(),
         }
     }
@@ -166,8 +170,10 @@ impl PlanError {
     }
 }
 
-fn plan(host: &Host, request: &Request) -> Result<Plan, PlanError> {
-    Ok(plan::plan(request, &Inventory::read(host, request.capabilities, &request.extras)?)?)
+fn plan(host: &Host, request: &Request, arguments: &Arguments) -> Result<Plan, PlanError> {
+    let mut inventory = Inventory::read(host, request.capabilities, &request.extras)?;
+    nvml::identify(request, &mut inventory, host, arguments)?;
+    Ok(plan::plan(request, &inventory)?)
 }
 
 /// Where the driver is: `--driver-root`, else the configuration, else this machine.

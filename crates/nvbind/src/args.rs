@@ -34,12 +34,15 @@ pub(crate) enum Command {
     Info(Info),
     /// Install nvbind and its hook
     Setup(Setup),
+    /// Print what NVML says of GPUs and MIG devices, as JSON; the other commands and the hook run this
+    #[command(hide = true)]
+    Nvml(Nvml),
 }
 
 /// `nvbind run` is not parsed by clap (see `podman::command_line`), so its options are told here.
 const RUN_OPTIONS: &str = "\
 Options:
-      --gpu <SEL>            GPUs: all, none, or a comma list of index, UUID or PCI address [default: all]
+      --gpu <SEL>            GPUs: all, none, or a comma list of index, UUID, PCI address, MIG device [default: all]
       --gpus <SEL>           The same
       --capabilities <LIST>  Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
       --extras <LIST>        Beyond the GPUs: mps, imex, imex:N, nvswitch, gds, gdrcopy, infiniband
@@ -63,7 +66,7 @@ pub(crate) enum Format {
 /// Options of `nvbind plan`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Plan {
-    /// GPUs: all, none, or a comma list of index, UUID or PCI address
+    /// GPUs: all, none, or a comma list of index (0), range (0-3), UUID, PCI address, MIG device (0:1 or UUID)
     #[arg(long, value_name = "SEL", default_value = "all", alias = "gpus")]
     pub(crate) gpu: String,
     /// Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
@@ -109,4 +112,12 @@ pub(crate) struct Setup {
     /// Remove what setup with the same options installed
     #[arg(long, conflicts_with = "driver_root")]
     pub(crate) uninstall: bool,
+}
+
+/// Options of `nvbind nvml`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Nvml {
+    /// The driver's libnvidia-ml.so, which only root may be able to write
+    #[arg(long, value_name = "PATH")]
+    pub(crate) library: PathBuf,
 }

@@ -1,12 +1,16 @@
 //! The driver as the installed hook would find it, for everything that tells in advance what the hook will do.
 
+use crate::failure;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
 use nix::unistd::{Gid, Group};
+use nvbind_core::capability::Capabilities;
 use nvbind_core::catalogue::{MODPROBE, MODPROBE_ALL};
 use nvbind_core::exit::Exit;
+use nvbind_core::extras::Extras;
 use nvbind_core::host::{self, Host};
 use nvbind_core::inventory::{self, Inventory};
+use nvbind_core::nvml::{self, Listing};
 use nvbind_core::plan::{self, Device, Plan};
 use nvbind_core::request::{self, Request};
 use nvbind_core::settings::{self, Settings};
@@ -28,6 +32,12 @@ pub(crate) enum Error {
     /// The selection or the capabilities.
     #[error(transparent)]
     Request(#[from] request::Error),
+    /// What only NVML knows.
+    #[error(transparent)]
+    Nvml(#[from] nvml::Error),
+    /// This program, which is to ask it.
+    #[error("cannot tell where nvbind is")]
+    Program(#[source] std::io::Error),
     /// The GPUs.
     #[error(transparent)]
     Plan(#[from] plan::Error),
@@ -78,8 +88,9 @@ impl Error {
             Error::Settings(error) => error.exit(),
             Error::Request(_) => Exit::Request,
             Error::Host(error) => error.exit(),
-            Error::NoNode { .. } => Exit::Driver,
+            Error::NoNode { .. } | Error::Program(_) => Exit::Driver,
             Error::GroupOnly { .. } | Error::GroupLost { .. } => Exit::Permission,
+            Error::Nvml(error) => error.exit(),
             Error::Inventory(error) => error.exit(),
             Error::Plan(error) => error.exit(),
         }
@@ -97,6 +108,8 @@ impl Error {
             | Error::Host(_)
             | Error::Inventory(_)
             | Error::Request(_)
+            | Error::Nvml(_)
+            | Error::Program(_)
             | Error::Plan(_) => None,
         }
     }
@@ -141,12 +154,48 @@ impl Place {
 
 /// Sees that a container that asks for this will get it, and has the modules loaded and the nodes made that it needs, as
 /// far as this user may: rootful the hook does that by itself, but in a rootless container nothing can.
-pub(crate) fn make_ready(host: &Host, request: &Request, keeps_groups: bool) -> Result<(), Error> {
-    let look = || require_nodes(host, &plan(host, request)?, keeps_groups);
+pub(crate) fn make_ready(
+    place: &Place,
+    host: &Host,
+    request: &Request,
+    keeps_groups: bool,
+) -> Result<(), Error> {
+    let look = || require_nodes(host, &plan(place, host, request)?, keeps_groups);
     match look() {
         Err(error) if error.is_for_modprobe() && host.is_machine() && modprobe() => look(),
         other => other,
     }
+}
+
+/// What a container that asks for this gets.
+pub(crate) fn plan(place: &Place, host: &Host, request: &Request) -> Result<Plan, Error> {
+    let mut inventory = Inventory::read(host, request.capabilities, &request.extras)?;
+    if let Some(name) = nvml::needed_for(&request.gpus, &inventory) {
+        if place.driver_root.is_some() {
+            return Err(nvml::Error::NotAsked { name: name.to_string(), why: nvml::OTHER_ROOT }.into());
+        }
+        inventory.identify(&ask_nvml(host, &inventory)?);
+    }
+    Ok(plan::plan(request, &inventory)?)
+}
+
+/// What this machine has, with what only NVML knows of MIG devices where there are some, and why it is not known.
+pub(crate) fn inventory(place: &Place, host: &Host) -> Result<(Inventory, Option<Error>), Error> {
+    let mut inventory = Inventory::read(host, Capabilities::ALL, &Extras::all())?;
+    if place.driver_root.is_some() || inventory.gpus.iter().all(|gpu| gpu.mig.is_empty()) {
+        return Ok((inventory, None));
+    }
+    let listing = ask_nvml(host, &inventory);
+    let error = listing.map(|listing| inventory.identify(&listing)).err();
+    Ok((inventory, error))
+}
+
+/// In a process of its own, as the hook does it: a library that hangs or crashes takes this one not with it.
+fn ask_nvml(host: &Host, inventory: &Inventory) -> Result<Listing, Error> {
+    let program = std::env::current_exe().map_err(Error::Program)?;
+    let listing = nvml::ask(&program, &nvml::library(host, inventory)?)?;
+    listing.errors.iter().for_each(|error| failure::note(&format!("NVML leaves out {error}")));
+    Ok(listing)
 }
 
 /// Runs `nvidia-modprobe`, which is set-user-id where it is packaged so. What it could not do shows afterwards.
@@ -158,20 +207,19 @@ fn modprobe() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// What a container that asks for this gets.
-pub(crate) fn plan(host: &Host, request: &Request) -> Result<Plan, Error> {
-    Ok(plan::plan(request, &Inventory::read(host, request.capabilities, &request.extras)?)?)
-}
-
 /// Fails if a node of the plan is not there or not for this user, as the hook would.
 fn require_nodes(host: &Host, plan: &Plan, keeps_groups: bool) -> Result<(), Error> {
     let is_root = nix::unistd::geteuid().is_root();
-    for Device { node, remedy, .. } in &plan.devices {
+    for Device { node, remedy, made_as, .. } in &plan.devices {
         let path = host.dev.display(&node.path);
         let stat = match host.dev.stat(&node.path) {
             Ok(stat) => stat,
             // Made by the hook.
-            Err(error) if error.is_not_found() && is_root && plan.nodes.may_be_made => continue,
+            Err(error)
+                if error.is_not_found() && is_root && made_as.is_some_and(|nodes| nodes.may_be_made) =>
+            {
+                continue;
+            }
             Err(error) if error.is_not_found() => return Err(Error::NoNode { path, remedy }),
             Err(error) => return Err(error.into()),
         };
@@ -204,7 +252,8 @@ mod tests {
     fn the_driver_root_of_the_hooks_command_line_is_looked_at() {
         let dir = TempDir::new().unwrap();
         let place = Place { driver_root: Some(dir.path().to_owned()), config: None };
-        let error = plan(&place.open().unwrap(), &Request::parse("all", None, None).unwrap()).unwrap_err();
+        let error =
+            plan(&place, &place.open().unwrap(), &Request::parse("all", None, None).unwrap()).unwrap_err();
         let expected = format!("no NVIDIA driver is loaded: {}/proc/", dir.path().display());
         assert!(error.to_string().starts_with(&expected), "{error}");
         assert_eq!(error.exit(), Exit::Driver);

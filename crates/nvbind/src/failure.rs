@@ -34,18 +34,29 @@ impl Failure {
     }
 
     fn text(&self) -> String {
-        let mut message = self.error.to_string();
-        let mut cause = self.error.source();
-        while let Some(error) = cause {
-            let _ = write!(message, ": {error}");
-            cause = error.source();
-        }
-        let mut text = format!("nvbind: {}\n", printable(&message));
+        let mut text = format!("nvbind: {}\n", printable(&line(&*self.error)));
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "hint: {}", printable(hint));
         }
         text
     }
+}
+
+/// Tells on stderr what does not keep a command from doing its work.
+pub(crate) fn note(text: &str) {
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(io::stderr(), "nvbind: note: {}", printable(text));
+}
+
+/// An error and its causes.
+pub(crate) fn line(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(message, ": {error}");
+        cause = error.source();
+    }
+    message
 }
 
 /// Paths and names can hold escape sequences, which would reach the terminal.

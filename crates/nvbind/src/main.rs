@@ -1,10 +1,10 @@
 //! What a person types: run, plan, info, setup.
-#![forbid(unsafe_code)]
 
 mod args;
 mod commands;
 mod driver;
 mod failure;
+mod nvml;
 mod output;
 mod podman;
 
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Plan(options) => commands::plan::plan(options),
         Command::Info(options) => commands::info::info(options),
         Command::Setup(options) => commands::setup::setup(&options),
+        Command::Nvml(options) => commands::nvml::nvml(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

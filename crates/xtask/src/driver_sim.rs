@@ -46,6 +46,17 @@ pub struct Gpu {
     pub card: u64,
     /// The N of `/dev/dri/renderDN`.
     pub render: u64,
+    /// The MIG devices that it is divided into.
+    pub mig: Vec<Mig>,
+}
+
+/// One simulated MIG device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mig {
+    /// The number of its GPU instance, and that of the node that gives access.
+    pub gpu_instance: (u64, u64),
+    /// The number of its compute instance within that, and that of the node that gives access.
+    pub compute_instance: (u64, u64),
 }
 
 /// What to simulate.
@@ -57,6 +68,8 @@ pub struct DriverSim {
     pub layout: Layout,
     /// The GPUs.
     pub gpus: Vec<Gpu>,
+    /// The source of a libnvidia-ml that answers, instead of one that finds no driver.
+    pub nvml: Option<&'static str>,
 }
 
 impl Default for DriverSim {
@@ -69,6 +82,7 @@ impl Default for DriverSim {
             uuid: uuid.into(),
             card,
             render,
+            mig: Vec::new(),
         };
         Self {
             version: "570.172.08".into(),
@@ -77,6 +91,7 @@ impl Default for DriverSim {
                 gpu("0000:17:00.0", 1, "GPU-51a7ed00-5170-4000-8000-000000000017", 51, 183),
                 gpu("0000:b3:00.0", 0, "GPU-51a7ed01-5170-4000-8000-0000000000b3", 53, 181),
             ],
+            nvml: None,
         }
     }
 }
@@ -130,7 +145,7 @@ impl DriverSim {
 
     fn libraries(&self, tree: &Tree) -> Result<(), SimError> {
         let scratch = tree.at(".objects");
-        let compiler = objects::Compiler::new(&scratch)?;
+        let compiler = objects::Compiler::new(&scratch, self.nvml)?;
         for library in catalog::LIBRARIES {
             let soname = library.soname(&self.version);
             let Placed { file, links: names } = self.layout.place(library, Width::W64, &self.version);

@@ -1,9 +1,11 @@
 //! GPUs, from `/proc/driver/nvidia/gpus` and `/sys/bus/pci`: no NVML, so no start-up time and nothing executed.
 
+use super::mig::{self, MigDevice};
 use super::{DeviceNode, Error, Majors};
 use crate::catalogue::DRM_MAJOR;
 use crate::host::Host;
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 const PATH: &str = "/proc/driver/nvidia/gpus";
@@ -50,6 +52,13 @@ impl Serialize for PciAddress {
     }
 }
 
+impl<'de> Deserialize<'de> for PciAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<PciAddress, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        PciAddress::parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no PCI address")))
+    }
+}
+
 /// A GPU of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gpu {
@@ -69,6 +78,8 @@ pub struct Gpu {
     pub node: DeviceNode,
     /// `/dev/dri/card*` and `/dev/dri/renderD*`; empty where nvidia-drm is not loaded.
     pub drm: Vec<DeviceNode>,
+    /// The MIG devices that it is divided into, by GPU instance and compute instance.
+    pub mig: Vec<MigDevice>,
 }
 
 pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
@@ -85,7 +96,12 @@ pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
     for (pci, name) in addresses {
         let proc = format!("{PATH}/{name}");
         let path = format!("{proc}/information");
-        let information = Information::parse(&host.proc.text(&path)?)
+        let text = match host.proc.text(&path) {
+            // Removed since its directory was listed.
+            Err(error) if error.is_not_found() => continue,
+            other => other?,
+        };
+        let information = Information::parse(&text)
             .ok_or_else(|| Error::Gpu { path: host.proc.display(&path), field: "Device Minor" })?;
         if information.excluded {
             continue;
@@ -101,6 +117,7 @@ pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
             uuid: information.uuid,
             model: information.model,
             drm: drm_nodes(host, &pci)?,
+            mig: mig::read(&host.proc, information.minor, majors.of(mig::DRIVER).next())?,
             pci,
             proc,
             node,
@@ -213,6 +230,18 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn a_gpu_that_was_removed_leaves_a_directory_or_a_node_and_is_none() {
+        let machine = Machine::new();
+        machine.gpu("0000:41:00.0", 3, "GPU-b", &[]);
+        std::fs::create_dir_all(machine.path("proc/driver/nvidia/gpus/0000:01:00.0")).unwrap();
+        machine.write("dev/nvidia0", "");
+        machine.write("sys/bus/pci/devices/0000:01:00.0/drm/card0/dev", "226:0\n");
+        let gpus = machine.inventory().unwrap().gpus;
+        let seen: Vec<_> = gpus.iter().map(|gpu| (gpu.index, gpu.minor)).collect();
+        assert_eq!(seen, [(0, 3)]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{Place, Plan, Proc, Text, WellKnown, When};
 use crate::capability::Capabilities;
 use crate::catalogue::PLUGINS as GRAPHICS;
 use crate::inventory::Inventory;
+use std::collections::BTreeMap;
 
 /// An application profile of the directory that NVIDIA's libraries read before their own file.
 const PROFILE: &str = "share/nvidia/nvidia-application-profiles-rc.d/10-nvbind.conf";
@@ -12,8 +13,13 @@ const PROFILE: &str = "share/nvidia/nvidia-application-profiles-rc.d/10-nvbind.c
 pub(super) const PROFILE_PLACE: &str = "/etc/nvidia/nvidia-application-profiles-rc.d/10-nvbind.conf";
 
 pub(super) fn add(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
+    let general = inventory.proc.iter().map(|(name, text)| ((*name).to_owned(), text.clone()));
+    // By path: compute instances share the file of their GPU instance.
+    let access = plan.gpus.iter().flat_map(|gpu| &gpu.mig).flat_map(|mig| &mig.access);
+    let access: BTreeMap<String, String> =
+        access.map(|access| (access.file.clone(), access.text.clone())).collect();
     plan.proc = Some(Proc {
-        texts: inventory.proc.iter().map(|(name, text)| ((*name).to_owned(), text.clone())).collect(),
+        texts: general.chain(access).collect(),
         directories: plan.gpus.iter().map(|gpu| gpu.proc.clone()).collect(),
     });
     let is_some = !plan.gpus.is_empty() && plan.gpus.len() < inventory.gpus.len();

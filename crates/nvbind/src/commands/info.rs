@@ -3,11 +3,8 @@
 use super::{ReportError, document};
 use crate::args;
 use crate::driver::{self, Place};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::output;
-use nvbind_core::capability::Capabilities;
-use nvbind_core::extras::Extras;
-use nvbind_core::inventory::Inventory;
 use nvbind_core::render::{self, InventoryDocument};
 
 /// Prints the inventory.
@@ -16,8 +13,12 @@ pub(crate) fn info(options: args::Info) -> Result<(), Failure> {
 }
 
 fn show(options: args::Info) -> Result<(), ReportError> {
-    let host = Place::new(options.driver_root).open()?;
-    let inventory = Inventory::read(&host, Capabilities::ALL, &Extras::all()).map_err(driver::Error::from)?;
+    let place = Place::new(options.driver_root);
+    let host = place.open()?;
+    let (inventory, unknown) = driver::inventory(&place, &host)?;
+    if let Some(error) = unknown {
+        failure::note(&failure::line(&error));
+    }
     let text = match options.format {
         args::Format::Text => render::inventory_text(&inventory, &host.files),
         args::Format::Json => document(&InventoryDocument::new(&inventory, &host.files))?,

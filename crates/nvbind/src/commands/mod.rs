@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod info;
+pub(crate) mod nvml;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod setup;

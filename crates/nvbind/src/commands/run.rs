@@ -86,8 +86,8 @@ fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, Error> {
 /// Fails where the container would start without its GPUs, or not start for a reason that crun does not tell.
 fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<(), Error> {
     let request = line.request().map_err(driver::Error::from)?;
-    let host = Place::from(hooks::find(directories)?).open()?;
-    Ok(driver::make_ready(&host, &request, line.keeps_groups)?)
+    let place = Place::from(hooks::find(directories)?);
+    Ok(driver::make_ready(&place, &place.open()?, &request, line.keeps_groups)?)
 }
 
 /// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.

@@ -4,6 +4,7 @@
 //! `drivers/char/misc.c` and `drivers/gpu/drm` of Linux.
 use super::{DriverSim, Gpu};
 use crate::tree::{Tree, TreeError};
+use std::collections::BTreeMap;
 
 /// The driver's registered major.
 const NVIDIA: u64 = 195;
@@ -58,6 +59,10 @@ fn proc_files(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
         let dir = format!("{proc_nvidia}/gpus/{}", gpu.pci);
         tree.file(format!("{dir}/information"), information(gpu, &sim.version), 0o444)?;
         tree.file(format!("{dir}/registry"), "Binary: \"\"\n", 0o444)?;
+        for (path, minor) in access(gpu) {
+            let text = format!("DeviceFileMinor: {minor}\nDeviceFileMode: 292\nDeviceFileModify: 1\n");
+            tree.file(format!("{proc_nvidia}/capabilities/gpu{}/mig/{path}/access", gpu.minor), text, 0o444)?;
+        }
     }
     for (name, minor) in [("config", 1), ("monitor", 2)] {
         let text = format!("DeviceFileMinor: {minor}\nDeviceFileMode: 256\nDeviceFileModify: 1\n");
@@ -99,6 +104,9 @@ fn nodes(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
     for gpu in &sim.gpus {
         tree.node(format!("dev/nvidia{}", gpu.minor), NVIDIA, gpu.minor)?;
         drm_nodes(tree, gpu.card, gpu.render)?;
+        for (_, minor) in access(gpu) {
+            tree.node(format!("dev/nvidia-caps/nvidia-cap{minor}"), CAPS, minor)?;
+        }
     }
     let (_, card, render) = FOREIGN;
     drm_nodes(tree, card, render)?;
@@ -119,6 +127,16 @@ fn nodes(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
     }
     let (_, minor, path) = RDMA_CM;
     tree.node(format!("dev/{path}"), MISC, minor)
+}
+
+/// The instances of a GPU's MIG devices: their directories, and the minor numbers of the nodes that give access.
+fn access(gpu: &Gpu) -> BTreeMap<String, u64> {
+    let instances = gpu.mig.iter().flat_map(|mig| {
+        let ((outer, outer_minor), (inner, inner_minor)) = (mig.gpu_instance, mig.compute_instance);
+        [(format!("gi{outer}"), outer_minor), (format!("gi{outer}/ci{inner}"), inner_minor)]
+    });
+    // Compute instances of one GPU instance share its file.
+    instances.collect()
 }
 
 fn drm_nodes(tree: &Tree, card: u64, render: u64) -> Result<(), TreeError> {
@@ -224,7 +242,14 @@ mod tests {
 
     #[test]
     fn gpu_information_has_the_kernels_tabs() {
-        let gpu = Gpu { pci: "0000:17:00.0".into(), minor: 1, uuid: "GPU-x".into(), card: 2, render: 129 };
+        let gpu = Gpu {
+            pci: "0000:17:00.0".into(),
+            minor: 1,
+            uuid: "GPU-x".into(),
+            card: 2,
+            render: 129,
+            mig: Vec::new(),
+        };
         let text = information(&gpu, "570.1");
         assert!(text.contains("GPU UUID: \t GPU-x\n"), "{text}");
         assert!(text.contains("Bus Location: \t 0000:17:00.0\nDevice Minor: \t 1\n"), "{text}");

@@ -64,13 +64,14 @@ pub(super) struct Compiler {
 }
 
 impl Compiler {
-    /// Compiles what the libraries have in common.
-    pub(super) fn new(scratch: &Path) -> Result<Self, ObjectError> {
+    /// Compiles what the libraries have in common, and a libnvidia-ml: of this source, or one that finds no driver.
+    pub(super) fn new(scratch: &Path, nvml: Option<&str>) -> Result<Self, ObjectError> {
         let compiler = Self { scratch: scratch.into() };
         std::fs::create_dir_all(scratch)
             .map_err(|source| ObjectError::Source { path: scratch.into(), source })?;
+        let nvml = nvml.map_or_else(|| LIBNVIDIA_ML.to_owned(), |source| format!("{source}\n{OTHERS}"));
         for (name, text) in
-            [("libcuda", LIBCUDA), ("libnvidia-ml", LIBNVIDIA_ML), ("others", OTHERS), ("program", PROGRAM)]
+            [("libcuda", LIBCUDA), ("libnvidia-ml", &nvml), ("others", OTHERS), ("program", PROGRAM)]
         {
             let path = scratch.join(name).with_extension("c");
             std::fs::write(&path, text)

@@ -65,7 +65,7 @@ impl WslSim {
 }
 
 fn user_space(tree: &Tree) -> Result<(), SimError> {
-    let compiler = objects::Compiler::new(&tree.at(".objects"))?;
+    let compiler = objects::Compiler::new(&tree.at(".objects"), None)?;
     for (folder, libraries) in [(LIB, LIBRARIES), (STORE, STORE_LIBRARIES)] {
         for (name, soname) in libraries {
             let stem = name.split(".so").next().unwrap_or(name);

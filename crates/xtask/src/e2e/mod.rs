@@ -12,6 +12,7 @@ pub(crate) mod lane;
 mod layouts;
 mod life;
 mod matrix;
+mod mig;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
@@ -60,6 +61,7 @@ const CASES: &[&[(&str, Function)]] = &[
     images::applications::CASES,
     images::layers::CASES,
     gpu::CASES,
+    mig::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

@@ -8,6 +8,7 @@ use super::gpu;
 use super::images::small;
 use super::lane::DRIVER;
 use super::layouts::LAYOUTS;
+use super::mig;
 use super::real::{NO_REAL, REAL};
 use crate::driver_sim::{DriverSim, Layout};
 use crate::error::{Doing, Error, Result};
@@ -37,6 +38,7 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     let mut folders = vec![(driver, PathBuf::from(DRIVER)), (layouts, PathBuf::from(LAYOUTS))];
     folders.push(compat::ensure(&lanes.join("drivers/compat"))?);
     folders.extend(gpu::ensure(project, spec)?);
+    folders.push(mig::ensure(&lanes.join("drivers/mig"))?);
     folders.extend(real_driver(&lanes.join("drivers"), spec)?);
     Ok(folders)
 }

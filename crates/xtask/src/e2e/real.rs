@@ -9,12 +9,13 @@ use super::container::{ASK, GPU, run, then_remove};
 use super::ended::{Ended, claim};
 use super::lane::{DRIVER, Lane, use_driver};
 use super::podman::{Podman, Runtime, User, said};
+use crate::driver_sim::TRIPLET;
 use crate::lanes::spec::PAYLOAD;
 use crate::real_driver::{self, RealDriverError};
 
 /// The cases, by name.
 pub(crate) const CASES: &[(&str, Function)] =
-    &[("real-driver/plan", plan), ("real-driver/container", container)];
+    &[("real-driver/plan", plan), ("real-driver/nvml", nvml), ("real-driver/container", container)];
 
 /// The real driver's place in a lane.
 pub(crate) const REAL: &str = "/opt/real-driver";
@@ -42,6 +43,20 @@ fn plan(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let mut differences = real_driver::differences(&plan, libraries.map(|path| path.as_path()));
     differences.extend(real_driver::data_differences(&plan, root, data.iter().map(|path| path.as_path())));
     claim(differences.is_empty(), &differences.join("; "), || said.told())
+}
+
+/// The real library is loaded, all functions are found in it, and its own words for a missing kernel module reach the user.
+fn nvml(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_driver()?;
+    if podman != Podman::new(User::Root, Runtime::Crun) {
+        return Err(Ended::NoSuchCase);
+    }
+    let script =
+        "exec $1/bin/nvbind nvml --library $(find $2/usr/lib/$3 -name 'libnvidia-ml.so.[0-9]*.*' -type f)";
+    let said = said(Command::new("sh").args(["-c", script, "sh", PAYLOAD, REAL, TRIPLET]))?;
+    let words = "nvmlInit_v2 failed: NVML_ERROR_DRIVER_NOT_LOADED (Driver Not Loaded)";
+    let as_known = said.code == 3 && said.err.contains(words);
+    claim(as_known, "NVML does not say that it finds no driver", || said.told())
 }
 
 fn container(_: &Lane, podman: Podman) -> Result<(), Ended> {

@@ -1,0 +1,166 @@
+//! What NVIDIA's management library says, asked in a process of its own: `nvbind nvml --library PATH`.
+//!
+//! The hook is static and cannot load a library; and a library that talks with a driver can take long or crash. So both
+//! the hook and the command line start the dynamic `nvbind`, with an empty environment and a time limit, and only for a
+//! request that procfs does not answer. Its answer is a [`Listing`] in JSON on stdout.
+
+mod child;
+
+pub use child::Error as ChildError;
+
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::inventory::{self, Inventory, MigIdentity, PciAddress};
+use crate::request::{GpuName, Gpus};
+use crate::trust;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A driver that does not answer within this does not answer at all; loading and starting it takes a second or two per
+/// GPU where nothing keeps the driver's state (persistence mode).
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Why it is not asked with a driver root of the command line: its library would be run as the hook's user, who may be
+/// root, and could be anything.
+pub const OTHER_ROOT: &str = "with --driver-root";
+
+/// What NVML says of a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The GPUs that it can talk to.
+    pub gpus: Vec<ListedGpu>,
+    /// Why others are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// What NVML says of a GPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedGpu {
+    /// PCI address.
+    pub pci: PciAddress,
+    /// UUID, with `GPU-`.
+    pub uuid: String,
+    /// Its MIG devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mig: Vec<ListedMig>,
+}
+
+/// What NVML says of a MIG device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedMig {
+    /// The number of its GPU instance.
+    pub gpu_instance: u32,
+    /// The number of its compute instance within that.
+    pub compute_instance: u32,
+    /// What is known of it by NVML alone.
+    #[serde(flatten)]
+    pub identity: MigIdentity,
+}
+
+/// Why NVML was not asked, or gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It must not be asked here.
+    #[error(
+        "{name} is a MIG device that only NVML could look up, which is not asked {why}; name it MIG-GPU-UUID/GI/CI, by its GPU's UUID and the numbers of its GPU instance and compute instance"
+    )]
+    NotAsked {
+        /// What was asked for.
+        name: String,
+        /// Where it is not asked.
+        why: &'static str,
+    },
+    /// Its library, or the program that loads it, could be somebody's else than root's.
+    #[error("NVML is not asked for MIG devices")]
+    Untrusted(#[from] trust::Error),
+    /// There is no such library.
+    #[error(transparent)]
+    Inventory(#[from] inventory::Error),
+    /// The process failed.
+    #[error("NVML cannot be asked for MIG devices")]
+    Child(#[from] ChildError),
+    /// What it printed is no listing.
+    #[error("{program} printed no list of GPUs; is it of the same version?")]
+    Answer {
+        /// The program.
+        program: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl Error {
+    /// The exit code of this failure.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::NotAsked { .. } => Exit::Request,
+            Error::Untrusted(trust::Error::NotRoots { .. }) => Exit::Permission,
+            Error::Inventory(error) => error.exit(),
+            Error::Untrusted(trust::Error::Stat { .. }) | Error::Child(_) | Error::Answer { .. } => {
+                Exit::Driver
+            }
+        }
+    }
+}
+
+/// The first name of a request for which NVML has to be asked: there are MIG devices, and it names one as NVML does.
+#[must_use]
+pub fn needed_for<'a>(gpus: &'a Gpus, inventory: &Inventory) -> Option<&'a GpuName> {
+    let Gpus::Listed(names) = gpus else { return None };
+    let has_mig = inventory.gpus.iter().any(|gpu| !gpu.mig.is_empty());
+    names.iter().find(|name| has_mig && name.needs_nvml())
+}
+
+/// The library of the loaded driver as this process sees it, if nobody but root could have put it there.
+///
+/// # Errors
+/// When it is not there, or not root's.
+pub fn library(host: &Host, inventory: &Inventory) -> Result<PathBuf, Error> {
+    let path = inventory.nvml(host)?;
+    Ok(trust::file(Path::new(&host.files.display(&path)))?)
+}
+
+/// Asks NVML, in a process that runs this program, which has to be `nvbind`.
+///
+/// # Errors
+/// When the process cannot be started, fails, takes too long, or says something else.
+pub fn ask(program: &Path, library: &Path) -> Result<Listing, Error> {
+    let output = child::output(Command::new(program).args(["nvml", "--library"]).arg(library), LIMIT)?;
+    serde_json::from_slice(&output)
+        .map_err(|source| Error::Answer { program: program.display().to_string(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+    use crate::request::Request;
+
+    #[test]
+    fn nvml_is_asked_only_for_names_of_its_own_and_where_there_are_mig_devices() {
+        let machine = Machine::new();
+        machine.gpu("0000:01:00.0", 0, "GPU-aa", &[]);
+        let is_needed = |selection: &str| {
+            let request = Request::parse(selection, None, None).unwrap();
+            needed_for(&request.gpus, &machine.inventory().unwrap()).map(ToString::to_string)
+        };
+        assert_eq!(is_needed("0:0,MIG-aa"), None);
+        machine.mig(0, &[(1, 0, 12, 13)]);
+        for selection in ["all", "none", "0", "0-0", "GPU-aa", "01:00.0", "MIG-GPU-aa/1/0"] {
+            assert_eq!(is_needed(selection), None, "{selection}");
+        }
+        assert_eq!(is_needed("0,0:0"), Some("0:0".to_owned()));
+        assert_eq!(is_needed("MIG-aa"), Some("MIG-aa".to_owned()));
+    }
+
+    #[test]
+    fn a_program_that_prints_something_else_is_named() {
+        let error = ask(Path::new("/bin/echo"), Path::new("/x")).unwrap_err();
+        assert_eq!(error.to_string(), "/bin/echo printed no list of GPUs; is it of the same version?");
+        assert_eq!(error.exit(), Exit::Driver);
+    }
+}

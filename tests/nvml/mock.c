@@ -1,0 +1,106 @@
+/* A mock of libnvidia-ml with the functions that nvbind calls, as nvml.h declares them. It is no NVIDIA code and talks with
+ * no driver. The machine: GPU 0 without MIG, GPU 1 divided into two MIG devices with indexes 0 and 2 of 4 places, GPU 2
+ * that cannot do MIG.
+ *
+ * Compiled with one of: INIT=CODE (nvmlInit fails), LOST (GPU 0 does), OLD (a library from before MIG), FOREVER (nvmlInit
+ * does not return), CRASH, NO_NUL (texts that do not end). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef OLD
+#define NEW(name, old) old
+#else
+#define NEW(name, old) name
+#endif
+#ifndef INIT
+#define INIT 0
+#endif
+
+struct device { const char *uuid, *name; unsigned bus, gpu_instance, compute_instance; };
+typedef struct device *nvmlDevice_t;
+struct pci { char legacy[16]; unsigned domain, bus, device, device_id, sub_system;
+#ifndef OLD
+    char id[32];
+#else
+    unsigned reserved[4];
+#endif
+};
+
+static struct device gpus[] = {
+    {"GPU-aaaa0000-0000-0000-0000-000000000001", "Mock GPU", 0x01, 0, 0},
+    {"GPU-bbbb0000-0000-0000-0000-000000000002", "Mock GPU", 0x41, 0, 0},
+    {"GPU-cccc0000-0000-0000-0000-000000000003", "Mock GPU", 0xc1, 0, 0},
+};
+static int initialised;
+
+int NEW(nvmlInit_v2, nvmlInit)(void) {
+#ifdef FOREVER
+    for (;;) pause();
+#endif
+#ifdef CRASH
+    abort();
+#endif
+    initialised = INIT == 0;
+    return INIT;
+}
+int nvmlShutdown(void) { initialised = 0; return 0; }
+const char *nvmlErrorString(int code) {
+    return code == 9 ? "Driver Not Loaded" : code == 15 ? "GPU is lost" : "Mock error";
+}
+int NEW(nvmlDeviceGetCount_v2, nvmlDeviceGetCount)(unsigned *count) {
+    if (!initialised) return 1;
+    *count = 3;
+    return 0;
+}
+int NEW(nvmlDeviceGetHandleByIndex_v2, nvmlDeviceGetHandleByIndex)(unsigned index, nvmlDevice_t *device) {
+    if (!initialised) return 1;
+    if (index > 2) return 2;
+#ifdef LOST
+    if (index == 0) return 15;
+#endif
+    *device = &gpus[index];
+    return 0;
+}
+int NEW(nvmlDeviceGetPciInfo_v3, nvmlDeviceGetPciInfo_v2)(nvmlDevice_t device, struct pci *info) {
+    memset(info, 0, sizeof *info);
+    info->bus = device->bus;
+    return 0;
+}
+static int text(const char *text, char *out, unsigned length) {
+#ifdef NO_NUL
+    memset(out, 'x', length);
+    return 0;
+#endif
+    return (unsigned)snprintf(out, length, "%s", text) < length ? 0 : 7;
+}
+int nvmlDeviceGetUUID(nvmlDevice_t device, char *out, unsigned length) { return text(device->uuid, out, length); }
+int nvmlDeviceGetName(nvmlDevice_t device, char *out, unsigned length) { return text(device->name, out, length); }
+
+#ifndef OLD
+/* Their order is not that of the instances' numbers. */
+static struct device migs[] = {
+    {"MIG-11111111-0000-0000-0000-000000000001", "Mock GPU MIG 1g.10gb", 0, 9, 0},
+    {NULL, NULL, 0, 0, 0},
+    {"MIG-22222222-0000-0000-0000-000000000002", "Mock GPU MIG 1c.2g.20gb", 0, 1, 1},
+};
+int nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned *current, unsigned *pending) {
+    if (device == &gpus[2]) return 3;
+    *current = *pending = device == &gpus[1];
+    return 0;
+}
+int nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t device, unsigned *count) {
+    *count = device == &gpus[1] ? 4 : 0;
+    return 0;
+}
+int nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned index, nvmlDevice_t *mig) {
+    if (device != &gpus[1]) return 3;
+    if (index > 2) return 2;
+    if (!migs[index].uuid) return 6;
+    *mig = &migs[index];
+    return 0;
+}
+int nvmlDeviceGetGpuInstanceId(nvmlDevice_t device, unsigned *id) { *id = device->gpu_instance; return 0; }
+int nvmlDeviceGetComputeInstanceId(nvmlDevice_t device, unsigned *id) { *id = device->compute_instance; return 0; }
+#endif
