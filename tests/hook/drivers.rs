@@ -196,8 +196,18 @@ fn modules_that_are_not_loaded_are_loaded_by_the_driver_s_own_program() {
     let script = "#!/bin/sh\n[ \"$*\" = '-u -c 0' ] && [ -z \"$HOME\" ] && cat @/loaded >/proc/devices\n";
     for (script, may, code, says) in [
         (script, 0o755, 0, ""),
-        ("#!/bin/sh\nexit 1\n", 0o755, 3, "/usr/bin/nvidia-modprobe failed with exit status: 1"),
-        (script, 0o777, 3, "cannot run /usr/bin/nvidia-modprobe: it is not root's alone to write"),
+        (
+            "#!/bin/sh\nexit 1\n",
+            0o755,
+            3,
+            "the driver's modules are not loaded: /usr/bin/nvidia-modprobe failed (exit status: 1)",
+        ),
+        (
+            script,
+            0o777,
+            3,
+            "the driver's modules are not loaded: /usr/bin/nvidia-modprobe is not root's alone to write",
+        ),
     ] {
         let Some(mut world) = World::new() else { return };
         let loaded = fs::read_to_string(world.driver.path("proc/devices")).unwrap();

@@ -14,6 +14,7 @@
 
 pub mod capability;
 pub mod catalogue;
+pub mod child;
 pub mod compat;
 pub mod cuda;
 pub mod exit;

@@ -4,10 +4,7 @@
 //! the hook and the command line start the dynamic `nvbind`, with an empty environment and a time limit, and only for a
 //! request that procfs does not answer. Its answer is a [`Listing`] in JSON on stdout.
 
-mod child;
-
-pub use child::Error as ChildError;
-
+use crate::child;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::inventory::{self, Inventory, MigIdentity, PciAddress};
@@ -81,7 +78,7 @@ pub enum Error {
     Inventory(#[from] inventory::Error),
     /// The process failed.
     #[error("NVML cannot be asked for MIG devices")]
-    Child(#[from] ChildError),
+    Child(#[from] child::Error),
     /// What it printed is no listing.
     #[error("{program} printed no list of GPUs; is it of the same version?")]
     Answer {

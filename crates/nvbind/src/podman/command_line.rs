@@ -20,6 +20,9 @@ const ALL: &str = "all";
 /// programming guide, "CUDA Environment Variables").
 const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
+/// More than any machine has: a range beyond is refused when the selection is read.
+const MANY_GPUS: u32 = 256;
+
 /// A scanned command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct CommandLine {
@@ -217,7 +220,7 @@ impl CommandLine {
             arguments.push("--annotation".into());
             arguments.push(format!("{key}={}", comma_free(value)).into());
         }
-        let visible = if has_nvidias_hook { VOID.to_owned() } else { self.gpus().replace('+', ",") };
+        let visible = if has_nvidias_hook { VOID.to_owned() } else { visible(self.gpus()) };
         for (key, value) in [(VISIBLE_VARIABLE, visible.as_str()), DEVICE_ORDER] {
             arguments.push("--env".into());
             arguments.push(format!("{key}={value}").into());
@@ -234,6 +237,22 @@ impl CommandLine {
     fn gpus(&self) -> &str {
         last(&self.annotations, GPU_ANNOTATION).or(self.gpu.as_deref()).unwrap_or(ALL)
     }
+}
+
+/// A selection as NVIDIA's tools write it: they know commas, and no ranges.
+fn visible(selection: &str) -> String {
+    let mut words = Vec::new();
+    for word in selection.split([',', '+']) {
+        let ends =
+            word.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+        match ends {
+            Some((first, last)) if first <= last && last < MANY_GPUS => {
+                words.extend((first..=last).map(|index: u32| index.to_string()));
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words.join(",")
 }
 
 /// Podman before 5.0 splits the value of `--annotation` at commas (pflag's StringSlice), later ones don't, so a list

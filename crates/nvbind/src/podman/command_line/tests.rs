@@ -23,6 +23,8 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         ("I", false, "all"),
         ("--gpu 0,1 I", false, "0,1"),
         ("--gpu 0 --annotation io.nvbind.gpu=1+2 I", false, "1,2"),
+        ("--gpu 0-2,7+GPU-ab I", false, "0,1,2,7,GPU-ab"),
+        ("--gpu 0-99999999999,3-1,1:0 I", false, "0-99999999999,3-1,1:0"),
         ("--gpu none I", false, "none"),
         ("--gpu 0 I", true, "void"),
     ] {

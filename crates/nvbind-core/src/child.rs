@@ -1,4 +1,4 @@
-//! A process that is asked something: it gets no environment, its output and its time are limited, and nothing of it is
+//! A program of the host that is run: it gets no environment, its output and its time are limited, and nothing of it is
 //! left when it is not waited for any longer.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -56,7 +56,10 @@ pub enum Error {
 }
 
 /// Runs it to its end, and gives what it printed on stdout.
-pub(super) fn output(command: &mut Command, limit: Duration) -> Result<Vec<u8>, Error> {
+///
+/// # Errors
+/// When it cannot be started, fails, prints too much, or does not end within `limit`.
+pub fn output(command: &mut Command, limit: Duration) -> Result<Vec<u8>, Error> {
     let program = command.get_program().display().to_string();
     let failed = |source: io::Error| Error::Run { program: program.clone(), source };
     // A process group of its own: the driver's library starts nvidia-modprobe, which is to end with it.
