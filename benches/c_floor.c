@@ -140,8 +140,8 @@ static void attach(int mount, int directory, const char *place) {
     must(move_mount(mount, "", directory, place, MOVE_MOUNT_F_EMPTY_PATH), place);
 }
 
-/* The folder above a place, unless it is the same as that of the step before. */
-static void make_parent(int directory, const char *place) {
+/* The folders above a place, unless they are the same as those of the step before. */
+static void make_parents(int directory, const char *place) {
     static char last[4096];
     const char *name = strrchr(place, '/');
     size_t length = name ? (size_t)(name - place) : 0;
@@ -149,6 +149,12 @@ static void make_parent(int directory, const char *place) {
         return;
     memcpy(last, place, length);
     last[length] = 0;
+    for (char *slash = strchr(last, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        if (mkdirat(directory, last, 0755) < 0 && errno != EEXIST)
+            fail(last);
+        *slash = '/';
+    }
     if (mkdirat(directory, last, 0755) < 0 && errno != EEXIST)
         fail(last);
 }
@@ -195,17 +201,18 @@ int main(int argc, char **argv) {
         int directory = absolute ? root : view;
         const char *place = step->place + absolute;
         if (step->kind == 'n' && !bind_nodes) {
-            make_parent(directory, place);
+            make_parents(directory, place);
             must(mknodat(directory, place, S_IFCHR | 0666, step->device), place);
             continue;
         }
         if (step->kind == 'l' && absolute) {
             /* A place of the image, where something may stand. */
-            if (symlinkat(step->what, directory, place) < 0 && errno != EEXIST && errno != ENOENT)
+            make_parents(directory, place);
+            if (symlinkat(step->what, directory, place) < 0 && errno != EEXIST)
                 fail(place);
             continue;
         }
-        make_parent(directory, place);
+        make_parents(directory, place);
         if (step->kind == 'l') {
             must(symlinkat(step->what, directory, place), place);
             continue;

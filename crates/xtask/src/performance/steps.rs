@@ -28,8 +28,9 @@ enum Step {
     Link {
         path: String,
         target: String,
+        only_with: Option<String>,
     },
-    /// The floor leaves the loader's files alone.
+    /// The floor leaves alone the files that are written.
     #[serde(other)]
     Other,
 }
@@ -55,7 +56,9 @@ pub(crate) fn from_plan(json: &str) -> Result<(String, Sample)> {
                 files += 1;
                 format!("bind\t{host}\t{}\n", place(inside))
             }
-            Step::Link { path, target } => {
+            // The image has none of these.
+            Step::Link { only_with: Some(_), .. } => continue,
+            Step::Link { path, target, only_with: None } => {
                 links += 1;
                 format!("link\t{target}\t{}\n", place(path))
             }
