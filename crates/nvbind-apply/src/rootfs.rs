@@ -1,7 +1,8 @@
 //! The container's root filesystem: the only way in which a name inside the container is resolved, and the rule of
 //! where something may be created.
 //!
-//! Directories are resolved by `pathrs` inside the root, each once; everything in them is reached by descriptor.
+//! Directories are resolved by the kernel inside the root (openat2(2)), each once; everything in them is reached by
+//! descriptor.
 //! Something is created only on the root filesystem's own mount, and only if that is the container's (an overlay that
 //! goes with it), or on a tmpfs that the runtime made for this container. Never through a volume to the host.
 
@@ -10,8 +11,6 @@ use crate::journal::Journal;
 use crate::mount;
 use nvbind_core::host::open_inside;
 use nvbind_core::oci::{Config, is_private_tmpfs};
-use pathrs::Root;
-use pathrs::error::ErrorKind;
 use rustix::fs::{
     self, AtFlags, Dir, FileType, Mode, OFlags, StatVfsMountFlags, StatxFlags, fstat, mkdirat, openat,
     readlinkat, statat,
@@ -29,7 +28,7 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 /// A container's root filesystem.
 #[derive(Debug)]
 pub(crate) struct Rootfs<'a> {
-    root: Root,
+    root: OwnedFd,
     mount: u64,
     /// Why nothing may be created on it, if so.
     closed: Option<Closed>,
@@ -133,7 +132,7 @@ impl<'a> Rootfs<'a> {
             // appear on the host as well.
             mount::set_attributes(&fd, MountAttrFlags::empty()).map_err(failed)?;
         }
-        Ok(Rootfs { root: Root::from_fd(fd), mount, closed, config, journal: RefCell::default() })
+        Ok(Rootfs { root: fd, mount, closed, config, journal: RefCell::default() })
     }
 
     /// What was created so far, to be completed by those who create.
@@ -149,28 +148,15 @@ impl<'a> Rootfs<'a> {
     /// A directory of the container, links followed inside it; none where there is none, or where it would have to
     /// be made where nothing may be.
     pub(crate) fn directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
-        match self.root.resolve(path) {
-            Ok(handle) => {
-                let fd: OwnedFd = handle.into();
-                let failed = |errno: Errno| Error::system(format!("look at {path} in the container"), errno);
-                if FileType::from_raw_mode(fstat(&fd).map_err(failed)?.st_mode) != FileType::Directory {
-                    return Ok(None);
-                }
+        let failed = |errno: Errno| Error::system(format!("look up {path} in the container"), errno);
+        match open_inside(&self.root, path, OFlags::PATH | OFlags::DIRECTORY) {
+            Ok(fd) => {
                 let mount = mount_id(&fd).map_err(failed)?;
                 Ok(Some(Directory { closed: self.closed(mount), fd, mount, is_new: false }))
             }
-            Err(error) => {
-                let errno = if let ErrorKind::OsError(errno) = error.kind() { errno } else { None };
-                match errno {
-                    Some(libc::ENOENT) => self.missing_directory(path, missing),
-                    Some(libc::ENOTDIR | libc::ELOOP) => Ok(None),
-                    _ => {
-                        let source =
-                            errno.map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error);
-                        Err(Error::system(format!("look up {path} in the container"), source))
-                    }
-                }
-            }
+            Err(Errno::NOENT) => self.missing_directory(path, missing),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(failed(errno)),
         }
     }
 
