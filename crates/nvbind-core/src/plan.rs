@@ -3,22 +3,19 @@
 //! The driver's files appear under one directory, the *view*; everything else is a link into it, an entry of the
 //! container's ld.so.cache, or a device node.
 
+mod devices;
+mod files;
 mod places;
 mod visible;
 
 use crate::capability::Capabilities;
-use crate::catalogue::{
-    self, COMPAT32, DIRECTORIES, DRIVER, DRM_CAPABILITIES, EXTRA_NODES, ExtraNode, PLUGINS,
-};
+use crate::catalogue;
 use crate::exit::Exit;
-use crate::extras::{Extra, Extras};
-use crate::inventory::{
-    DeviceNode, Driver, Gpu, Inventory, Library, Nodes, SocketFile, Source, StoreFile, Wsl,
-};
+use crate::extras::Extra;
+use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Nodes};
 use crate::ldcache::Abi;
 use crate::request::Request;
 use crate::select;
-use std::collections::BTreeMap;
 
 /// Where the view stands unless an image has files there: CUDA images have its `bin` in PATH and its `lib64` in
 /// LD_LIBRARY_PATH already.
@@ -65,12 +62,6 @@ pub enum Error {
         missing: String,
     },
 }
-
-/// What makes the node of WSL2.
-const WSL_REMEDY: &str = "run `wsl --update` in Windows";
-
-/// What makes the driver's own nodes.
-const DRIVER_REMEDY: &str = "run `nvidia-modprobe -u -c 0` as root";
 
 impl Error {
     /// The exit code of this failure.
@@ -271,14 +262,14 @@ impl Plan {
 /// When a GPU or an extra is not there, or a kernel module is not loaded.
 pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
     let (gpus, mut devices) = match &inventory.wsl {
-        Some(wsl) => (Vec::new(), wsl_devices(request, wsl)?),
+        Some(wsl) => (Vec::new(), devices::of_wsl(request, wsl)?),
         None => {
             let gpus = select::select(&request.gpus, inventory)?;
-            let devices = devices(request, inventory, &gpus)?;
+            let devices = devices::of_gpus(request, inventory, &gpus)?;
             (gpus, devices)
         }
     };
-    devices.extend(extra_devices(&request.extras, inventory)?);
+    devices.extend(devices::of_extras(&request.extras, inventory)?);
     devices.sort_by(|one, other| one.node.path.cmp(&other.node.path));
     // Compute instances share the node of their GPU instance.
     devices.dedup_by(|one, other| one.node == other.node);
@@ -303,17 +294,17 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
     if inventory.wsl.is_none() {
         visible::add(&mut plan, wanted, inventory);
     }
-    add_libraries(&mut plan, wanted, inventory);
-    add_programs(&mut plan, wanted, inventory);
-    add_data(&mut plan, request, inventory);
-    add_wsl(&mut plan, wanted, inventory);
+    files::add_libraries(&mut plan, wanted, inventory);
+    files::add_programs(&mut plan, wanted, inventory);
+    files::add_data(&mut plan, request, inventory);
+    files::add_wsl(&mut plan, wanted, inventory);
     if request.isolate {
         isolate(&mut plan, request, inventory)?;
     } else {
-        add_sockets(&mut plan, wanted, inventory);
-        add_shared(&mut plan, &request.extras, inventory)?;
+        files::add_sockets(&mut plan, wanted, inventory);
+        files::add_shared(&mut plan, &request.extras, inventory)?;
     }
-    add_directories(&mut plan);
+    files::add_directories(&mut plan);
     plan.binds.sort_by(|one, other| one.inside.cmp(&other.inside));
     plan.unused = places::all();
     plan.unused.retain(|path| !plan.well_known.iter().any(|known| known.has(path)));
@@ -329,204 +320,6 @@ fn isolate(plan: &mut Plan, request: &Request, inventory: &Inventory) -> Result<
     let others = inventory.gpus.iter().filter(|gpu| !is_chosen(gpu));
     plan.unseen = Some(others.flat_map(|gpu| std::iter::once(&gpu.node).chain(&gpu.drm)).cloned().collect());
     Ok(())
-}
-
-fn devices(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec<Device>, Error> {
-    if gpus.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut devices = Vec::new();
-    for (row, node) in &inventory.control_nodes {
-        if !row.capabilities.intersects(request.capabilities) {
-            continue;
-        }
-        let capabilities = row.capabilities.intersection(request.capabilities);
-        match node {
-            Some(node) => devices.push(of_driver(node, capabilities.to_string(), inventory)),
-            None if row.required => {
-                let module = row.drivers.first().copied().unwrap_or_default();
-                return Err(Error::Module { path: row.path, module, capabilities });
-            }
-            None => {}
-        }
-    }
-    for gpu in gpus {
-        let why = format!("GPU {} at {}", gpu.index, gpu.pci);
-        devices.push(of_driver(&gpu.node, why.clone(), inventory));
-        if request.capabilities.intersects(DRM_CAPABILITIES) {
-            devices.extend(gpu.drm.iter().map(|node| of_driver(node, why.clone(), inventory)));
-        }
-        for mig in &gpu.mig {
-            let why = format!("MIG device {} of GPU {}", mig.name(gpu), gpu.index);
-            devices.extend(mig.access.iter().map(|access| {
-                let made_as = Some(access.made_as(inventory.nodes));
-                Device { made_as, ..of_driver(&access.node, why.clone(), inventory) }
-            }));
-        }
-    }
-    Ok(devices)
-}
-
-fn wsl_devices(request: &Request, wsl: &Wsl) -> Result<Vec<Device>, Error> {
-    let why = "the GPUs of the Windows host".to_owned();
-    let node = Device { node: wsl.node.clone(), why, remedy: WSL_REMEDY, made_as: None };
-    Ok(if select::select_all(&request.gpus)? { vec![node] } else { Vec::new() })
-}
-
-fn of_driver(node: &DeviceNode, why: String, inventory: &Inventory) -> Device {
-    Device { node: node.clone(), why, remedy: DRIVER_REMEDY, made_as: Some(inventory.nodes) }
-}
-
-/// The nodes of the extras, also where no GPU is asked for.
-fn extra_devices(extras: &Extras, inventory: &Inventory) -> Result<Vec<Device>, Error> {
-    let nodes = || inventory.extra_nodes.iter().filter(|(row, node)| extras.takes(row.extra, node.minor));
-    for row in EXTRA_NODES.iter().filter(|row| row.required && extras.has(row.extra)) {
-        let missing = |name: &str| {
-            let path = format!("{}/{name}", row.directory);
-            let missing = format!("there is no {path}, or its kernel module is not loaded");
-            Error::Extra { extra: row.extra, missing }
-        };
-        if !nodes().any(|(found, _)| *found == row) && extras.takes_all(row.extra) {
-            return Err(missing(row.name));
-        }
-        if row.extra == Extra::Imex {
-            let has = |channel: &u32| nodes().any(|(found, node)| *found == row && node.minor == *channel);
-            if let Some(channel) = extras.channels().find(|channel| !has(channel)) {
-                return Err(missing(&row.name.replace('*', &channel.to_string())));
-            }
-        }
-    }
-    let device = |(row, node): &(&'static ExtraNode, DeviceNode)| Device {
-        node: node.clone(),
-        why: row.extra.to_string(),
-        remedy: row.extra.remedy(),
-        made_as: None,
-    };
-    Ok(nodes().map(device).collect())
-}
-
-fn add_libraries(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
-    let compat32 = Abi::COMPAT32.filter(|_| wanted.intersects(COMPAT32));
-    for abi in Abi::NATIVE.into_iter().chain(compat32) {
-        let is_wanted = |library: &&Library| library.abi == abi && library.capabilities().intersects(wanted);
-        let libraries: Vec<&Library> = inventory.libraries.iter().filter(is_wanted).collect();
-        add_libraries_of(plan, abi, wanted, &libraries);
-    }
-}
-
-fn add_libraries_of(plan: &mut Plan, abi: Abi, wanted: Capabilities, libraries: &[&Library]) {
-    let directory = library_directory(abi);
-    // By name, so that a soname that two files claim has one link.
-    let mut names: BTreeMap<&str, &str> = BTreeMap::new();
-    for library in libraries {
-        plan.binds.push(Bind {
-            host: library.host.clone(),
-            inside: format!("{directory}/{}", library.file_name),
-            capabilities: library.capabilities().intersection(wanted),
-        });
-        names.insert(&library.file_name, &library.file_name);
-    }
-    for library in libraries {
-        let links = library.family.map_or(&[][..], |family| family.links);
-        for name in library.soname.iter().map(String::as_str).chain(links.iter().copied()) {
-            names.entry(name).or_insert(&library.file_name);
-        }
-        let plugin = library.family.and_then(|family| family.plugin);
-        plan.well_known.extend(plugin.filter(|_| wanted.intersects(PLUGINS)).map(|plugin| WellKnown {
-            target: format!("{directory}/{}", plugin.name),
-            places: places::of_plugin(plugin, abi),
-        }));
-    }
-    for (name, file) in names {
-        if name != file {
-            plan.view_links.push(Link { path: format!("{directory}/{name}"), target: file.to_owned() });
-        }
-        plan.sonames.push(Soname { name: name.to_owned(), abi });
-    }
-}
-
-fn add_programs(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
-    for file in &inventory.programs {
-        let program = file.program;
-        if !program.capabilities.intersects(wanted) {
-            continue;
-        }
-        let inside = format!("bin/{}", program.name);
-        if program.in_usr_bin {
-            let places = vec![places::of_program(program)];
-            plan.well_known.push(WellKnown { target: inside.clone(), places });
-        }
-        let capabilities = program.capabilities.intersection(wanted);
-        plan.binds.push(Bind { host: file.host.clone(), inside, capabilities });
-    }
-}
-
-fn add_data(plan: &mut Plan, request: &Request, inventory: &Inventory) {
-    let has = |stem| inventory.libraries.iter().any(|library| library.family.is_some_and(|f| f.stem == stem));
-    for file in &inventory.data {
-        let capabilities = file.data.capabilities().intersection(request.capabilities);
-        if capabilities.is_empty()
-            || file.data.extra.is_some_and(|extra| !request.extras.has(extra))
-            || file.data.library.is_some_and(|stem| !has(stem))
-        {
-            continue;
-        }
-        let inside = file.inside.clone();
-        if !file.data.places.is_empty() {
-            plan.well_known.push(WellKnown { target: inside.clone(), places: places::of_data(file.data) });
-        }
-        match &file.source {
-            Source::Host(host) => plan.binds.push(Bind { host: host.clone(), inside, capabilities }),
-            Source::Text { text, from } => {
-                plan.texts.push(Text { inside, text: text.clone(), from: from.clone(), capabilities });
-            }
-        }
-    }
-}
-
-/// The driver store at its own path, by a link to all of `/usr/lib/wsl`, and beside it the libraries, as in WSL2.
-fn add_wsl(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
-    let capabilities = DRIVER.intersection(wanted);
-    let Some(wsl) = inventory.wsl.as_ref().filter(|_| !capabilities.is_empty()) else { return };
-    plan.binds.extend(wsl.store.iter().map(|StoreFile { path, host }| {
-        let inside = path.strip_prefix("/usr/lib/").unwrap_or(path).to_owned();
-        Bind { host: host.clone(), inside, capabilities }
-    }));
-    plan.view_links.push(Link { path: "wsl/lib".to_owned(), target: "../lib64".to_owned() });
-}
-
-fn add_sockets(plan: &mut Plan, wanted: Capabilities, inventory: &Inventory) {
-    for SocketFile { socket, host } in &inventory.sockets {
-        let capabilities = socket.capabilities.intersection(wanted);
-        if !capabilities.is_empty() {
-            let (host, inside) = ((*host).to_owned(), socket.inside.to_owned());
-            plan.sockets.push(Bind { host, inside, capabilities });
-        }
-    }
-}
-
-fn add_shared(plan: &mut Plan, extras: &Extras, inventory: &Inventory) -> Result<(), Error> {
-    for row in catalogue::SHARED.iter().filter(|row| extras.has(row.extra)) {
-        if !inventory.shared.contains(&row) {
-            let missing = format!("there is no directory {}", row.host);
-            return Err(Error::Extra { extra: row.extra, missing });
-        }
-        plan.shared.push(Shared { host: row.host, inside: row.inside, extra: row.extra });
-        let places = vec![places::of_shared(row)];
-        plan.well_known.push(WellKnown { target: row.inside.to_owned(), places });
-    }
-    Ok(())
-}
-
-fn add_directories(plan: &mut Plan) {
-    for (path, target, when) in DIRECTORIES {
-        let is_below = |inside: &str| inside.strip_prefix(target).is_some_and(|rest| rest.starts_with('/'));
-        let binds = plan.binds.iter().chain(&plan.sockets).map(|bind| &bind.inside);
-        if binds.chain(plan.texts.iter().map(|text| &text.inside)).any(|inside| is_below(inside)) {
-            let places = vec![places::place(path, *when)];
-            plan.well_known.push(WellKnown { target: (*target).to_owned(), places });
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,90 @@
+//! The device nodes of a plan.
+
+use super::{Device, Error};
+use crate::catalogue::{DRM_CAPABILITIES, EXTRA_NODES, ExtraNode};
+use crate::extras::{Extra, Extras};
+use crate::inventory::{DeviceNode, Gpu, Inventory, Wsl};
+use crate::request::Request;
+use crate::select;
+
+/// What makes the node of WSL2.
+const WSL_REMEDY: &str = "run `wsl --update` in Windows";
+
+/// What makes the driver's own nodes.
+const DRIVER_REMEDY: &str = "run `nvidia-modprobe -u -c 0` as root";
+
+/// The nodes of the chosen GPUs, and the control nodes that the capabilities need.
+pub(super) fn of_gpus(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec<Device>, Error> {
+    if gpus.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut devices = Vec::new();
+    for (row, node) in &inventory.control_nodes {
+        if !row.capabilities.intersects(request.capabilities) {
+            continue;
+        }
+        let capabilities = row.capabilities.intersection(request.capabilities);
+        match node {
+            Some(node) => devices.push(of_driver(node, capabilities.to_string(), inventory)),
+            None if row.required => {
+                let module = row.drivers.first().copied().unwrap_or_default();
+                return Err(Error::Module { path: row.path, module, capabilities });
+            }
+            None => {}
+        }
+    }
+    for gpu in gpus {
+        let why = format!("GPU {} at {}", gpu.index, gpu.pci);
+        devices.push(of_driver(&gpu.node, why.clone(), inventory));
+        if request.capabilities.intersects(DRM_CAPABILITIES) {
+            devices.extend(gpu.drm.iter().map(|node| of_driver(node, why.clone(), inventory)));
+        }
+        for mig in &gpu.mig {
+            let why = format!("MIG device {} of GPU {}", mig.name(gpu), gpu.index);
+            devices.extend(mig.access.iter().map(|access| {
+                let made_as = Some(access.made_as(inventory.nodes));
+                Device { made_as, ..of_driver(&access.node, why.clone(), inventory) }
+            }));
+        }
+    }
+    Ok(devices)
+}
+
+/// WSL2's one node for all GPUs.
+pub(super) fn of_wsl(request: &Request, wsl: &Wsl) -> Result<Vec<Device>, Error> {
+    let why = "the GPUs of the Windows host".to_owned();
+    let node = Device { node: wsl.node.clone(), why, remedy: WSL_REMEDY, made_as: None };
+    Ok(if select::select_all(&request.gpus)? { vec![node] } else { Vec::new() })
+}
+
+fn of_driver(node: &DeviceNode, why: String, inventory: &Inventory) -> Device {
+    Device { node: node.clone(), why, remedy: DRIVER_REMEDY, made_as: Some(inventory.nodes) }
+}
+
+/// The nodes of the extras, also where no GPU is asked for.
+pub(super) fn of_extras(extras: &Extras, inventory: &Inventory) -> Result<Vec<Device>, Error> {
+    let nodes = || inventory.extra_nodes.iter().filter(|(row, node)| extras.takes(row.extra, node.minor));
+    for row in EXTRA_NODES.iter().filter(|row| row.required && extras.has(row.extra)) {
+        let missing = |name: &str| {
+            let path = format!("{}/{name}", row.directory);
+            let missing = format!("there is no {path}, or its kernel module is not loaded");
+            Error::Extra { extra: row.extra, missing }
+        };
+        if !nodes().any(|(found, _)| *found == row) && extras.takes_all(row.extra) {
+            return Err(missing(row.name));
+        }
+        if row.extra == Extra::Imex {
+            let has = |channel: &u32| nodes().any(|(found, node)| *found == row && node.minor == *channel);
+            if let Some(channel) = extras.channels().find(|channel| !has(channel)) {
+                return Err(missing(&row.name.replace('*', &channel.to_string())));
+            }
+        }
+    }
+    let device = |(row, node): &(&'static ExtraNode, DeviceNode)| Device {
+        node: node.clone(),
+        why: row.extra.to_string(),
+        remedy: row.extra.remedy(),
+        made_as: None,
+    };
+    Ok(nodes().map(device).collect())
+}
