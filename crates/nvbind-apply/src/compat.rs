@@ -147,7 +147,6 @@ mod tests {
             shared: Vec::new(),
             texts: Vec::new(),
             well_known: Vec::new(),
-            unused: Vec::new(),
             proc: None,
             unseen: None,
             sonames: names.filter(|name| !name.is_empty()).map(native).collect(),

@@ -33,7 +33,8 @@ pub(crate) fn add(rootfs: &Rootfs<'_>, plan: &Plan, view: &View) -> Result<(), E
 /// Removes the links of an earlier start that the plan does not have.
 pub(crate) fn remove_unused(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<(), Error> {
     let mut directories = Directories { rootfs, known: BTreeMap::new() };
-    for path in &plan.unused {
+    let unused = plan.unused();
+    for path in &unused {
         if let Some((directory, name)) = directories.find(path, Missing::Leave)?
             && directory.closed.is_none()
             && matches!(look(directory, name, path)?, Stands::Ours(_))

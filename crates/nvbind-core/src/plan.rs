@@ -212,8 +212,6 @@ pub struct Plan {
     pub view_links: Vec<Link>,
     /// What is found at well-known places.
     pub well_known: Vec<WellKnown>,
-    /// Well-known places of all that the plan does not have: an earlier start of the container may have left links.
-    pub unused: Vec<String>,
     /// What the container has in the place of the kernel module's `/proc/driver/nvidia`; none where its /proc is not to be
     /// changed.
     pub proc: Option<Proc>,
@@ -247,6 +245,14 @@ impl Plan {
     #[must_use]
     pub fn path_of(&self, soname: &Soname) -> String {
         format!("{}/{}/{}", self.view, library_directory(soname.abi), soname.name)
+    }
+
+    /// Well-known places of all that the plan does not have: an earlier start of the container may have left links.
+    #[must_use]
+    pub fn unused(&self) -> Vec<String> {
+        let mut places = places::all();
+        places.retain(|path| !self.well_known.iter().any(|known| known.has(path)));
+        places
     }
 
     /// A path below the view as the container sees it.
@@ -284,7 +290,6 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
         texts: Vec::new(),
         view_links: Vec::new(),
         well_known: Vec::new(),
-        unused: Vec::new(),
         proc: None,
         sonames: Vec::new(),
         unseen: None,
@@ -306,8 +311,6 @@ pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
     }
     files::add_directories(&mut plan);
     plan.binds.sort_by(|one, other| one.inside.cmp(&other.inside));
-    plan.unused = places::all();
-    plan.unused.retain(|path| !plan.well_known.iter().any(|known| known.has(path)));
     Ok(plan)
 }
 
@@ -479,7 +482,8 @@ mod tests {
         assert!(known.contains(&format!("{profiles} at /usr/{profiles}")), "{known:?}");
         let icd = "/usr/share/vulkan/icd.d/nvidia_icd.json".to_owned();
         assert!(
-            !plan.unused.contains(&icd) && plan.unused.contains(&"/etc/OpenCL/vendors/nvidia.icd".to_owned())
+            !plan.unused().contains(&icd)
+                && plan.unused().contains(&"/etc/OpenCL/vendors/nvidia.icd".to_owned())
         );
     }
 
@@ -594,7 +598,7 @@ mod tests {
         assert_eq!(sockets, [("/run/nvidia-persistenced/socket", "run/nvidia-persistenced/socket")]);
         let link = "run/nvidia-persistenced at /run/nvidia-persistenced".to_owned();
         assert!(targets(&utility).contains(&link));
-        assert!(utility.unused.contains(&"/run/nvidia-fabricmanager".to_owned()));
+        assert!(utility.unused().contains(&"/run/nvidia-fabricmanager".to_owned()));
         assert_eq!(of("compute").sockets, []);
         assert!(!targets(&of("compute")).contains(&link));
     }
