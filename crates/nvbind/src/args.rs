@@ -47,6 +47,7 @@ Options:
       --capabilities <LIST>  Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
       --extras <LIST>        Beyond the GPUs: mps, imex, imex:N, nvswitch, gds, gdrcopy, infiniband
       --isolate              Share nothing of the driver's, and refuse what would show other GPUs
+      --device-rules         Rootful: tell podman the device rules, too, so that `podman update` keeps them
       --runtime <RUNTIME>    The OCI runtime that podman uses: crun, runc or a path; podman: its default
       --dry-run              Print the podman command instead of running it
       --help                 Print help

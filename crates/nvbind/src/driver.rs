@@ -153,14 +153,19 @@ impl Place {
 }
 
 /// Sees that a container that asks for this will get it, and has the modules loaded and the nodes made that it needs, as
-/// far as this user may: rootful the hook does that by itself, but in a rootless container nothing can.
+/// far as this user may: rootful the hook does that by itself, but in a rootless container nothing can. Returns what the
+/// container will get.
 pub(crate) fn make_ready(
     place: &Place,
     host: &Host,
     request: &Request,
     keeps_groups: bool,
-) -> Result<(), Error> {
-    let look = || require_nodes(host, &plan(place, host, request)?, keeps_groups);
+) -> Result<Plan, Error> {
+    let look = || -> Result<Plan, Error> {
+        let plan = plan(place, host, request)?;
+        require_nodes(host, &plan, keeps_groups)?;
+        Ok(plan)
+    };
     match look() {
         Err(error) if error.is_for_modprobe() && host.is_machine() && modprobe() => look(),
         other => other,

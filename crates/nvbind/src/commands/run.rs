@@ -2,12 +2,13 @@
 
 use crate::args::Cli;
 use crate::driver::{self, Place};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::output;
 use crate::podman::command_line::{self, CommandLine};
 use crate::podman::containers_conf::{self, Sources};
 use crate::podman::{hooks, shell};
 use clap::CommandFactory;
+use nvbind_core::plan::Plan;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -52,21 +53,20 @@ fn start(words: Vec<OsString>) -> Result<(), Error> {
     let directories = hooks_dirs(&line);
     if line.dry_run {
         // Where podman's configuration is broken, podman says so.
-        let has_nvidias =
-            directories.ok().flatten().is_some_and(|directories| hooks::has_nvidias(&directories));
-        return print(&line.podman_arguments(has_nvidias));
+        let directories = directories.ok().flatten();
+        let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
+        let plan = directories.filter(|_| line.device_rules).map(|directories| preview(&line, &directories));
+        return print(&line.podman_arguments(has_nvidias, &device_rules(&line, plan.transpose()?.as_ref())));
     }
-    let has_nvidias = match directories? {
-        Some(directories) => {
-            pre_flight(&line, &directories)?;
-            hooks::has_nvidias(&directories)
-        }
+    let (plan, has_nvidias) = match directories? {
+        Some(directories) => (Some(pre_flight(&line, &directories)?), hooks::has_nvidias(&directories)),
         None => {
             line.request().map_err(driver::Error::from)?;
-            false
+            (None, false)
         }
     };
-    let error = Command::new("podman").args(line.podman_arguments(has_nvidias)).exec();
+    let arguments = line.podman_arguments(has_nvidias, &device_rules(&line, plan.as_ref()));
+    let error = Command::new("podman").args(arguments).exec();
     Err(if error.kind() == io::ErrorKind::NotFound { Error::NoPodman } else { Error::Podman(error) })
 }
 
@@ -83,11 +83,36 @@ fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, Error> {
     Ok(Some(if given.is_empty() { engine.hooks_dirs } else { given }))
 }
 
-/// Fails where the container would start without its GPUs, or not start for a reason that crun does not tell.
-fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<(), Error> {
+/// What the container will get. Fails where it would start without its GPUs, or not start for a reason that crun does not
+/// tell.
+fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
     let request = line.request().map_err(driver::Error::from)?;
     let place = Place::from(hooks::find(directories)?);
     Ok(driver::make_ready(&place, &place.open()?, &request, line.keeps_groups)?)
+}
+
+/// What the container would get, with nothing changed on this machine.
+fn preview(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
+    let request = line.request().map_err(driver::Error::from)?;
+    let place = Place::from(hooks::find(directories)?);
+    Ok(driver::plan(&place, &place.open()?, &request)?)
+}
+
+/// The rules that the hook will make by itself, for podman to keep as well: at `podman update` crun takes away what is not
+/// in podman's own list. Podman refuses them rootless, where no devices are filtered.
+fn device_rules(line: &CommandLine, plan: Option<&Plan>) -> Vec<String> {
+    if !line.device_rules {
+        return Vec::new();
+    }
+    if !nix::unistd::geteuid().is_root() {
+        failure::note("--device-rules is left out: the devices of a rootless container are not filtered");
+        return Vec::new();
+    }
+    let Some(plan) = plan else {
+        failure::note("--device-rules is left out: the device numbers of another machine are not known");
+        return Vec::new();
+    };
+    plan.devices.iter().map(|device| format!("c {}:{} rw", device.node.major, device.node.minor)).collect()
 }
 
 /// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.

@@ -38,6 +38,8 @@ pub(crate) struct CommandLine {
     pub(crate) extras: Option<String>,
     /// `--isolate`.
     pub(crate) isolate: bool,
+    /// `--device-rules`.
+    pub(crate) device_rules: bool,
     /// `--runtime`, except for `podman`.
     pub(crate) runtime: Option<OsString>,
     /// Values of podman's `--annotation`.
@@ -125,6 +127,7 @@ impl CommandLine {
             "help" if attached.is_none() => self.help = true,
             "dry-run" if attached.is_none() => self.dry_run = true,
             "isolate" if attached.is_none() => self.isolate = true,
+            "device-rules" if attached.is_none() => self.device_rules = true,
             "gpu" | "gpus" => self.gpu = Some(text(own_value()?, &name)?),
             "capabilities" => self.capabilities = Some(text(own_value()?, &name)?),
             "extras" => self.extras = Some(text(own_value()?, &name)?),
@@ -200,9 +203,10 @@ impl CommandLine {
 
     /// podman's arguments, without `podman` itself. The annotations and variables come first, so that one that the user
     /// gives wins. Where NVIDIA's own hook is installed, the variable that it reads must not ask it for anything.
+    /// `device_rules` are values of `--device-cgroup-rule`.
     #[must_use]
-    pub(crate) fn podman_arguments(&self, has_nvidias_hook: bool) -> Vec<OsString> {
-        let mut arguments = Vec::with_capacity(self.before_run.len() + self.after_run.len() + 15);
+    pub(crate) fn podman_arguments(&self, has_nvidias_hook: bool, device_rules: &[String]) -> Vec<OsString> {
+        let mut arguments = Vec::new();
         if let Some(runtime) = &self.runtime {
             arguments.push("--runtime".into());
             arguments.push(runtime.clone());
@@ -224,6 +228,10 @@ impl CommandLine {
         for (key, value) in [(VISIBLE_VARIABLE, visible.as_str()), DEVICE_ORDER] {
             arguments.push("--env".into());
             arguments.push(format!("{key}={value}").into());
+        }
+        for rule in device_rules {
+            arguments.push("--device-cgroup-rule".into());
+            arguments.push(rule.into());
         }
         arguments.extend_from_slice(&self.after_run);
         arguments

@@ -24,6 +24,7 @@ mod shim;
 mod snapshot;
 mod stages;
 mod traces;
+mod update;
 mod volumes;
 
 use std::fs::{self, File, OpenOptions};
@@ -62,6 +63,7 @@ const CASES: &[&[(&str, Function)]] = &[
     images::layers::CASES,
     gpu::CASES,
     mig::CASES,
+    update::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

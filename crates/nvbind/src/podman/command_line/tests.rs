@@ -12,7 +12,7 @@ fn scan(line: &str) -> CommandLine {
 
 /// podman's words, without the variables that the container gets: those are the same after every selection.
 fn podman(line: &str) -> String {
-    let words = scan(line).podman_arguments(false).join(OsStr::new(" ")).into_string().unwrap();
+    let words = scan(line).podman_arguments(false, &[]).join(OsStr::new(" ")).into_string().unwrap();
     let (before, after) = words.split_once(" --env NVIDIA_VISIBLE_DEVICES=").unwrap();
     format!("{before} {}", after.split_once(" --env CUDA_DEVICE_ORDER=PCI_BUS_ID ").unwrap().1)
 }
@@ -28,7 +28,7 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         ("--gpu none I", false, "none"),
         ("--gpu 0 I", true, "void"),
     ] {
-        let words = scan(typed).podman_arguments(has_nvidias);
+        let words = scan(typed).podman_arguments(has_nvidias, &[]);
         let variables: Vec<&str> = words
             .windows(2)
             .filter(|pair| pair[0] == "--env")
@@ -38,7 +38,7 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         assert_eq!(variables, [visible.as_str(), "CUDA_DEVICE_ORDER=PCI_BUS_ID"], "nvbind run {typed}");
     }
     // The user's own come later, and win.
-    let words = scan("-e NVIDIA_VISIBLE_DEVICES=7 I").podman_arguments(false);
+    let words = scan("-e NVIDIA_VISIBLE_DEVICES=7 I").podman_arguments(false, &[]);
     assert_eq!(words[words.len() - 3..], ["-e", "NVIDIA_VISIBLE_DEVICES=7", "I"].map(OsString::from));
 }
 
@@ -201,4 +201,13 @@ fn the_request_is_what_the_hook_will_read() {
         let found = (request.gpus.to_string(), request.capabilities.to_string());
         assert_eq!(found, (gpus.into(), capabilities.into()), "nvbind run {typed}");
     }
+}
+
+#[test]
+fn device_rules_are_podmans_before_the_users_own() {
+    let line = scan("--device-rules --device-cgroup-rule x I");
+    assert!(line.device_rules);
+    let words = line.podman_arguments(false, &["c 195:0 rw".to_owned()]);
+    let (_, rules) = words.split_at(words.len() - 5);
+    assert_eq!(rules, ["--device-cgroup-rule", "c 195:0 rw", "--device-cgroup-rule", "x", "I"]);
 }
