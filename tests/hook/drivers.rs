@@ -65,7 +65,7 @@ const DRIVERS: &[Case] = &[
     case(
         "a module that is not loaded",
         3,
-        "container c0ffee: /dev/nvidia-uvm is needed for compute,video, but the kernel module nvidia-uvm is not loaded; as root, run `nvidia-modprobe -u -c 0` or `modprobe nvidia-uvm`",
+        "container c0ffee: /dev/nvidia-uvm is needed for compute,video, but the kernel module nvidia-uvm is not loaded; run `nvbind devices` or `modprobe nvidia-uvm` as root",
         |world| world.driver.write("proc/devices", "Character devices:\n195 nvidia\n"),
     ),
     case(
@@ -80,7 +80,7 @@ const NODES: &[Case] = &[
     case(
         "missing, and not to be made",
         3,
-        "container c0ffee: @driver/dev/nvidia-uvm is not there; run `nvidia-modprobe -u -c 0` as root",
+        "container c0ffee: @driver/dev/nvidia-uvm is not there; run `nvbind devices` as root",
         |world| {
             world.driver.write("proc/driver/nvidia/params", "ModifyDeviceFiles: 0\n");
             fs::remove_file(world.driver.path("dev/nvidia-uvm")).unwrap();
@@ -89,19 +89,19 @@ const NODES: &[Case] = &[
     case(
         "another device",
         3,
-        "container c0ffee: @driver/dev/nvidia0 is not the character device 195:0; remove it, and run `nvidia-modprobe -u -c 0` as root",
+        "container c0ffee: @driver/dev/nvidia0 is not the character device 195:0; remove it, and run `nvbind devices` as root",
         |world| node(world, SFlag::S_IFCHR, makedev(1, 3)),
     ),
     case(
         "a block device",
         3,
-        "container c0ffee: @driver/dev/nvidia0 is not the character device 195:0; remove it, and run `nvidia-modprobe -u -c 0` as root",
+        "container c0ffee: @driver/dev/nvidia0 is not the character device 195:0; remove it, and run `nvbind devices` as root",
         |world| node(world, SFlag::S_IFBLK, makedev(195, 0)),
     ),
     case(
         "a file",
         3,
-        "container c0ffee: @driver/dev/nvidia0 is not the character device 195:0; remove it, and run `nvidia-modprobe -u -c 0` as root",
+        "container c0ffee: @driver/dev/nvidia0 is not the character device 195:0; remove it, and run `nvbind devices` as root",
         |world| node(world, SFlag::S_IFREG, 0),
     ),
 ];

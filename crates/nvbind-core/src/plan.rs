@@ -5,6 +5,7 @@
 
 mod devices;
 mod files;
+mod modprobe;
 mod places;
 mod visible;
 
@@ -40,7 +41,7 @@ pub enum Error {
     Select(#[from] select::Error),
     /// A kernel module that the request needs is not loaded.
     #[error(
-        "{path} is needed for {capabilities}, but the kernel module {module} is not loaded; as root, run `nvidia-modprobe -u -c 0` or `modprobe {module}`"
+        "{path} is needed for {capabilities}, but the kernel module {module} is not loaded; run `nvbind devices` or `modprobe {module}` as root"
     )]
     Module {
         /// The device node.

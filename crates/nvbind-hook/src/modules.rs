@@ -1,7 +1,7 @@
 //! The kernel modules of a machine where nothing has used the driver since it booted, as a server without a display: the
 //! driver's own `nvidia-modprobe` loads them.
 
-use nvbind_core::catalogue::{MODPROBE, MODPROBE_ALL};
+use nvbind_core::catalogue::{MODPROBE, MODPROBE_LOAD};
 use nvbind_core::host::Host;
 use nvbind_core::{child, trust};
 use std::error::Error;
@@ -34,6 +34,6 @@ pub(crate) fn load() -> bool {
 }
 
 fn run(program: &Path) -> Result<(), Box<dyn Error>> {
-    child::output(Command::new(trust::file(program)?).args(MODPROBE_ALL), LIMIT)?;
+    child::output(Command::new(trust::file(program)?).args(MODPROBE_LOAD), LIMIT)?;
     Ok(())
 }

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Show the driver and the GPUs of this machine
     Info(Info),
+    /// Have the driver's modules loaded and its device nodes made, for rootless containers
+    Devices,
     /// Install nvbind and its hook
     Setup(Setup),
     /// Print what NVML says of GPUs and MIG devices, as JSON; the other commands and the hook run this

@@ -1,11 +1,13 @@
 //! The driver as the installed hook would find it, for everything that tells in advance what the hook will do.
 
+mod modprobe;
+
 use crate::failure;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
 use nix::unistd::{Gid, Group};
 use nvbind_core::capability::Capabilities;
-use nvbind_core::catalogue::{MODPROBE, MODPROBE_ALL};
+use nvbind_core::catalogue::MODPROBE;
 use nvbind_core::exit::Exit;
 use nvbind_core::extras::Extras;
 use nvbind_core::host::{self, Host};
@@ -14,8 +16,7 @@ use nvbind_core::nvml::{self, Listing};
 use nvbind_core::plan::{self, Device, Plan};
 use nvbind_core::request::{self, Request};
 use nvbind_core::settings::{self, Settings};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,21 @@ pub(crate) enum Error {
         /// What brings it.
         remedy: &'static str,
     },
+    /// Nodes are made for this machine alone.
+    #[error("the installed hook takes the driver from another directory, where nvbind makes no device nodes")]
+    OtherRoot,
+    /// A node is missing, and so is what makes it.
+    #[error("{path} is not there, and {MODPROBE}, which makes it, is not installed")]
+    NoModprobe {
+        /// The node.
+        path: String,
+    },
+    /// A node is missing still.
+    #[error("{MODPROBE} did not make {path}")]
+    NotMade {
+        /// The node.
+        path: String,
+    },
     /// A device node that is for others.
     #[error("you may not use {path}: it is for its owner and {group} alone ({mode:04o})")]
     GroupOnly {
@@ -72,13 +88,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Whether `nvidia-modprobe` could help.
-    fn is_for_modprobe(&self) -> bool {
+    /// Whether a kernel module is not loaded.
+    fn is_unloaded(&self) -> bool {
         matches!(
             self,
-            Error::NoNode { .. }
-                | Error::Inventory(inventory::Error::NotLoaded { .. })
-                | Error::Plan(plan::Error::Module { .. })
+            Error::Inventory(inventory::Error::NotLoaded { .. }) | Error::Plan(plan::Error::Module { .. })
         )
     }
 
@@ -88,8 +102,9 @@ impl Error {
             Error::Settings(error) => error.exit(),
             Error::Request(_) => Exit::Request,
             Error::Host(error) => error.exit(),
-            Error::NoNode { .. } | Error::Program(_) => Exit::Driver,
-            Error::GroupOnly { .. } | Error::GroupLost { .. } => Exit::Permission,
+            Error::OtherRoot => Exit::Request,
+            Error::NoNode { .. } | Error::NoModprobe { .. } | Error::Program(_) => Exit::Driver,
+            Error::NotMade { .. } | Error::GroupOnly { .. } | Error::GroupLost { .. } => Exit::Permission,
             Error::Nvml(error) => error.exit(),
             Error::Inventory(error) => error.exit(),
             Error::Plan(error) => error.exit(),
@@ -104,6 +119,11 @@ impl Error {
                 "join {group} and add `--group-add keep-groups`, or give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
             )),
             Error::GroupLost { .. } => Some("add `--group-add keep-groups`".into()),
+            Error::NoModprobe { .. } => Some("install nvidia-modprobe, of the driver's version".into()),
+            Error::NotMade { .. } => Some(
+                "run this as root; where `ModifyDeviceFiles` in /proc/driver/nvidia/params is 0, udev has to make it".into(),
+            ),
+            Error::OtherRoot => None,
             Error::Settings(_)
             | Error::Host(_)
             | Error::Inventory(_)
@@ -161,13 +181,39 @@ pub(crate) fn make_ready(
     request: &Request,
     keeps_groups: bool,
 ) -> Result<Plan, Error> {
-    let look = || -> Result<Plan, Error> {
-        let plan = plan(place, host, request)?;
-        require_nodes(host, &plan, keeps_groups)?;
-        Ok(plan)
-    };
-    match look() {
-        Err(error) if error.is_for_modprobe() && host.is_machine() && modprobe() => look(),
+    let plan = loaded(place, host, request)?;
+    if host.is_machine() && !nix::unistd::geteuid().is_root() {
+        modprobe::make_missing(&plan, host, modprobe::run);
+    }
+    require_nodes(host, &plan, keeps_groups)?;
+    Ok(plan)
+}
+
+/// Has the driver's modules loaded and all its nodes made that are missing, and returns their paths.
+pub(crate) fn make_nodes(place: &Place) -> Result<Vec<String>, Error> {
+    let host = place.open()?;
+    if !host.is_machine() {
+        return Err(Error::OtherRoot);
+    }
+    // A plan has no optional node that is missing.
+    let mut made = modprobe::make_optional(&host);
+    let plan = loaded(place, &host, &Request::parse("all", None, None)?)?;
+    made.extend(modprobe::make_missing(&plan, &host, modprobe::run));
+    match modprobe::missing(&plan, &host).first() {
+        Some((path, _)) if !Path::new(MODPROBE).exists() => {
+            Err(Error::NoModprobe { path: (*path).to_owned() })
+        }
+        Some((path, _)) => Err(Error::NotMade { path: (*path).to_owned() }),
+        None => Ok(made),
+    }
+}
+
+/// The plan, once the modules are loaded that it needs.
+fn loaded(place: &Place, host: &Host, request: &Request) -> Result<Plan, Error> {
+    match plan(place, host, request) {
+        Err(error) if error.is_unloaded() && host.is_machine() && modprobe::load() => {
+            plan(place, host, request)
+        }
         other => other,
     }
 }
@@ -201,15 +247,6 @@ fn ask_nvml(host: &Host, inventory: &Inventory) -> Result<Listing, Error> {
     let listing = nvml::ask(&program, &nvml::library(host, inventory)?)?;
     listing.errors.iter().for_each(|error| failure::note(&format!("NVML leaves out {error}")));
     Ok(listing)
-}
-
-/// Runs `nvidia-modprobe`, which is set-user-id where it is packaged so. What it could not do shows afterwards.
-fn modprobe() -> bool {
-    Command::new(MODPROBE)
-        .args(MODPROBE_ALL)
-        .stdin(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
 }
 
 /// Fails if a node of the plan is not there or not for this user, as the hook would.

@@ -1,4 +1,4 @@
-//! What a person types: run, plan, info, setup.
+//! What a person types: run, plan, info, devices, setup.
 
 mod args;
 mod commands;
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Run { words } => commands::run::run(words),
         Command::Plan(options) => commands::plan::plan(options),
         Command::Info(options) => commands::info::info(options),
+        Command::Devices => commands::devices::devices(),
         Command::Setup(options) => commands::setup::setup(&options),
         Command::Nvml(options) => commands::nvml::nvml(&options),
     };

@@ -18,7 +18,7 @@ pub use libraries::{
     Plugin, Versioning,
 };
 pub use nodes::{
-    CONTROL_NODES, ControlNode, DRM_CAPABILITIES, DRM_MAJOR, GPU_DRIVERS, MODPROBE, MODPROBE_ALL,
+    CONTROL_NODES, ControlNode, DRM_CAPABILITIES, DRM_MAJOR, GPU_DRIVERS, MODPROBE, MODPROBE_LOAD,
 };
 pub use programs::{PROGRAM_DIRECTORIES, PROGRAMS, Program};
 pub use wsl::{

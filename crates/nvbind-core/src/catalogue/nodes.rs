@@ -16,6 +16,9 @@ pub struct ControlNode {
     pub capabilities: Capabilities,
     /// Whether a request that needs it fails where its kernel module is not loaded.
     pub required: bool,
+    /// What makes [`MODPROBE`] make it: with `-u` it makes both nodes of unified memory, and without it `-c 255` is
+    /// `/dev/nvidiactl` (nvidia-modprobe.c and nvidia-modprobe-utils.h of its source).
+    pub modprobe: &'static [&'static str],
 }
 
 /// `nvidia` from driver 550.40 on, `nvidia-frontend` before.
@@ -29,6 +32,7 @@ pub const CONTROL_NODES: &[ControlNode] = &[
         minor: 255,
         capabilities: Capabilities::ALL,
         required: true,
+        modprobe: &["-c", "255"],
     },
     ControlNode {
         path: "/dev/nvidia-uvm",
@@ -36,6 +40,7 @@ pub const CONTROL_NODES: &[ControlNode] = &[
         minor: 0,
         capabilities: Capabilities::of(&[Compute, Video]),
         required: true,
+        modprobe: MODPROBE_LOAD,
     },
     ControlNode {
         path: "/dev/nvidia-uvm-tools",
@@ -43,6 +48,7 @@ pub const CONTROL_NODES: &[ControlNode] = &[
         minor: 1,
         capabilities: Capabilities::of(&[Compute, Video]),
         required: true,
+        modprobe: MODPROBE_LOAD,
     },
     ControlNode {
         path: "/dev/nvidia-modeset",
@@ -51,6 +57,7 @@ pub const CONTROL_NODES: &[ControlNode] = &[
         minor: 254,
         capabilities: Capabilities::of(&[Graphics, Display]),
         required: false,
+        modprobe: &["-m"],
     },
 ];
 
@@ -58,8 +65,8 @@ pub const CONTROL_NODES: &[ControlNode] = &[
 /// (nvidia-modprobe(1)).
 pub const MODPROBE: &str = "/usr/bin/nvidia-modprobe";
 
-/// What it is told to load all that CUDA needs.
-pub const MODPROBE_ALL: &[&str] = &["-u", "-c", "0"];
+/// What it is told to load the module of unified memory, and with it the driver's.
+pub const MODPROBE_LOAD: &[&str] = &["-u", "-c", "0"];
 
 /// Who needs a GPU's DRM nodes.
 pub const DRM_CAPABILITIES: Capabilities = Capabilities::of(&[Graphics, Display]);

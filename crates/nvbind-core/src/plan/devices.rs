@@ -11,7 +11,10 @@ use crate::select;
 const WSL_REMEDY: &str = "run `wsl --update` in Windows";
 
 /// What makes the driver's own nodes.
-const DRIVER_REMEDY: &str = "run `nvidia-modprobe -u -c 0` as root";
+const DRIVER_REMEDY: &str = "run `nvbind devices` as root";
+
+/// What makes a GPU's DRM nodes, which the kernel does.
+const DRM_REMEDY: &str = "run `modprobe nvidia-drm` as root";
 
 /// The nodes of the chosen GPUs, and the control nodes that the capabilities need.
 pub(super) fn of_gpus(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Vec<Device>, Error> {
@@ -37,7 +40,10 @@ pub(super) fn of_gpus(request: &Request, inventory: &Inventory, gpus: &[Gpu]) ->
         let why = format!("GPU {} at {}", gpu.index, gpu.pci);
         devices.push(of_driver(&gpu.node, why.clone(), inventory));
         if request.capabilities.intersects(DRM_CAPABILITIES) {
-            devices.extend(gpu.drm.iter().map(|node| of_driver(node, why.clone(), inventory)));
+            devices.extend(gpu.drm.iter().map(|node| {
+                let drm = of_driver(node, why.clone(), inventory);
+                Device { remedy: DRM_REMEDY, ..drm }
+            }));
         }
         for mig in &gpu.mig {
             let why = format!("MIG device {} of GPU {}", mig.name(gpu), gpu.index);
