@@ -1,6 +1,7 @@
 //! The end-to-end cases, inside a lane: real podman, crun and runc, judged from within the container and from outside.
 
 mod annotation;
+mod boot;
 mod cell;
 mod cgroups;
 mod compat;
@@ -64,6 +65,7 @@ const CASES: &[&[(&str, Function)]] = &[
     gpu::CASES,
     mig::CASES,
     update::CASES,
+    boot::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
