@@ -5,6 +5,7 @@ mod cell;
 mod cgroups;
 mod compat;
 mod container;
+mod devices;
 mod ended;
 mod gpu;
 pub(crate) mod images;
@@ -13,6 +14,7 @@ mod layouts;
 mod life;
 mod matrix;
 mod mig;
+mod nodes;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
@@ -47,6 +49,7 @@ const CASES: &[&[(&str, Function)]] = &[
     volumes::CASES,
     rootfs::CASES,
     cgroups::CASES,
+    devices::CASES,
     refusals::CASES,
     layouts::CASES,
     real::CASES,
@@ -62,6 +65,7 @@ const CASES: &[&[(&str, Function)]] = &[
     images::layers::CASES,
     gpu::CASES,
     mig::CASES,
+    nodes::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
