@@ -8,6 +8,7 @@ mod container;
 mod devices;
 mod ended;
 mod gpu;
+mod groups;
 pub(crate) mod images;
 pub(crate) mod lane;
 mod layouts;
@@ -51,6 +52,7 @@ const CASES: &[&[(&str, Function)]] = &[
     cgroups::CASES,
     devices::CASES,
     refusals::CASES,
+    groups::CASES,
     layouts::CASES,
     real::CASES,
     stages::CASES,
