@@ -5,10 +5,12 @@ use crate::error::Error;
 use crate::missing_nodes;
 use crate::mount;
 use crate::proc;
+use nix::fcntl::AtFlags;
+use nix::unistd::{AccessFlags, faccessat};
 use nvbind_core::host::{Directory, Host};
 use nvbind_core::plan::{Bind, Device, Plan, Shared};
 use nvbind_core::trust::is_roots;
-use rustix::fs::{Access, AtFlags, FileType, Mode, Stat, accessat, fstat, major, minor};
+use rustix::fs::{FileType, Mode, Stat, fstat, major, minor};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::os::fd::OwnedFd;
@@ -47,9 +49,9 @@ impl Binding {
         let is_everybodys = stat.st_mode & 0o006 != 0;
         // In a user namespace of Podman's, root stands for the user.
         let is_users = stat.st_uid == 0 && stat.st_mode & 0o600 == 0o600;
-        let may_use = Access::READ_OK | Access::WRITE_OK;
-        // This process has the user's groups.
-        let is_groups = || accessat(fd, "", may_use, AtFlags::EMPTY_PATH).is_ok();
+        let may_use = AccessFlags::R_OK | AccessFlags::W_OK;
+        // This process has the user's groups. rustix's accessat knows no AT_EMPTY_PATH.
+        let is_groups = || faccessat(fd, "", may_use, AtFlags::AT_EMPTY_PATH).is_ok();
         is_everybodys || (self.is_rootless && (is_users || (self.keeps_groups && is_groups())))
     }
 }

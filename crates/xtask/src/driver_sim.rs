@@ -99,7 +99,7 @@ impl Default for DriverSim {
 impl DriverSim {
     /// Makes the driver root at `root`, unless the same is already there.
     pub fn ensure(&self, root: &Path) -> Result<(), SimError> {
-        let description = format!("{self:?} format 3");
+        let description = format!("{self:?} format 4");
         if Tree::is_made(root, &description) {
             return Ok(());
         }

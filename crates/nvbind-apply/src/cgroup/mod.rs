@@ -131,11 +131,21 @@ pub fn allow(pid: i32, id: &str, devices: &[DeviceNumber]) -> Result<Outcome, Er
     let cgroups = directory.ancestors().take(depth);
     match membership.version {
         Version::V1 => {
+            let failed = |path: &Path| {
+                let path = path.to_owned();
+                |source| Error::Rule { path, source }
+            };
+            let mut lists = Vec::new();
+            for path in cgroups {
+                lists.push((path, v1::rules(path).map_err(failed(path))?));
+            }
             let told = tell_systemd(&membership, id, devices);
             // From the outermost inwards: none can allow what the one around it does not.
-            let outermost_first: Vec<_> = cgroups.collect();
-            for path in outermost_first.into_iter().rev() {
-                v1::allow(path, devices).map_err(|source| Error::Rule { path: path.to_owned(), source })?;
+            for (path, earlier) in lists.into_iter().rev() {
+                // systemd has written the scope's list anew, without what the runtime did not tell it of: runc leaves out
+                // nodes that have no link in /dev/char.
+                v1::restore(path, &earlier).map_err(failed(path))?;
+                v1::allow(path, devices).map_err(failed(path))?;
             }
             Ok(told)
         }

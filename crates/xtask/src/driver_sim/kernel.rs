@@ -103,13 +103,13 @@ fn pci_device(tree: &Tree, pci: &str, vendor: &str, card: u64, render: u64) -> R
 fn nodes(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
     for gpu in &sim.gpus {
         tree.node(format!("dev/nvidia{}", gpu.minor), NVIDIA, gpu.minor)?;
-        drm_nodes(tree, gpu.card, gpu.render)?;
+        drm_nodes(tree, &gpu.pci, gpu.card, gpu.render)?;
         for (_, minor) in access(gpu) {
             tree.node(format!("dev/nvidia-caps/nvidia-cap{minor}"), CAPS, minor)?;
         }
     }
-    let (_, card, render) = FOREIGN;
-    drm_nodes(tree, card, render)?;
+    let (pci, card, render) = FOREIGN;
+    drm_nodes(tree, pci, card, render)?;
     for (path, major, minor) in [
         ("dev/nvidiactl", NVIDIA, 255),
         ("dev/nvidia-modeset", NVIDIA, 254),
@@ -139,9 +139,15 @@ fn access(gpu: &Gpu) -> BTreeMap<String, u64> {
     instances.collect()
 }
 
-fn drm_nodes(tree: &Tree, card: u64, render: u64) -> Result<(), TreeError> {
-    tree.node(format!("dev/dri/card{card}"), DRM, card)?;
-    tree.node(format!("dev/dri/renderD{render}"), DRM, render)
+/// The nodes, and udev's links to them (`60-drm.rules` of systemd).
+fn drm_nodes(tree: &Tree, pci: &str, card: u64, render: u64) -> Result<(), TreeError> {
+    for (name, minor, kind) in
+        [(format!("card{card}"), card, "card"), (format!("renderD{render}"), render, "render")]
+    {
+        tree.node(format!("dev/dri/{name}"), DRM, minor)?;
+        tree.link(format!("dev/dri/by-path/pci-{pci}-{kind}"), format!("../{name}"))?;
+    }
+    Ok(())
 }
 
 fn version(version: &str) -> String {

@@ -72,7 +72,7 @@ fn make_machine() -> Result<(), Error> {
         let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
         for file in libraries.chain([program]) {
             let copy = below(file);
-            fs::create_dir_all(copy.parent().unwrap_or(Path::new(ROOT))).on("make", &copy)?;
+            fs::create_dir_all(copy.parent().unwrap_or_else(|| Path::new(ROOT))).on("make", &copy)?;
             fs::copy(file, &copy).on("copy", &copy)?;
         }
     }

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::process::Command;
 
 use super::Function;
-use super::container::{self, ASK, GPU, claim_works_in, control, keep, then_remove};
+use super::container::{self, ASK, GPU, PLAIN, claim_works_in, control, keep, then_remove};
 use super::ended::{Ended, claim};
 use super::lane::Lane;
 use super::podman::{Podman, User, said};
@@ -12,8 +12,12 @@ use super::probe;
 use crate::lanes::spec::Init;
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] =
-    &[("cgroups-disabled", disabled), ("daemon-reload", daemon_reload), ("cgroupfs-manager", cgroupfs)];
+pub(crate) const CASES: &[(&str, Function)] = &[
+    ("cgroups-disabled", disabled),
+    ("daemon-reload", daemon_reload),
+    ("cgroupfs-manager", cgroupfs),
+    ("pause", pause),
+];
 
 /// A container that shares its caller's cgroup: the GPU works, and nothing is done to that cgroup.
 fn disabled(_: &Lane, podman: Podman) -> Result<(), Ended> {
@@ -75,5 +79,28 @@ fn cgroupfs(lane: &Lane, podman: Podman) -> Result<(), Ended> {
         let all: Vec<&str> = ASK.iter().chain(if filtered { &volume[..] } else { &[] }).copied().collect();
         let look = probe::command(filtered.then_some("EPERM"));
         probe::claim_works(&container::run(podman, GPU, &all, &look)?)
+    })
+}
+
+/// A container that was frozen has the GPU afterwards as before, and nothing of the other one. Where podman cannot freeze a
+/// container without a GPU, it says why.
+fn pause(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let filtered = podman.user == User::Root;
+    let unasked = filtered.then_some("EPERM");
+    let volume = ["--volume", probe::UNASKED];
+    then_remove(podman, || {
+        container::run(podman, PLAIN, &["--detach", "--stop-timeout=0"], "sleep 1000")?.must()?;
+        let frozen = podman.run(&["pause", PLAIN])?;
+        if frozen.code != 0 {
+            // Where it is the runtime that refuses, its reason comes before podman's last words, and after its warnings.
+            let reason = frozen.err.lines().find(|line| !line.contains("level=warning"));
+            return Err(Ended::Skipped(reason.unwrap_or_default().to_owned()));
+        }
+        podman.must(&["unpause", PLAIN])?;
+        keep(podman, if filtered { &volume } else { &[] })?;
+        claim_works_in(podman, &[], unasked)?;
+        podman.must(&["pause", GPU])?;
+        podman.must(&["unpause", GPU])?;
+        claim_works_in(podman, &[], unasked)
     })
 }

@@ -1,4 +1,4 @@
-//! A container's life: joined, restarted, stopped and started, committed.
+//! A container's life: joined, restarted by hand and by podman itself, stopped and started, committed.
 
 use std::thread;
 use std::time::Duration;
@@ -15,6 +15,7 @@ pub(crate) const CASES: &[(&str, Function)] = &[
     ("exec", exec),
     ("restart", restart),
     ("start-after-stop", start_after_stop),
+    ("restart-policy", restart_policy),
     ("commit", commit),
 ];
 
@@ -37,14 +38,56 @@ fn exec(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 fn restart(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    again(podman, |podman| start(podman, &["restart", "--time=0", GPU]))
+    let restart = |podman| start(podman, &["restart", "--time=0", GPU]);
+    again(podman, |podman| keep(podman, &[]), restart)
 }
 
 fn start_after_stop(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    again(podman, |podman| {
+    let start_again = |podman: Podman| {
         podman.must(&["stop", "--time=0", GPU])?;
         start(podman, &["start", GPU])
+    };
+    again(podman, |podman| keep(podman, &[]), start_again)
+}
+
+/// Fails when it is told to, and goes on after the next start.
+const FAILS_WHEN_TOLD: &str = "until test -e /fail; do sleep 1; done; rm /fail; exit 1";
+
+/// A container that fails is started again by podman, without anybody's command.
+fn restart_policy(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let first = |podman| {
+        let options = [ASK[0], ASK[1], "--detach", "--restart=on-failure:3"];
+        container::run(podman, GPU, &options, FAILS_WHEN_TOLD)?.must().map(drop)
+    };
+    again(podman, first, |podman| {
+        let restarts = restarts(podman)?;
+        podman.must(&["exec", GPU, "touch", "/fail"])?;
+        claim_restarted(podman, restarts + 1)
     })
+}
+
+/// How often podman itself has started the container again.
+fn restarts(podman: Podman) -> Result<u32, Ended> {
+    let said = podman.must(&["inspect", "--format={{.RestartCount}}", GPU])?;
+    said.out
+        .trim()
+        .parse()
+        .map_err(|error| said.failed(format!("podman tells no number of restarts: {error}")))
+}
+
+/// Fails the case unless the container soon runs again, after that many restarts of podman's own.
+fn claim_restarted(podman: Podman, restarts: u32) -> Result<(), Ended> {
+    let expected = format!("{restarts} running");
+    let mut tries = 0..100;
+    loop {
+        let said = podman.must(&["inspect", "--format={{.RestartCount}} {{.State.Status}}", GPU])?;
+        if said.out.trim() == expected || tries.next().is_none() {
+            return claim(said.out.trim() == expected, "podman did not start the container again", || {
+                said.told()
+            });
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// What runc says where systemd has not forgotten the scope of the last run yet. Podman does not wait for that, with or
@@ -63,12 +106,15 @@ pub(crate) fn start(podman: Podman, words: &[&str]) -> Result<(), Ended> {
     }
 }
 
+/// Starts the container of a case, or starts it again.
+type Start = fn(Podman) -> Result<(), Ended>;
+
 /// After each of three starts the GPU works, and what is left in the container does not grow.
-fn again(podman: Podman, start_again: fn(Podman) -> Result<(), Ended>) -> Result<(), Ended> {
+fn again(podman: Podman, first: Start, start_again: Start) -> Result<(), Ended> {
     then_remove(podman, || {
         control(podman, &[], "true")?;
         let mounts = podman.mounts()?;
-        keep(podman, &[])?;
+        first(podman)?;
         claim_works_in(podman, &[], None)?;
         let first = traces::diff(podman, GPU)?;
         let size = cache_size(podman)?;

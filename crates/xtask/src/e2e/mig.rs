@@ -13,8 +13,8 @@ use crate::error::{Error, Result as Made};
 /// The cases, by name.
 pub(crate) const CASES: &[(&str, Function)] = &[("mig", mig)];
 
-/// The place in a lane of the simulated driver whose GPU 1 is divided.
-const MIG: &str = "/opt/mig-driver";
+/// The place in a lane of the simulated driver whose GPU 1 is divided, and whose numbers of every kind disagree.
+pub(crate) const MIG: &str = "/opt/mig-driver";
 
 /// A mock of NVML, which knows the same GPUs.
 const NVML: &str = include_str!("../../../../tests/nvml/mock.c");
@@ -27,7 +27,7 @@ const NODES: [&str; 3] = ["/dev/nvidia0", "/dev/nvidia-caps/nvidia-cap12", "/dev
 
 /// What it has not: the DRM nodes of the GPU, other GPUs, other instances, and the right to change them.
 const ABSENT: [&str; 6] = [
-    "/dev/dri/card62",
+    "/dev/dri/card63",
     "/dev/nvidia1",
     "/dev/nvidia2",
     "/dev/nvidia-caps/nvidia-cap13",
@@ -37,21 +37,21 @@ const ABSENT: [&str; 6] = [
 
 /// Makes the driver.
 pub(crate) fn ensure(folder: &Path) -> Made<(PathBuf, PathBuf)> {
-    let gpu = |pci: &str, minor, uuid: &str, card: u64, mig| Gpu {
+    let gpu = |pci: &str, minor, uuid: &str, (card, render), mig| Gpu {
         pci: pci.into(),
         minor,
         uuid: uuid.into(),
         card,
-        render: card + 130,
+        render,
         mig,
     };
     let mig = [((1, 12), (0, 13)), ((1, 12), (1, 14)), ((9, 84), (0, 85))];
     let mig = mig.map(|(gpu_instance, compute_instance)| Mig { gpu_instance, compute_instance });
     let sim = DriverSim {
         gpus: vec![
-            gpu("0000:01:00.0", 2, "GPU-aaaa0000-0000-0000-0000-000000000001", 61, Vec::new()),
-            gpu("0000:41:00.0", 0, "GPU-bbbb0000-0000-0000-0000-000000000002", 62, mig.to_vec()),
-            gpu("0000:c1:00.0", 1, "GPU-cccc0000-0000-0000-0000-000000000003", 63, Vec::new()),
+            gpu("0000:01:00.0", 2, "GPU-aaaa0000-0000-0000-0000-000000000001", (62, 193), Vec::new()),
+            gpu("0000:41:00.0", 0, "GPU-bbbb0000-0000-0000-0000-000000000002", (63, 192), mig.to_vec()),
+            gpu("0000:c1:00.0", 1, "GPU-cccc0000-0000-0000-0000-000000000003", (61, 191), Vec::new()),
         ],
         nvml: Some(NVML),
         ..DriverSim::default()

@@ -6,14 +6,17 @@ mod cell;
 mod cgroups;
 mod compat;
 mod container;
+mod devices;
 mod ended;
 mod gpu;
+mod groups;
 pub(crate) mod images;
 pub(crate) mod lane;
 mod layouts;
 mod life;
 mod matrix;
 mod mig;
+mod nodes;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
@@ -49,7 +52,9 @@ const CASES: &[&[(&str, Function)]] = &[
     volumes::CASES,
     rootfs::CASES,
     cgroups::CASES,
+    devices::CASES,
     refusals::CASES,
+    groups::CASES,
     layouts::CASES,
     real::CASES,
     stages::CASES,
@@ -66,6 +71,7 @@ const CASES: &[&[(&str, Function)]] = &[
     mig::CASES,
     update::CASES,
     boot::CASES,
+    nodes::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

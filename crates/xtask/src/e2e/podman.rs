@@ -44,6 +44,8 @@ pub(crate) struct Podman {
     pub(crate) runtime: Runtime,
     /// The cgroup manager, if not the lane's own.
     pub(crate) manager: Option<&'static str>,
+    /// A group of the host that the tree's user is in, beside its own.
+    pub(crate) group: Option<&'static str>,
 }
 
 /// What a command said.
@@ -60,9 +62,9 @@ pub(crate) struct Said {
 }
 
 impl Podman {
-    /// podman with the lane's own cgroup manager.
+    /// podman with the lane's own cgroup manager, by a user in no other group.
     pub(crate) fn new(user: User, runtime: Runtime) -> Self {
-        Self { user, runtime, manager: None }
+        Self { user, runtime, manager: None, group: None }
     }
 
     /// The first part of a case's name: `crun/rootful`.
@@ -85,10 +87,18 @@ impl Podman {
 
     /// Runs podman to its end, whatever that is.
     pub(crate) fn run(self, words: &[&str]) -> Result<Said, Error> {
-        let mut command = as_user(self.user, limited(LIMIT, "podman"));
+        let mut command = self.started(limited(LIMIT, "podman"));
         command.args(["--runtime", self.runtime()]);
         command.args(self.manager.map(|manager| format!("--cgroup-manager={manager}")));
         said(command.args(words))
+    }
+
+    /// A command as this podman's user, in its groups.
+    pub(crate) fn started(self, command: Command) -> Command {
+        match self.group {
+            Some(group) => as_member(group, &command),
+            None => as_user(self.user, command),
+        }
     }
 
     /// Runs podman, which has to succeed for the case to go on.
@@ -113,7 +123,24 @@ impl Podman {
 }
 
 /// The same command as another user with an environment of its own.
-pub(crate) fn as_user(user: User, mut command: Command) -> Command {
+pub(crate) fn as_user(user: User, command: Command) -> Command {
+    let mut command = with_environment(user, command);
+    if user == User::Rootless {
+        command.uid(USER_ID).gid(USER_ID);
+    }
+    command
+}
+
+/// The same command as the tree's user, who is in a group beside its own.
+fn as_member(group: &str, command: &Command) -> Command {
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args([format!("--reuid={USER_ID}"), format!("--regid={USER_ID}")]);
+    setpriv.arg(format!("--groups={USER_ID},{group}"));
+    setpriv.arg(command.get_program()).args(command.get_args());
+    with_environment(User::Rootless, setpriv)
+}
+
+fn with_environment(user: User, mut command: Command) -> Command {
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     command.env_clear().env("PATH", path);
     match user {
@@ -126,7 +153,7 @@ pub(crate) fn as_user(user: User, mut command: Command) -> Command {
                 command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={bus}"));
             }
             command.env("XDG_RUNTIME_DIR", runtime).env("HOME", &home).env("USER", USER);
-            command.current_dir(home).uid(USER_ID).gid(USER_ID)
+            command.current_dir(home)
         }
     };
     // Said once at every start of a newer podman, it would drown what matters.

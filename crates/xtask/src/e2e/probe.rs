@@ -45,9 +45,16 @@ pub(crate) fn unasked_alone() -> String {
 
 /// What the volume's node gave: the name of the error.
 pub(crate) fn answer_for_unasked(said: &Said) -> Result<String, Ended> {
+    answer_for(said, "/dev/unasked")
+}
+
+/// What opening a node gave: `ok` or the name of the error.
+pub(crate) fn answer_for(said: &Said, path: &str) -> Result<String, Ended> {
     let report: Value = serde_json::from_str(&said.out).unwrap_or_default();
-    let answer = report.pointer("/devices/0/open").and_then(Value::as_str);
-    answer.map(str::to_owned).ok_or_else(|| said.failed("the probe said nothing of /dev/unasked"))
+    let mut devices = report.get("devices").and_then(Value::as_array).into_iter().flatten();
+    let device = devices.find(|device| device.get("path").and_then(Value::as_str) == Some(path));
+    let answer = device.and_then(|device| device.get("open")?.as_str());
+    answer.map(str::to_owned).ok_or_else(|| said.failed(format!("the probe said nothing of {path}")))
 }
 
 /// Fails the case unless the container ran to its end, all was as the probe expected, and the libraries were among it.

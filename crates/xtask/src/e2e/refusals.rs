@@ -80,7 +80,7 @@ fn isolation(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// A container with these options is not started: podman shows one of the codes, and the text where runc does.
-fn refused(podman: Podman, options: &[&str], codes: &[i32], text: &str) -> Result<(), Ended> {
+pub(crate) fn refused(podman: Podman, options: &[&str], codes: &[i32], text: &str) -> Result<(), Ended> {
     let mounts = podman.mounts()?;
     then_remove(podman, || {
         let said = run(podman, GPU, options, "echo started")?;
@@ -109,7 +109,7 @@ fn last_failure(user: User) -> Result<String, Ended> {
 }
 
 /// Makes a driver root by a script that gets its place and the good one's, and makes it nvbind's for the body.
-fn with_driver(script: &str, body: impl FnOnce() -> Result<(), Ended>) -> Result<(), Ended> {
+pub(crate) fn with_driver(script: &str, body: impl FnOnce() -> Result<(), Ended>) -> Result<(), Ended> {
     let all = format!("rm -rf $1 && {script}");
     said(Command::new("sh").args(["-c", &all, "sh", BROKEN, DRIVER]))?.must()?;
     use_driver(BROKEN)?;

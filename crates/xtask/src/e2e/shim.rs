@@ -23,12 +23,12 @@ pub(crate) const CASES: &[(&str, Function)] = &[
     ("podman-options", options),
 ];
 
-const LIMIT: Duration = Duration::from_secs(60);
-const NVBIND: &str = "/usr/local/bin/nvbind";
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const NVBIND: &str = "/usr/local/bin/nvbind";
 const HOOK: &str = "/usr/local/libexec/nvbind/nvbind-hook";
 
 /// What nvbind, as podman, exits with where no container was started.
-const NOT_STARTED: i32 = 125;
+pub(crate) const NOT_STARTED: i32 = 125;
 
 /// What nvbind said to these words.
 pub(super) fn nvbind(user: User, words: &[&str]) -> Result<Said, Error> {

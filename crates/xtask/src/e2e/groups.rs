@@ -1,0 +1,71 @@
+//! Device nodes that only a group of the host may use.
+
+use super::Function;
+use super::container::{ASK, GPU, run, then_remove};
+use super::ended::{Ended, claim};
+use super::lane::Lane;
+use super::podman::{IMAGE, Podman, Runtime, Said, User, said};
+use super::probe;
+use super::refusals::{refused, with_driver};
+use super::shim::{LIMIT, NOT_STARTED, NVBIND};
+use crate::limits::limited;
+
+/// The cases, by name.
+pub(crate) const CASES: &[(&str, Function)] = &[("group-only", group_only)];
+
+/// As some distributions and administrators have the nodes.
+const FOR_VIDEO: &str =
+    "cp -a $2 $1 && find $1/dev -type c -exec chgrp video {} + && find $1/dev -type c -exec chmod 0660 {} +";
+const GROUP: &str = "video";
+/// Its number in every Debian (base-passwd).
+const MODE_AND_GROUP: &str = "660 44\n";
+
+/// By which a container has the groups of its user.
+const KEEP: &str = "--group-add=keep-groups";
+
+/// The exit code of a hook that may not give what was asked for.
+const NOT_PERMITTED: i32 = 4;
+
+fn group_only(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    with_driver(FOR_VIDEO, || match podman.user {
+        User::Root => then_remove(podman, || {
+            probe::claim_works(&run(podman, GPU, &ASK, &probe::command(None))?)?;
+            podman.remove(&[GPU])?;
+            let node = run(podman, GPU, &ASK, "stat -c '%a %g' /dev/nvidia1")?;
+            claim(node.out == MODE_AND_GROUP, "the node is not the group's as on the host", || node.told())
+        }),
+        User::Rootless => {
+            let member = Podman { group: Some(GROUP), ..podman };
+            for user in [podman, member] {
+                refused(user, &ASK, &[NOT_PERMITTED], "is for its owner and group alone (0660)")?;
+            }
+            claim_told(podman, &["it is for its owner and group video alone (0660)", "join group video"])?;
+            claim_told(member, &["is for group video alone (0660)", "add `--group-add keep-groups`"])?;
+            if podman.runtime == Runtime::Crun { keeps_groups(podman, member) } else { Ok(()) }
+        }
+    })
+}
+
+/// `nvbind run` of a GPU with other options.
+fn nvbind_run(podman: Podman, options: &[&str], command: &str) -> Result<Said, Ended> {
+    let runtime = format!("--runtime={}", podman.runtime());
+    let mut line = podman.started(limited(LIMIT, NVBIND));
+    line.args(["run", "--network=none", "--gpu=0", "--name", GPU, &runtime]).args(options);
+    Ok(said(line.args([IMAGE, "sh", "-c", command]))?)
+}
+
+/// `nvbind run` starts no container, and says why and what to do.
+fn claim_told(podman: Podman, texts: &[&str]) -> Result<(), Ended> {
+    let said = nvbind_run(podman, &[], "echo started")?;
+    let told = texts.iter().all(|text| said.err.contains(text));
+    claim(told && said.code == NOT_STARTED, "the pre-flight does not tell of the group", || said.told())
+}
+
+/// With its groups kept, which crun alone can, a container of the group's member has the GPU, and nobody else's has.
+fn keeps_groups(other: Podman, member: Podman) -> Result<(), Ended> {
+    let options = [ASK[0], ASK[1], KEEP];
+    refused(other, &options, &[NOT_PERMITTED], "you are not in that group")?;
+    let look = probe::command(None);
+    then_remove(member, || probe::claim_works(&run(member, GPU, &options, &look)?))?;
+    then_remove(member, || probe::claim_works(&nvbind_run(member, &[KEEP], &look)?))
+}
