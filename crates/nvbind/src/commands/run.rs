@@ -87,7 +87,8 @@ fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, Error> {
 fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<(), Error> {
     let request = line.request().map_err(driver::Error::from)?;
     let place = Place::from(hooks::find(directories)?);
-    Ok(driver::make_ready(&place, &place.open()?, &request, line.keeps_groups)?)
+    let (host, security) = place.open()?;
+    Ok(driver::make_ready(&place, &host, &request.within(&security), line.keeps_groups)?)
 }
 
 /// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.
