@@ -110,6 +110,27 @@ fn nvml_is_not_asked_for_what_procfs_answers() {
 }
 
 #[test]
+fn nvml_is_asked_for_an_allowed_mig_device_where_a_container_may_get_one() {
+    for (gpu, exit, nodes) in
+        [("all", 0, &["nvidia-cap12", "nvidia-cap13"][..]), ("MIG-GPU-bbbb/1/1", 4, &[]), ("1", 4, &[])]
+    {
+        let Some(mut world) = with_mig(gpu) else { return };
+        let asked = world.path("asked");
+        install(&mut world, &format!("echo > {}; echo '{LISTING}'", asked.display()));
+        let config = fs::read_to_string(world.path("config.toml")).unwrap();
+        let allowed = "[security]\nrestrict_devices = true\nallowed_devices = [\"MIG-dddd\"]\n";
+        world.write("config.toml", config + allowed);
+        world.start();
+        let refused = format!(
+            "nvbind-hook: container c0ffee: GPU {gpu} is not allowed; @/config.toml allows MIG-dddd (security.allowed_devices)\n"
+        );
+        assert_eq!(hook(&world), (Some(exit), if exit == 0 { String::new() } else { refused }));
+        assert_eq!(caps(&world), nodes, "{gpu}");
+        assert_eq!(asked.exists(), gpu != "1", "{gpu}");
+    }
+}
+
+#[test]
 fn without_an_answer_the_container_is_refused_with_the_reason() {
     let cases: [(&str, i32, &str); 3] = [
         (

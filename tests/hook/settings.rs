@@ -15,9 +15,20 @@ fn configure(world: &mut World, text: &str) {
 }
 
 fn sound(world: &mut World) {
+    sound_with(world, "");
+}
+
+/// One that says where the driver is, and more.
+fn sound_with(world: &mut World, more: &str) {
     let root = world.driver.path("").display().to_string();
     let keys = ["root", "dev_root", "proc_root", "sys_root"].map(|key| format!("{key} = \"{root}\"\n"));
-    configure(world, &format!("[driver]\n{}", keys.concat()));
+    configure(world, &format!("[driver]\n{}{more}", keys.concat()));
+}
+
+/// One that allows GPU 1 alone, for a container that asks for `gpu`.
+fn restricted(world: &mut World, gpu: &str) {
+    sound_with(world, "[security]\nrestrict_devices = true\nallowed_devices = [\"1\", \"GPU-cc\"]\n");
+    world.request(&format!(r#""io.nvbind.gpu":"{gpu}""#));
 }
 
 const FILES: &[Case] = &[
@@ -117,6 +128,74 @@ fn a_configuration_that_others_could_have_written_or_that_is_no_file_is_refused(
 #[test]
 fn a_configuration_that_says_nothing_known_is_refused() {
     check(TEXTS);
+}
+
+const RESTRICTED: &[Case] = &[
+    case(
+        "by index",
+        4,
+        "container c0ffee: GPU 0 is not allowed; @/config.toml allows 1,GPU-cc (security.allowed_devices)",
+        |world| restricted(world, "0"),
+    ),
+    case(
+        "one of two",
+        4,
+        "container c0ffee: GPU GPU-aaaa0000 is not allowed; @/config.toml allows 1,GPU-cc (security.allowed_devices)",
+        |world| restricted(world, "1,GPU-aaaa0000"),
+    ),
+    case(
+        "with a driver root on the command line",
+        4,
+        "container c0ffee: GPU 0 is not allowed; @/config.toml allows 1,GPU-cc (security.allowed_devices)",
+        |world| {
+            restricted(world, "0");
+            let root = world.driver.path("").display().to_string();
+            world.arguments.extend(["--driver-root".into(), root]);
+        },
+    ),
+    case(
+        "all of none",
+        4,
+        "container c0ffee: no GPU of this machine is allowed; @/config.toml allows none (security.allowed_devices)",
+        |world| sound_with(world, "[security]\nrestrict_devices = true\n"),
+    ),
+    case(
+        "a prefix of two",
+        2,
+        "container c0ffee: GPU-bb means more than one GPU; @/config.toml allows GPU-bb (security.allowed_devices), and this machine has 0 (GPU-aaaa0000-0000-0000-0000-000000000001, 0000:01:00.0), 1 (GPU-bbbb0000-0000-0000-0000-000000000002, 0000:41:00.0), 2 (GPU-bbcc0000-0000-0000-0000-000000000003, 0000:81:00.0)",
+        |world| {
+            world.driver.gpu("0000:81:00.0", 2, "GPU-bbcc0000-0000-0000-0000-000000000003", &[]);
+            sound_with(world, "[security]\nrestrict_devices = true\nallowed_devices = [\"GPU-bb\"]\n");
+        },
+    ),
+    case(
+        "no name of a GPU, with a driver root on the command line",
+        2,
+        "container c0ffee: @/config.toml is not a valid configuration: TOML parse error at line 2, column 19   | 2 | allowed_devices = [\"first\"]   |                   ^^^^^^^^^ security.allowed_devices: \"first\" is no GPU: write an index (0), a range (0-3), a UUID (GPU-…), a PCI address (0000:01:00.0), a MIG device (0:1 or MIG-…), all or none ",
+        |world| {
+            configure(world, "[security]\nallowed_devices = [\"first\"]\n");
+            let root = world.driver.path("").display().to_string();
+            world.arguments.extend(["--driver-root".into(), root]);
+        },
+    ),
+];
+
+#[test]
+fn a_gpu_that_the_configuration_does_not_allow_is_refused() {
+    check(RESTRICTED);
+}
+
+#[test]
+fn of_all_gpus_a_container_gets_the_allowed_ones() {
+    for gpu in ["all", "1", "GPU-bb"] {
+        let Some(mut world) = World::new() else { return };
+        restricted(&mut world, gpu);
+        world.start();
+        let ended = world.hook();
+        assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""), "{gpu}");
+        let has = ["nvidia0", "nvidia1", "nvidiactl"].map(|name| world.inside("dev").join(name).exists());
+        assert_eq!(has, [true, false, true], "{gpu}");
+    }
 }
 
 #[test]

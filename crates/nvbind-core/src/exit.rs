@@ -9,7 +9,7 @@ pub enum Exit {
     Request = 2,
     /// The driver, or a GPU that was asked for, is not there, or not the driver that the image requires.
     Driver = 3,
-    /// The kernel or the file permissions do not allow it.
+    /// The kernel, the file permissions or the configuration do not allow it.
     Permission = 4,
     /// The container's root filesystem is not one that may be written to.
     Rootfs = 5,

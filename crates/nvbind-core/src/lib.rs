@@ -29,6 +29,7 @@ pub mod plan;
 pub mod render;
 pub mod request;
 pub mod requirements;
+pub mod security;
 pub mod select;
 pub mod settings;
 pub mod trust;

@@ -8,7 +8,7 @@ use crate::child;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::inventory::{self, Inventory, MigIdentity, PciAddress};
-use crate::request::{GpuName, Gpus};
+use crate::request::{GpuName, Gpus, Request};
 use crate::trust;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -104,12 +104,20 @@ impl Error {
     }
 }
 
-/// The first name of a request for which NVML has to be asked: there are MIG devices, and it names one as NVML does.
+/// The first name of a request for which NVML has to be asked: there are MIG devices, and it names one as NVML does, or it
+/// means some and those that are allowed are named so.
 #[must_use]
-pub fn needed_for<'a>(gpus: &'a Gpus, inventory: &Inventory) -> Option<&'a GpuName> {
-    let Gpus::Listed(names) = gpus else { return None };
-    let has_mig = inventory.gpus.iter().any(|gpu| !gpu.mig.is_empty());
-    names.iter().find(|name| has_mig && name.needs_nvml())
+pub fn needed_for<'a>(request: &'a Request, inventory: &Inventory) -> Option<&'a GpuName> {
+    if inventory.gpus.iter().all(|gpu| gpu.mig.is_empty()) {
+        return None;
+    }
+    let (names, means_mig): (&[GpuName], _) = match &request.gpus {
+        Gpus::All => (&[], true),
+        Gpus::None => (&[], false),
+        Gpus::Listed(names) => (names, names.iter().any(GpuName::is_mig)),
+    };
+    let allowed = request.allowed.iter().filter(|_| means_mig).flat_map(|allowed| &allowed.names);
+    names.iter().chain(allowed).find(|name| name.needs_nvml())
 }
 
 /// The library of the loaded driver as this process sees it, if nobody but root could have put it there.
@@ -135,7 +143,7 @@ pub fn ask(program: &Path, library: &Path) -> Result<Listing, Error> {
 mod tests {
     use super::*;
     use crate::machine::Machine;
-    use crate::request::Request;
+    use crate::settings::Settings;
 
     #[test]
     fn nvml_is_asked_only_for_names_of_its_own_and_where_there_are_mig_devices() {
@@ -143,7 +151,7 @@ mod tests {
         machine.gpu("0000:01:00.0", 0, "GPU-aa", &[]);
         let is_needed = |selection: &str| {
             let request = Request::parse(selection, None, None).unwrap();
-            needed_for(&request.gpus, &machine.inventory().unwrap()).map(ToString::to_string)
+            needed_for(&request, &machine.inventory().unwrap()).map(ToString::to_string)
         };
         assert_eq!(is_needed("0:0,MIG-aa"), None);
         machine.mig(0, &[(1, 0, 12, 13)]);
@@ -152,6 +160,27 @@ mod tests {
         }
         assert_eq!(is_needed("0,0:0"), Some("0:0".to_owned()));
         assert_eq!(is_needed("MIG-aa"), Some("MIG-aa".to_owned()));
+    }
+
+    #[test]
+    fn nvml_is_asked_for_allowed_mig_devices_where_a_request_means_some() {
+        let machine = Machine::new();
+        machine.gpu("0000:01:00.0", 0, "GPU-aa", &[]);
+        let is_needed = |selection: &str, allowed: &str| {
+            let text = format!("[security]\nrestrict_devices = true\nallowed_devices = [{allowed}]");
+            let security = Settings::parse(&text, "f").unwrap().security;
+            let request = Request::parse(selection, None, None).unwrap().within(&security);
+            needed_for(&request, &machine.inventory().unwrap()).map(ToString::to_string)
+        };
+        assert_eq!(is_needed("all", "\"0\", \"MIG-aa\""), None);
+        machine.mig(0, &[(1, 0, 12, 13)]);
+        for selection in ["all", "MIG-GPU-aa/1/0", "0,MIG-GPU-aa/1/0"] {
+            assert_eq!(is_needed(selection, "\"0\", \"MIG-aa\", \"0:1\""), Some("MIG-aa".to_owned()));
+            assert_eq!(is_needed(selection, "\"0\", \"MIG-GPU-aa/1/0\""), None);
+        }
+        for selection in ["none", "0", "0-0", "GPU-aa", "01:00.0"] {
+            assert_eq!(is_needed(selection, "\"MIG-aa\", \"0:1\""), None, "{selection}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub const DROP_IN: &str = "00-nvbind.conf";
 /// Why a request cannot be planned.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The GPUs are not there.
+    /// The GPUs are not there, or not allowed.
     #[error(transparent)]
     Select(#[from] select::Error),
     /// A kernel module that the request needs is not loaded.
@@ -70,7 +70,8 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Error::Shared(_) => Exit::Request,
-            Error::Select(_) | Error::Module { .. } | Error::Extra { .. } => Exit::Driver,
+            Error::Select(error) => error.exit(),
+            Error::Module { .. } | Error::Extra { .. } => Exit::Driver,
         }
     }
 }
@@ -266,12 +267,12 @@ impl Plan {
 /// Decides what the container gets, with the view where it stands in most images.
 ///
 /// # Errors
-/// When a GPU or an extra is not there, or a kernel module is not loaded.
+/// When a GPU or an extra is not there or not allowed, or a kernel module is not loaded.
 pub fn plan(request: &Request, inventory: &Inventory) -> Result<Plan, Error> {
     let (gpus, mut devices) = match &inventory.wsl {
         Some(wsl) => (Vec::new(), devices::of_wsl(request, wsl)?),
         None => {
-            let gpus = select::select(&request.gpus, inventory)?;
+            let gpus = select::select(request, inventory)?;
             let devices = devices::of_gpus(request, inventory, &gpus)?;
             (gpus, devices)
         }
@@ -330,6 +331,8 @@ fn isolate(plan: &mut Plan, request: &Request, inventory: &Inventory) -> Result<
 mod tests {
     use super::*;
     use crate::machine::{self, Machine, VERSION};
+    use crate::request::GpuName;
+    use crate::security::Allowed;
 
     fn plan_of(gpus: &str, capabilities: &str) -> Result<Plan, Error> {
         let request = Request::parse(gpus, Some(capabilities), None).unwrap();
@@ -615,6 +618,18 @@ mod tests {
         for gpus in ["1", "0,1", "GPU-ab", "01:00.0"] {
             let error = of(gpus, "all").unwrap_err().to_string();
             assert!(error.starts_with("WSL2 has one device node for all GPUs"), "{gpus}: {error}");
+        }
+        for (allowed, is_allowed) in [("0", true), ("0-3", true), ("1-3", false), ("GPU-ab", false)] {
+            let names = vec![GpuName::parse(allowed).unwrap()];
+            let allowed = Some(Allowed { names, file: "/f".to_owned() });
+            for gpus in ["all", "0"] {
+                let request =
+                    Request { allowed: allowed.clone(), ..Request::parse(gpus, None, None).unwrap() };
+                let exit = plan(&request, &inventory).err().map(|error| error.exit());
+                assert_eq!(exit, (!is_allowed).then_some(Exit::Permission), "{allowed:?} {gpus}");
+            }
+            let request = Request { allowed, ..Request::parse("none", None, None).unwrap() };
+            assert_eq!(plan(&request, &inventory).unwrap().devices, []);
         }
         let plan = of("all", "utility").unwrap();
         let inside: Vec<&str> = plan.binds.iter().map(|bind| bind.inside.as_str()).collect();

@@ -19,6 +19,7 @@
 use crate::capability::Capabilities;
 use crate::extras::Extras;
 use crate::inventory::PciAddress;
+use crate::security::{Allowed, Security};
 use serde::Serialize;
 use std::fmt;
 
@@ -110,6 +111,23 @@ pub enum GpuName {
 }
 
 impl GpuName {
+    /// Reads one name.
+    ///
+    /// # Errors
+    /// When it is not in the grammar.
+    pub fn parse(word: &str) -> Result<GpuName, Error> {
+        parse_name(word).ok_or_else(|| Error::Name(word.to_owned()))
+    }
+
+    /// Whether it names a MIG device, and no GPU.
+    #[must_use]
+    pub fn is_mig(&self) -> bool {
+        match self {
+            GpuName::MigIndex { .. } | GpuName::MigUuid(_) | GpuName::MigInstance { .. } => true,
+            GpuName::Index(_) | GpuName::Range(..) | GpuName::Uuid(_) | GpuName::Pci(_) => false,
+        }
+    }
+
     /// Whether only NVML knows what is meant: procfs tells instances, but neither positions nor UUIDs of MIG devices.
     #[must_use]
     pub fn needs_nvml(&self) -> bool {
@@ -139,7 +157,7 @@ impl fmt::Display for GpuName {
     }
 }
 
-/// What a container asks for.
+/// What a container asks for, and what it may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Which GPUs.
@@ -150,6 +168,8 @@ pub struct Request {
     pub extras: Extras,
     /// Whether it is isolated.
     pub isolate: bool,
+    /// The GPUs that it may have; none where it may have all.
+    pub allowed: Option<Allowed>,
 }
 
 impl Request {
@@ -179,7 +199,14 @@ impl Request {
             },
             (None, None) => Capabilities::ALL,
         };
-        Ok(Request { gpus: parse_gpus(gpus)?, capabilities, extras: Extras::default(), isolate: false })
+        let (gpus, extras) = (parse_gpus(gpus)?, Extras::default());
+        Ok(Request { gpus, capabilities, extras, isolate: false, allowed: None })
+    }
+
+    /// Limited to what the configuration allows.
+    #[must_use]
+    pub fn within(self, security: &Security) -> Request {
+        Request { allowed: security.allowed(), ..self }
     }
 
     /// Isolated, if the annotation says so.
@@ -217,7 +244,7 @@ fn parse_gpus(selection: &str) -> Result<Gpus, Error> {
         if word.is_empty() {
             return Err(Error::Empty(selection.to_owned()));
         }
-        parse_name(word).ok_or_else(|| Error::Name(word.to_owned()))
+        GpuName::parse(word)
     });
     names.collect::<Result<_, _>>().map(Gpus::Listed)
 }

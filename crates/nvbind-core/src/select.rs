@@ -1,7 +1,13 @@
 //! The GPUs, and parts of GPUs, of a machine that a request means.
 
+mod limit;
+
+use crate::exit::Exit;
 use crate::inventory::{Gpu, Inventory, MigDevice};
-use crate::request::{GpuName, Gpus};
+use crate::request::{GpuName, Gpus, Request};
+use crate::security::Allowed;
+use limit::Limit;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a request cannot be met.
@@ -32,20 +38,61 @@ pub enum Error {
         /// What was asked for.
         name: String,
     },
+    /// A GPU that the configuration does not allow.
+    #[error("GPU {name} is not allowed; {allowed}")]
+    NotAllowed {
+        /// What was asked for.
+        name: String,
+        /// What is, and where that is said.
+        allowed: Allowed,
+    },
+    /// `all` where the configuration allows none of the GPUs.
+    #[error("no GPU of this machine is allowed; {0}")]
+    NoneAllowed(Allowed),
+    /// A UUID prefix of several GPUs among the allowed ones.
+    #[error("{name} means more than one GPU; {allowed}, and this machine has {there_is}")]
+    AmbiguousAllowed {
+        /// What the configuration says.
+        name: String,
+        /// All that it allows.
+        allowed: Allowed,
+        /// What there is.
+        there_is: String,
+    },
+}
+
+impl Error {
+    /// The exit code of this failure.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::NotAllowed { .. } | Error::NoneAllowed(_) => Exit::Permission,
+            Error::AmbiguousAllowed { .. } => Exit::Request,
+            Error::Unknown { .. } | Error::Ambiguous { .. } | Error::NoGpu | Error::Wsl { .. } => {
+                Exit::Driver
+            }
+        }
+    }
 }
 
 /// Whether the GPUs of a Windows host are chosen: in WSL2 all of them are one, with the index 0.
 ///
 /// # Errors
-/// When one of them is asked for.
-pub fn select_all(gpus: &Gpus) -> Result<bool, Error> {
-    match gpus {
-        Gpus::All => Ok(true),
-        Gpus::None => Ok(false),
-        Gpus::Listed(names) => match names.iter().find(|name| **name != GpuName::Index(0)) {
-            Some(name) => Err(Error::Wsl { name: name.to_string() }),
-            None => Ok(true),
-        },
+/// When one of them is asked for, or they are not allowed.
+pub fn select_all(request: &Request) -> Result<bool, Error> {
+    match &request.gpus {
+        Gpus::All => {}
+        Gpus::None => return Ok(false),
+        Gpus::Listed(names) => {
+            if let Some(name) = names.iter().find(|name| **name != GpuName::Index(0)) {
+                return Err(Error::Wsl { name: name.to_string() });
+            }
+        }
+    }
+    let is_it = |name: &GpuName| matches!(name, GpuName::Index(0) | GpuName::Range(0, _));
+    match &request.allowed {
+        Some(allowed) if !allowed.names.iter().any(is_it) => Err(Error::NoneAllowed(allowed.clone())),
+        _ => Ok(true),
     }
 }
 
@@ -58,6 +105,9 @@ struct Parts {
     mig: BTreeSet<usize>,
 }
 
+/// The position of a GPU in the inventory, or of a MIG device on it.
+type Found = (usize, Option<usize>);
+
 /// Positions of GPUs in the inventory, and what is chosen of them.
 type Choice = BTreeMap<usize, Parts>;
 
@@ -65,19 +115,35 @@ type Choice = BTreeMap<usize, Parts>;
 /// alone, and [`Gpu::drm`] nothing where only MIG devices are chosen, which do no graphics.
 ///
 /// As NVIDIA's container toolkit has it, `all` means the MIG devices of a GPU that is divided into some, and such a GPU by
-/// its own name means it without any of them.
+/// its own name means it without any of them. Where the configuration allows only some, `all` means these.
 ///
 /// # Errors
-/// When a name fits none or several.
-pub fn select(gpus: &Gpus, inventory: &Inventory) -> Result<Vec<Gpu>, Error> {
+/// When a name fits none or several, or something that is not allowed.
+pub fn select(request: &Request, inventory: &Inventory) -> Result<Vec<Gpu>, Error> {
+    let gpus = &inventory.gpus;
+    let limit = || request.allowed.as_ref().map(|allowed| Limit::new(allowed, gpus)).transpose();
     let mut choice = Choice::new();
-    match gpus {
+    match &request.gpus {
         Gpus::None => {}
-        Gpus::All if inventory.gpus.is_empty() => return Err(Error::NoGpu),
-        Gpus::All => choice.extend(inventory.gpus.iter().map(all_of).enumerate()),
-        Gpus::Listed(names) => names.iter().try_for_each(|name| add(&mut choice, name, inventory))?,
+        Gpus::All if gpus.is_empty() => return Err(Error::NoGpu),
+        Gpus::All => {
+            choice.extend(gpus.iter().map(all_of).enumerate());
+            if let Some(limit) = limit()? {
+                limit.narrow(&mut choice)?;
+            }
+        }
+        Gpus::Listed(names) => {
+            let limit = limit()?;
+            for name in names {
+                let found = find_exactly(name, gpus)?;
+                if let Some(limit) = &limit {
+                    limit.check(name, &found)?;
+                }
+                add(&mut choice, found);
+            }
+        }
     }
-    let chosen = inventory.gpus.iter().enumerate();
+    let chosen = gpus.iter().enumerate();
     Ok(chosen.filter_map(|(position, gpu)| Some(narrowed(gpu, choice.get(&position)?))).collect())
 }
 
@@ -101,28 +167,7 @@ fn narrowed(gpu: &Gpu, parts: &Parts) -> Gpu {
     gpu
 }
 
-/// Adds what a name means.
-fn add(choice: &mut Choice, name: &GpuName, inventory: &Inventory) -> Result<(), Error> {
-    let found = find(name, &inventory.gpus);
-    let expected = match name {
-        GpuName::Range(first, last) => u64::from(last.abs_diff(*first)) + 1,
-        GpuName::Index(_)
-        | GpuName::Uuid(_)
-        | GpuName::Pci(_)
-        | GpuName::MigIndex { .. }
-        | GpuName::MigUuid(_)
-        | GpuName::MigInstance { .. } => 1,
-    };
-    let count = found.len() as u64;
-    if count != expected {
-        let (name, there_is) = (name.to_string(), describe(&inventory.gpus));
-        let is_several = count > expected;
-        return Err(if is_several {
-            Error::Ambiguous { name, there_is }
-        } else {
-            Error::Unknown { name, there_is }
-        });
-    }
+fn add(choice: &mut Choice, found: Vec<Found>) {
     for (gpu, mig) in found {
         let parts = choice.entry(gpu).or_default();
         match mig {
@@ -130,11 +175,33 @@ fn add(choice: &mut Choice, name: &GpuName, inventory: &Inventory) -> Result<(),
             None => parts.whole = true,
         }
     }
-    Ok(())
 }
 
-/// What a name fits: positions of GPUs, or of MIG devices on them.
-fn find(name: &GpuName, gpus: &[Gpu]) -> Vec<(usize, Option<usize>)> {
+/// What a name means, all of it.
+fn find_exactly(name: &GpuName, gpus: &[Gpu]) -> Result<Vec<Found>, Error> {
+    let found = find(name, gpus);
+    match (found.len() as u64).cmp(&expected(name)) {
+        Ordering::Equal => Ok(found),
+        Ordering::Greater => Err(Error::Ambiguous { name: name.to_string(), there_is: describe(gpus) }),
+        Ordering::Less => Err(Error::Unknown { name: name.to_string(), there_is: describe(gpus) }),
+    }
+}
+
+/// How many GPUs or MIG devices a name means.
+fn expected(name: &GpuName) -> u64 {
+    match name {
+        GpuName::Range(first, last) => u64::from(last.abs_diff(*first)) + 1,
+        GpuName::Index(_)
+        | GpuName::Uuid(_)
+        | GpuName::Pci(_)
+        | GpuName::MigIndex { .. }
+        | GpuName::MigUuid(_)
+        | GpuName::MigInstance { .. } => 1,
+    }
+}
+
+/// What a name fits.
+fn find(name: &GpuName, gpus: &[Gpu]) -> Vec<Found> {
     let mut found = Vec::new();
     for (position, gpu) in gpus.iter().enumerate() {
         if is_gpu(name, gpu) {
@@ -194,18 +261,27 @@ mod tests {
     use super::*;
     use crate::inventory::{MigIdentity, PciAddress};
     use crate::machine::{self, Machine};
-    use crate::request::Request;
 
     /// What is chosen, as `index` with `!` where its DRM nodes are left out, and the instances of its MIG devices.
     fn chosen(selection: &str, inventory: &Inventory) -> Result<Vec<String>, Error> {
-        let request = Request::parse(selection, None, None).unwrap();
+        chosen_of(&Request::parse(selection, None, None).unwrap(), inventory)
+    }
+
+    /// The same where only these are allowed.
+    fn chosen_within(allowed: &[&str], selection: &str, inventory: &Inventory) -> Result<Vec<String>, Error> {
+        let names = allowed.iter().map(|name| GpuName::parse(name).unwrap()).collect();
+        let allowed = Some(Allowed { names, file: "/etc/x.toml".to_owned() });
+        chosen_of(&Request { allowed, ..Request::parse(selection, None, None).unwrap() }, inventory)
+    }
+
+    fn chosen_of(request: &Request, inventory: &Inventory) -> Result<Vec<String>, Error> {
         let of = |gpu: &Gpu| {
             let instances =
                 gpu.mig.iter().map(|mig| format!(" {}/{}", mig.gpu_instance, mig.compute_instance));
             let drm = if gpu.drm.is_empty() { "!" } else { "" };
             format!("{}{drm}{}", gpu.index, instances.collect::<String>())
         };
-        select(&request.gpus, inventory).map(|gpus| gpus.iter().map(of).collect())
+        select(request, inventory).map(|gpus| gpus.iter().map(of).collect())
     }
 
     /// GPUs in a row, with minor numbers that count down from 31 and DRM numbers that leave some out.
@@ -261,7 +337,7 @@ mod tests {
             let last = count - 1;
             for selection in [format!("{last}"), format!("GPU-{last:08x}"), format!("{last}-{last}")] {
                 let request = Request::parse(&selection, None, None).unwrap();
-                let [gpu] = &select(&request.gpus, &inventory).unwrap()[..] else { panic!("{selection}") };
+                let [gpu] = &select(&request, &inventory).unwrap()[..] else { panic!("{selection}") };
                 assert_eq!((gpu.index, gpu.minor), (last, 31 - last));
                 let drm: Vec<&str> = gpu.drm.iter().map(|node| node.path.as_str()).collect();
                 let (card, render) = (3 * last + 1, 128 + 2 * last);
@@ -365,11 +441,142 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_that_was_removed_is_none_and_those_behind_it_move_up() {
+        let machine = gpus(4);
+        // Its directory in procfs, or its device node, may stay for a while.
+        std::fs::remove_file(machine.path("proc/driver/nvidia/gpus/0000:11:00.0/information")).unwrap();
+        let inventory = machine.inventory().unwrap();
+        assert_eq!(chosen("all", &inventory).unwrap().len(), 3);
+        assert_eq!(chosen("GPU-00000002", &inventory).unwrap(), ["1"]);
+        for name in ["3", "GPU-00000001", "0000:11:00.0", "1-3"] {
+            assert!(matches!(chosen(name, &inventory), Err(Error::Unknown { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_sysfs_has_no_more_comes_without_drm_nodes_and_the_others_with_theirs() {
+        let machine = gpus(2);
+        std::fs::remove_dir_all(machine.path("sys/bus/pci/devices/0000:01:00.0")).unwrap();
+        assert_eq!(chosen("all", &machine.inventory().unwrap()).unwrap(), ["0!", "1"]);
+    }
+
+    #[test]
+    fn all_means_the_allowed_gpus_on_machines_of_every_size() {
+        for count in [1_u32, 2, 8, 16] {
+            let inventory = gpus(count).inventory().unwrap();
+            let last = count - 1;
+            let by_address = inventory.gpus[last as usize].pci.to_string();
+            for name in [format!("{last}"), format!("GPU-{last:08x}"), by_address] {
+                // Indexes count all GPUs, and a name of none allows none.
+                let within = |selection: &str| chosen_within(&[&name, "99", "GPU-ff"], selection, &inventory);
+                assert_eq!(within("all").unwrap(), [last.to_string()], "{name}");
+                assert_eq!(within(&last.to_string()).unwrap(), [last.to_string()], "{name}");
+                assert_eq!(within("none").unwrap(), Vec::<String>::new());
+                for index in 0..last {
+                    let error = within(&index.to_string()).unwrap_err();
+                    assert!(matches!(error, Error::NotAllowed { .. }), "{name} {index}: {error}");
+                }
+                assert_eq!(within(&format!("0-{last}")).is_ok(), count == 1);
+            }
+            let all = chosen_within(&["0-99"], "all", &inventory).unwrap();
+            assert_eq!(all.len(), count as usize);
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_refused_with_what_is() {
+        let inventory = machine::two_gpus();
+        let allows = "/etc/x.toml allows 0,MIG-aa (security.allowed_devices)";
+        for name in ["1", "GPU-b", "0000:41:00.0", "0-1", "0,1"] {
+            let error = chosen_within(&["0", "MIG-aa"], name, &inventory).unwrap_err();
+            let refused = if name == "0,1" { "1" } else { name };
+            assert_eq!(
+                (error.to_string(), error.exit()),
+                (format!("GPU {refused} is not allowed; {allows}"), Exit::Permission)
+            );
+        }
+        for (allowed, text) in [(&[][..], "none"), (&["2", "GPU-c"], "2,GPU-c")] {
+            let error = chosen_within(allowed, "all", &inventory).unwrap_err();
+            let expected = format!(
+                "no GPU of this machine is allowed; /etc/x.toml allows {text} (security.allowed_devices)"
+            );
+            assert_eq!((error.to_string(), error.exit()), (expected, Exit::Permission));
+            assert_eq!(chosen_within(allowed, "none", &inventory).unwrap(), Vec::<String>::new());
+        }
+        // What is not there is told as such.
+        let error = chosen_within(&["0"], "7", &inventory).unwrap_err();
+        assert!(matches!(error, Error::Unknown { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_allowed_prefix_of_several_gpus_is_an_error_and_one_of_a_removed_gpu_is_none() {
+        let machine = gpus(2);
+        let inventory = machine.inventory().unwrap();
+        for selection in ["all", "0"] {
+            let error = chosen_within(&["GPU-0000", "0"], selection, &inventory).unwrap_err();
+            let text = error.to_string();
+            let says = "GPU-0000 means more than one GPU; /etc/x.toml allows GPU-0000,0 (security.allowed_devices), \
+                        and this machine has 0 (GPU-00000000-";
+            assert_eq!((text.starts_with(says), error.exit()), (true, Exit::Request), "{text}");
+        }
+        std::fs::remove_file(machine.path("proc/driver/nvidia/gpus/0000:11:00.0/information")).unwrap();
+        let inventory = machine.inventory().unwrap();
+        assert_eq!(chosen_within(&["GPU-0000"], "all", &inventory).unwrap(), ["0"]);
+        assert!(matches!(chosen_within(&["GPU-00000001"], "all", &inventory), Err(Error::NoneAllowed(_))));
+    }
+
+    #[test]
+    fn a_gpu_allows_its_mig_devices_and_a_mig_device_itself_alone() {
+        let inventory = divided();
+        let instance = "MIG-GPU-00000001-0000-0000-0000-000000000000/2/1";
+        for (allowed, selection, expected) in [
+            (&["1"][..], "all", Some(vec!["1! 1/0 2/0 2/1"])),
+            (&["1"], "1", Some(vec!["1"])),
+            (&["1"], "1:2", Some(vec!["1! 1/0"])),
+            (&["1"], "0", None),
+            (&["1:0"], "all", Some(vec!["1! 2/0"])),
+            (&["1:0"], "1:0", Some(vec!["1! 2/0"])),
+            (&["1:0"], "MIG-a0", Some(vec!["1! 2/0"])),
+            (&["1:0"], "1:2", None),
+            (&["1:0"], "1", None),
+            (&["1:0"], "1,1:0", None),
+            (&["1:0"], instance, None),
+            (&["MIG-a4", "0"], "all", Some(vec!["0", "1! 2/1"])),
+            (&["MIG-a4"], instance, Some(vec!["1! 2/1"])),
+            (&[instance, "MIG-a2"], "all", Some(vec!["1! 1/0 2/1"])),
+            (&[instance], "1:4", Some(vec!["1! 2/1"])),
+            (&["0:0", "MIG-bb"], "all", None),
+        ] {
+            let result = chosen_within(allowed, selection, &inventory);
+            match expected {
+                Some(expected) => assert_eq!(result.unwrap(), expected, "{allowed:?} {selection}"),
+                None => assert_eq!(result.unwrap_err().exit(), Exit::Permission, "{allowed:?} {selection}"),
+            }
+        }
+        let error = chosen_within(&["MIG-a"], "1:0", &inventory).unwrap_err();
+        assert!(matches!(error, Error::AmbiguousAllowed { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_mig_device_that_nvml_did_not_name_is_not_allowed_by_such_a_name() {
+        let mut inventory = divided();
+        for device in &mut inventory.gpus[1].mig {
+            device.identity = None;
+        }
+        let error = chosen_within(&["1:0", "MIG-a0"], "all", &inventory).unwrap_err();
+        assert!(matches!(error, Error::NoneAllowed(_)), "{error}");
+        // Nor does one of a GPU that is whole again allow it.
+        inventory.gpus[1].mig.clear();
+        let error = chosen_within(&["MIG-GPU-00000001/1/0"], "all", &inventory).unwrap_err();
+        assert!(matches!(error, Error::NoneAllowed(_)), "{error}");
+    }
+
+    #[test]
     fn all_on_a_machine_without_a_gpu_is_refused() {
         let mut inventory = machine::two_gpus();
         inventory.gpus.clear();
-        assert_eq!(select(&Gpus::All, &inventory).unwrap_err(), Error::NoGpu);
-        assert_eq!(select(&Gpus::None, &inventory).unwrap(), Vec::<Gpu>::new());
+        assert_eq!(chosen("all", &inventory).unwrap_err(), Error::NoGpu);
+        assert_eq!(chosen("none", &inventory).unwrap(), Vec::<String>::new());
         assert_eq!(PciAddress::parse("0000:01:00.0").unwrap().to_string(), "0000:01:00.0");
     }
 }

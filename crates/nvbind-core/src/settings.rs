@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::input;
+use crate::security::Security;
 use serde::Deserialize;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -71,6 +72,8 @@ impl Error {
 pub struct Settings {
     /// `[driver]`
     pub driver: Driver,
+    /// `[security]`
+    pub security: Security,
 }
 
 /// Where the driver is: each key is a directory that stands in for `/`, the machine's own by default.
@@ -94,7 +97,7 @@ impl Default for Driver {
 }
 
 impl Driver {
-    /// All four below one directory: what `--driver-root DIR` means.
+    /// All four below one directory.
     #[must_use]
     pub fn below(root: &Path) -> Driver {
         Driver {
@@ -119,7 +122,7 @@ impl Settings {
         let path = file.display().to_string();
         let (bytes, metadata) = match input::read(file, SIZE_LIMIT) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
-                return Ok(Settings::default());
+                return Settings::parse("", &path);
             }
             Err(source) => return Err(Error::Read { path, source }),
             Ok(read) => read,
@@ -136,9 +139,9 @@ impl Settings {
     /// Reads the text of a configuration file; `path` is for the messages.
     ///
     /// # Errors
-    /// When it is not TOML, has an unknown key, a wrong type, or a relative path.
+    /// When it is not TOML, has an unknown key, a wrong type, a relative path, or what is no name of a GPU.
     pub fn parse(text: &str, path: &str) -> Result<Settings, Error> {
-        let settings: Settings = toml::from_str(text)
+        let mut settings: Settings = toml::from_str(text)
             .map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
         let driver = &settings.driver;
         for (key, value) in [
@@ -151,7 +154,18 @@ impl Settings {
                 return Err(Error::Relative { path: path.to_owned(), key, value: value.clone() });
             }
         }
+        path.clone_into(&mut settings.security.file);
         Ok(settings)
+    }
+
+    /// With the driver below this directory, if there is one: what `--driver-root DIR` means. It takes the place of
+    /// `[driver]` alone.
+    #[must_use]
+    pub fn with_driver_root(self, root: Option<&Path>) -> Settings {
+        match root {
+            Some(root) => Settings { driver: Driver::below(root), ..self },
+            None => self,
+        }
     }
 }
 
@@ -163,7 +177,27 @@ mod tests {
     fn keys_are_optional_and_default_to_the_machine() {
         let settings = Settings::parse("[driver]\nroot = \"/opt/driver\"\n", "f").unwrap();
         assert_eq!(settings.driver, Driver { root: "/opt/driver".into(), ..Driver::default() });
-        assert_eq!(Settings::parse("", "f").unwrap(), Settings::default());
+        let Settings { driver, security } = Settings::parse("", "f").unwrap();
+        assert_eq!((driver, security.allowed()), (Driver::default(), None));
+    }
+
+    #[test]
+    fn gpus_are_restricted_to_a_list_when_asked_for_whatever_the_driver_root() {
+        let allowed = |text: &str| {
+            let settings = Settings::parse(text, "/f").unwrap().with_driver_root(Some(Path::new("/driver")));
+            assert_eq!(settings.driver, Driver::below(Path::new("/driver")));
+            settings.security.allowed().map(|allowed| allowed.to_string())
+        };
+        let list = "allowed_devices = [\"0-1\", \"GPU-AB\", \"1:0\", \"MIG-GPU-ab/1/0\", \"01:00.0\"]";
+        assert_eq!(allowed(&format!("[security]\n{list}")), None);
+        assert_eq!(
+            allowed(&format!("[security]\nrestrict_devices = true\n{list}")).unwrap(),
+            "/f allows 0-1,GPU-ab,1:0,MIG-GPU-ab/1/0,0000:01:00.0 (security.allowed_devices)"
+        );
+        assert_eq!(
+            allowed("[security]\nrestrict_devices = true").unwrap(),
+            "/f allows none (security.allowed_devices)"
+        );
     }
 
     #[test]
@@ -172,6 +206,14 @@ mod tests {
             ("[driver]\nrot = \"/\"", "unknown field `rot`"),
             ("[driver]\nroot = 1", "invalid type"),
             ("[driver", "TOML parse error"),
+            ("[security]\nrestrict = true", "unknown field `restrict`"),
+            (
+                "[security]\nallowed_devices = [\"0\",\n\"gpu1\"]",
+                "security.allowed_devices: \"gpu1\" is no GPU: write an index",
+            ),
+            ("[security]\nallowed_devices = [\"all\"]", "security.allowed_devices: \"all\" is no GPU"),
+            ("[security]\nallowed_devices = [\"\"]", "security.allowed_devices: \"\" is no GPU"),
+            ("[security]\nallowed_devices = [0]", "invalid type"),
         ] {
             let error = Settings::parse(text, "/etc/x.toml").unwrap_err();
             let source = std::error::Error::source(&error).unwrap().to_string();

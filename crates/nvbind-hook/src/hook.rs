@@ -15,7 +15,7 @@ use nvbind_core::request::{
     Request,
 };
 use nvbind_core::requirements;
-use nvbind_core::settings::{Driver, Settings};
+use nvbind_core::settings::Settings;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -84,7 +84,9 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
         .and_then(|request| request.with_extras(extras))
         .and_then(|request| request.with_isolation(isolate))
         .map_err(because(Exit::Request))?;
-    let host = Host::open(&driver(&arguments)?).map_err(|error| (error.exit(), error.into()))?;
+    let settings = settings(&arguments)?;
+    let request = request.within(&settings.security);
+    let host = Host::open(&settings.driver).map_err(|error| (error.exit(), error.into()))?;
     let plan = plan(&host, &request, &arguments).or_else(|error| {
         // Anything else would be the same again.
         let is_unloaded = error.is_unloaded() && modules::may_load(&host);
@@ -176,12 +178,10 @@ fn plan(host: &Host, request: &Request, arguments: &Arguments) -> Result<Plan, P
     Ok(plan::plan(request, &inventory)?)
 }
 
-/// Where the driver is: `--driver-root`, else the configuration, else this machine.
-fn driver(arguments: &Arguments) -> Step<Driver> {
-    if let Some(root) = &arguments.driver_root {
-        return Ok(Driver::below(root));
-    }
+/// The configuration. It is read with `--driver-root`, too, which tells where the driver is and nothing else.
+fn settings(arguments: &Arguments) -> Step<Settings> {
     let as_root = !nvbind_apply::in_user_namespace().map_err(because(Exit::Permission))?;
     let settings = Settings::load(arguments.config.as_deref(), as_root);
-    Ok(settings.map_err(|error| (error.exit(), error.into()))?.driver)
+    let settings = settings.map_err(|error| (error.exit(), error.into()))?;
+    Ok(settings.with_driver_root(arguments.driver_root.as_deref()))
 }

@@ -16,7 +16,7 @@ pub(crate) fn identify(
     host: &Host,
     arguments: &Arguments,
 ) -> Result<(), Error> {
-    let Some(name) = nvml::needed_for(&request.gpus, inventory) else { return Ok(()) };
+    let Some(name) = nvml::needed_for(request, inventory) else { return Ok(()) };
     let why = match arguments {
         Arguments { driver_root: Some(_), .. } => Some(nvml::OTHER_ROOT),
         // Here the container's namespaces are joined already, and what is where in them is its own matter.

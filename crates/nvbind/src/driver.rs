@@ -15,6 +15,7 @@ use nvbind_core::inventory::{self, Inventory};
 use nvbind_core::nvml::{self, Listing};
 use nvbind_core::plan::{self, Device, Plan};
 use nvbind_core::request::{self, Request};
+use nvbind_core::security::Security;
 use nvbind_core::settings::{self, Settings};
 use std::path::{Path, PathBuf};
 
@@ -151,24 +152,23 @@ impl From<Installed> for Place {
 impl Place {
     /// Below this directory; without one, where the hook of a plain `podman run` looks, or would look.
     pub(crate) fn new(driver_root: Option<PathBuf>) -> Place {
-        if let Some(root) = driver_root {
-            // The paths of a report mean the same in another directory.
-            let driver_root = std::path::absolute(&root).unwrap_or(root);
-            return Place { driver_root: Some(driver_root), config: None };
-        }
         // Where podman's configuration is broken or has no hook, this is a preview.
         let directories =
             Sources::of_this_process().read(&[]).map(|engine| engine.hooks_dirs).unwrap_or_default();
-        hooks::find(&directories).map(Place::from).unwrap_or_default()
+        let place = hooks::find(&directories).map(Place::from).unwrap_or_default();
+        match driver_root {
+            // The paths of a report mean the same in another directory.
+            Some(root) => Place { driver_root: Some(std::path::absolute(&root).unwrap_or(root)), ..place },
+            None => place,
+        }
     }
 
-    /// Opens the driver's trees.
-    pub(crate) fn open(&self) -> Result<Host, Error> {
-        let roots = match &self.driver_root {
-            Some(root) => settings::Driver::below(root),
-            None => Settings::load(self.config.as_deref(), nix::unistd::geteuid().is_root())?.driver,
-        };
-        Ok(Host::open(&roots)?)
+    /// Opens the driver's trees; with what the configuration says of who may use the GPUs.
+    pub(crate) fn open(&self) -> Result<(Host, Security), Error> {
+        let as_root = nix::unistd::geteuid().is_root();
+        let settings = Settings::load(self.config.as_deref(), as_root)?;
+        let settings = settings.with_driver_root(self.driver_root.as_deref());
+        Ok((Host::open(&settings.driver)?, settings.security))
     }
 }
 
@@ -191,7 +191,8 @@ pub(crate) fn make_ready(
 
 /// Has the driver's modules loaded and all its nodes made that are missing, and returns their paths.
 pub(crate) fn make_nodes(place: &Place) -> Result<Vec<String>, Error> {
-    let host = place.open()?;
+    // Who may use the GPUs is another matter.
+    let (host, _security) = place.open()?;
     if !host.is_machine() {
         return Err(Error::OtherRoot);
     }
@@ -221,7 +222,7 @@ fn loaded(place: &Place, host: &Host, request: &Request) -> Result<Plan, Error> 
 /// What a container that asks for this gets.
 pub(crate) fn plan(place: &Place, host: &Host, request: &Request) -> Result<Plan, Error> {
     let mut inventory = Inventory::read(host, request.capabilities, &request.extras)?;
-    if let Some(name) = nvml::needed_for(&request.gpus, &inventory) {
+    if let Some(name) = nvml::needed_for(request, &inventory) {
         if place.driver_root.is_some() {
             return Err(nvml::Error::NotAsked { name: name.to_string(), why: nvml::OTHER_ROOT }.into());
         }
@@ -294,8 +295,8 @@ mod tests {
     fn the_driver_root_of_the_hooks_command_line_is_looked_at() {
         let dir = TempDir::new().unwrap();
         let place = Place { driver_root: Some(dir.path().to_owned()), config: None };
-        let error =
-            plan(&place, &place.open().unwrap(), &Request::parse("all", None, None).unwrap()).unwrap_err();
+        let (host, _) = place.open().unwrap();
+        let error = plan(&place, &host, &Request::parse("all", None, None).unwrap()).unwrap_err();
         let expected = format!("no NVIDIA driver is loaded: {}/proc/", dir.path().display());
         assert!(error.to_string().starts_with(&expected), "{error}");
         assert_eq!(error.exit(), Exit::Driver);
@@ -313,5 +314,19 @@ mod tests {
         );
         fs::write(&config, "[driver]\nroot = \"/nonexistent\"\n").unwrap();
         assert_eq!(place.open().unwrap_err().to_string(), "cannot read /nonexistent");
+    }
+
+    #[test]
+    fn a_driver_root_takes_the_place_of_the_configured_driver_and_not_of_the_allowed_gpus() {
+        let dir = TempDir::new().unwrap();
+        let config = dir.path().join("config.toml");
+        let text = "[driver]\nroot = \"/nonexistent\"\n[security]\nrestrict_devices = true\nallowed_devices = [\"1\"]\n";
+        fs::write(&config, text).unwrap();
+        let place = Place { driver_root: Some(dir.path().to_owned()), config: Some(config.clone()) };
+        let (_, security) = place.open().unwrap();
+        let expected = format!("{} allows 1 (security.allowed_devices)", config.display());
+        assert_eq!(security.allowed().unwrap().to_string(), expected);
+        fs::write(&config, "[security]\nrestrict_devices = yes\n").unwrap();
+        assert!(matches!(place.open().unwrap_err(), Error::Settings(settings::Error::Syntax { .. })));
     }
 }

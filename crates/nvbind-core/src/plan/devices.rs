@@ -60,7 +60,7 @@ pub(super) fn of_gpus(request: &Request, inventory: &Inventory, gpus: &[Gpu]) ->
 pub(super) fn of_wsl(request: &Request, wsl: &Wsl) -> Result<Vec<Device>, Error> {
     let why = "the GPUs of the Windows host".to_owned();
     let node = Device { node: wsl.node.clone(), why, remedy: WSL_REMEDY, made_as: None };
-    Ok(if select::select_all(&request.gpus)? { vec![node] } else { Vec::new() })
+    Ok(if select::select_all(request)? { vec![node] } else { Vec::new() })
 }
 
 fn of_driver(node: &DeviceNode, why: String, inventory: &Inventory) -> Device {

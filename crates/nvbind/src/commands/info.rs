@@ -14,7 +14,7 @@ pub(crate) fn info(options: args::Info) -> Result<(), Failure> {
 
 fn show(options: args::Info) -> Result<(), ReportError> {
     let place = Place::new(options.driver_root);
-    let host = place.open()?;
+    let (host, _) = place.open()?;
     let (inventory, unknown) = driver::inventory(&place, &host)?;
     if let Some(error) = unknown {
         failure::note(&failure::line(&error));

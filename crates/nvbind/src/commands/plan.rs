@@ -19,8 +19,8 @@ fn show(options: args::Plan) -> Result<(), ReportError> {
         .and_then(|request| request.with_isolation(options.isolate.then_some("true")))
         .map_err(driver::Error::from)?;
     let place = Place::new(options.driver_root);
-    let host = place.open()?;
-    let plan = driver::plan(&place, &host, &request)?;
+    let (host, security) = place.open()?;
+    let plan = driver::plan(&place, &host, &request.within(&security))?;
     let text = match options.format {
         args::Format::Text => render::plan_text(&plan, &host.files),
         args::Format::Json => document(&PlanDocument::new(&plan, &host.files))?,

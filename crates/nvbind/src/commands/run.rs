@@ -8,7 +8,9 @@ use crate::podman::command_line::{self, CommandLine};
 use crate::podman::containers_conf::{self, Sources};
 use crate::podman::{hooks, shell};
 use clap::CommandFactory;
+use nvbind_core::host::Host;
 use nvbind_core::plan::Plan;
+use nvbind_core::request::Request;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -86,16 +88,22 @@ fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, Error> {
 /// What the container will get. Fails where it would start without its GPUs, or not start for a reason that crun does not
 /// tell.
 fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
-    let request = line.request().map_err(driver::Error::from)?;
-    let place = Place::from(hooks::find(directories)?);
-    Ok(driver::make_ready(&place, &place.open()?, &request, line.keeps_groups)?)
+    let (place, host, request) = asked(line, directories)?;
+    Ok(driver::make_ready(&place, &host, &request, line.keeps_groups)?)
 }
 
 /// What the container would get, with nothing changed on this machine.
 fn preview(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
+    let (place, host, request) = asked(line, directories)?;
+    Ok(driver::plan(&place, &host, &request)?)
+}
+
+/// What the hook will be asked, and where it will look.
+fn asked(line: &CommandLine, directories: &[PathBuf]) -> Result<(Place, Host, Request), Error> {
     let request = line.request().map_err(driver::Error::from)?;
     let place = Place::from(hooks::find(directories)?);
-    Ok(driver::plan(&place, &place.open()?, &request)?)
+    let (host, security) = place.open()?;
+    Ok((place, host, request.within(&security)))
 }
 
 /// The rules that the hook will make by itself, for podman to keep as well: at `podman update` crun takes away what is not

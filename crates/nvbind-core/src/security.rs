@@ -1,0 +1,55 @@
+//! `[security]` of the configuration: which GPUs containers may have.
+
+use crate::request::GpuName;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use std::fmt;
+
+/// `[security]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Security {
+    /// Whether containers may have the GPUs of the list alone.
+    pub restrict_devices: bool,
+    /// GPUs and MIG devices, in the grammar of `io.nvbind.gpu`.
+    #[serde(deserialize_with = "parse_names")]
+    pub allowed_devices: Vec<GpuName>,
+    /// The file that says so, for messages.
+    #[serde(skip)]
+    pub(crate) file: String,
+}
+
+/// The GPUs that containers may have, where not all are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// Them, or MIG devices.
+    pub names: Vec<GpuName>,
+    /// The file that says so.
+    pub file: String,
+}
+
+impl Security {
+    /// What containers may have; none where they may have everything.
+    #[must_use]
+    pub fn allowed(&self) -> Option<Allowed> {
+        let allowed = || Allowed { names: self.allowed_devices.clone(), file: self.file.clone() };
+        self.restrict_devices.then(allowed)
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(",") };
+        write!(f, "{} allows {names} (security.allowed_devices)", self.file)
+    }
+}
+
+/// The parser of the file adds line and column, but not the key.
+fn parse_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GpuName>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let parse = |name: &String| {
+        GpuName::parse(name).map_err(|error| D::Error::custom(format!("security.allowed_devices: {error}")))
+    };
+    names.iter().map(parse).collect()
+}
