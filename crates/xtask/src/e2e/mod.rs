@@ -24,6 +24,7 @@ mod shim;
 mod snapshot;
 mod stages;
 mod traces;
+mod visible_devices;
 mod volumes;
 
 use std::fs::{self, File, OpenOptions};
@@ -54,6 +55,7 @@ const CASES: &[&[(&str, Function)]] = &[
     shim::CASES,
     quadlet::CASES,
     annotation::CASES,
+    visible_devices::CASES,
     compat::CASES,
     images::loaders::CASES,
     images::baked::CASES,

@@ -80,7 +80,7 @@ fn isolation(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// A container with these options is not started: podman shows one of the codes, and the text where runc does.
-fn refused(podman: Podman, options: &[&str], codes: &[i32], text: &str) -> Result<(), Ended> {
+pub(crate) fn refused(podman: Podman, options: &[&str], codes: &[i32], text: &str) -> Result<(), Ended> {
     let mounts = podman.mounts()?;
     then_remove(podman, || {
         let said = run(podman, GPU, options, "echo started")?;
