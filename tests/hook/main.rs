@@ -31,6 +31,7 @@ mod search_path;
 mod settings;
 mod starts;
 mod visible;
+mod visible_devices;
 mod volumes;
 mod world;
 mod wsl;

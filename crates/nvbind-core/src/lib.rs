@@ -33,6 +33,7 @@ pub mod security;
 pub mod select;
 pub mod settings;
 pub mod trust;
+pub mod visible_devices;
 
 #[cfg(test)]
 mod machine;

@@ -3,6 +3,7 @@
 //! Lean structs over the fields used, lenient about everything else: `oci_spec::runtime::{State, Spec}` refuse a
 //! status or a capability name that they do not know, and a newer runtime must not stop every container.
 
+use crate::visible_devices;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount, Root};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -75,12 +76,6 @@ impl State {
     }
 }
 
-/// The variable by which NVIDIA's own hook is asked for GPUs, and programs are told of them.
-pub const VISIBLE_VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
-
-/// Its value that asks for nothing.
-pub const VOID: &str = "void";
-
 /// Whether a hook is NVIDIA's own (libnvidia-container's and nvidia-container-toolkit's packages).
 #[must_use]
 pub fn is_nvidias_hook(path: &Path) -> bool {
@@ -108,6 +103,14 @@ pub struct Config {
 #[serde(default)]
 pub struct Process {
     env: Vec<String>,
+    capabilities: Option<Sets>,
+}
+
+/// `process.capabilities` of config.json.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Sets {
+    bounding: Option<Vec<String>>,
 }
 
 /// `hooks` of config.json: the stages at which one could inject something.
@@ -162,11 +165,19 @@ impl Config {
         self.process.env.iter().filter_map(|entry| entry.split_once('='))
     }
 
+    /// Whether the container's processes may have CAP_SYS_ADMIN. NVIDIA's own hook takes that for a container which whoever
+    /// runs it trusts; no image can say it.
+    #[must_use]
+    pub fn is_privileged(&self) -> bool {
+        let bounding = self.process.capabilities.iter().flat_map(|sets| &sets.bounding).flatten();
+        bounding.into_iter().any(|name| name == "CAP_SYS_ADMIN")
+    }
+
     /// NVIDIA's own hook, where the container has it as well, and it would act: it does what the variable
     /// `NVIDIA_VISIBLE_DEVICES` says.
     #[must_use]
     pub fn nvidias_hook(&self) -> Option<(&Path, &str)> {
-        let value = self.env(VISIBLE_VARIABLE).filter(|value| !value.is_empty() && *value != VOID)?;
+        let value = visible_devices::value(self)?;
         let hooks = self.hooks.as_ref()?;
         let stages = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
         let mut paths = stages.into_iter().flatten().flatten().map(|hook| hook.path.as_path());
@@ -305,6 +316,7 @@ mod tests {
             (theirs, r#","NVIDIA_VISIBLE_DEVICES=all","NVIDIA_VISIBLE_DEVICES=void""#, None),
             (theirs, r#","NVIDIA_VISIBLE_DEVICES=""#, None),
             (theirs, "", None),
+            (theirs, r#","CUDA_VERSION=8.0""#, Some("all")),
             ("null", r#","NVIDIA_VISIBLE_DEVICES=all""#, None),
             (
                 r#"{"prestart":[{"path":"/x/other"}],"poststop":[7]}"#,
@@ -320,6 +332,22 @@ mod tests {
             let config = config(hooks, env);
             assert_eq!(config.nvidias_hook().map(|(_, value)| value), found, "{hooks} {env}");
         }
+    }
+
+    #[test]
+    fn a_container_is_privileged_by_its_bounding_set() {
+        for (capabilities, expected) in [
+            ("null", false),
+            ("{}", false),
+            (r#"{"bounding":null}"#, false),
+            (r#"{"bounding":["CAP_CHOWN","CAP_SYS_ADMIN"]}"#, true),
+            (r#"{"bounding":["CAP_SYS_ADMIN_NOT"],"effective":["CAP_SYS_ADMIN"]}"#, false),
+        ] {
+            let text = format!(r#"{{"process":{{"capabilities":{capabilities}}}}}"#);
+            let config = Config::parse(text.as_bytes(), Path::new("c")).unwrap();
+            assert_eq!(config.is_privileged(), expected, "{capabilities}");
+        }
+        assert!(!Config::default().is_privileged());
     }
 
     #[test]

@@ -186,21 +186,27 @@ impl Request {
         capabilities: Option<&str>,
         environment: Option<&str>,
     ) -> Result<Request, Error> {
-        let capabilities = match (capabilities, environment) {
-            (Some(list), _) => match Capabilities::parse(list) {
-                (set, unknown) if unknown.is_empty() && !set.is_empty() => set,
-                (_, unknown) => {
-                    return Err(Error::Capability((*unknown.first().unwrap_or(&list)).to_owned()));
-                }
-            },
-            (None, Some(list)) => match Capabilities::parse(list).0 {
-                set if set.is_empty() => Capabilities::ALL,
-                set => set,
-            },
-            (None, None) => Capabilities::ALL,
+        let narrowed = match Capabilities::parse(environment.unwrap_or_default()).0 {
+            set if set.is_empty() => Capabilities::ALL,
+            set => set,
         };
         let (gpus, extras) = (parse_gpus(gpus)?, Extras::default());
-        Ok(Request { gpus, capabilities, extras, isolate: false, allowed: None })
+        let request = Request { gpus, capabilities: narrowed, extras, isolate: false, allowed: None };
+        request.with_capabilities(capabilities)
+    }
+
+    /// With the capabilities of a list, if there is one.
+    ///
+    /// # Errors
+    /// When a word of the list is not in the grammar, or there is none.
+    pub fn with_capabilities(self, list: Option<&str>) -> Result<Request, Error> {
+        let Some(list) = list else { return Ok(self) };
+        match Capabilities::parse(list) {
+            (capabilities, unknown) if unknown.is_empty() && !capabilities.is_empty() => {
+                Ok(Request { capabilities, ..self })
+            }
+            (_, unknown) => Err(Error::Capability((*unknown.first().unwrap_or(&list)).to_owned())),
+        }
     }
 
     /// Limited to what the configuration allows.

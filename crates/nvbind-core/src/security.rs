@@ -1,4 +1,4 @@
-//! `[security]` of the configuration: which GPUs containers may have.
+//! `[security]` of the configuration: which GPUs containers may have, and who may ask for them.
 
 use crate::request::GpuName;
 use serde::Deserialize;
@@ -14,9 +14,11 @@ pub struct Security {
     /// GPUs and MIG devices, in the grammar of `io.nvbind.gpu`.
     #[serde(deserialize_with = "parse_names")]
     pub allowed_devices: Vec<GpuName>,
+    /// Whether `NVIDIA_VISIBLE_DEVICES` of a container without CAP_SYS_ADMIN is a request, too, where it is one at all.
+    pub visible_devices_when_unprivileged: bool,
     /// The file that says so, for messages.
     #[serde(skip)]
-    pub(crate) file: String,
+    file: String,
 }
 
 /// The GPUs that containers may have, where not all are.
@@ -29,6 +31,17 @@ pub struct Allowed {
 }
 
 impl Security {
+    /// As this file says.
+    pub(crate) fn of(self, file: &str) -> Security {
+        Security { file: file.to_owned(), ..self }
+    }
+
+    /// The file that says so.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// What containers may have; none where they may have everything.
     #[must_use]
     pub fn allowed(&self) -> Option<Allowed> {

@@ -141,7 +141,7 @@ impl Settings {
     /// # Errors
     /// When it is not TOML, has an unknown key, a wrong type, a relative path, or what is no name of a GPU.
     pub fn parse(text: &str, path: &str) -> Result<Settings, Error> {
-        let mut settings: Settings = toml::from_str(text)
+        let settings: Settings = toml::from_str(text)
             .map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
         let driver = &settings.driver;
         for (key, value) in [
@@ -154,8 +154,7 @@ impl Settings {
                 return Err(Error::Relative { path: path.to_owned(), key, value: value.clone() });
             }
         }
-        path.clone_into(&mut settings.security.file);
-        Ok(settings)
+        Ok(Settings { security: settings.security.of(path), ..settings })
     }
 
     /// With the driver below this directory, if there is one: what `--driver-root DIR` means. It takes the place of

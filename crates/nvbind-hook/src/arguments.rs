@@ -1,5 +1,6 @@
 //! The hook's command line, as the hook JSON gives it.
 
+use crate::source::Source;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -7,10 +8,14 @@ use std::path::PathBuf;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     /// The stage is missing or unknown.
-    #[error("usage: nvbind-hook prestart|createContainer [--driver-root DIR] [--config FILE] < STATE")]
+    #[error(
+        "usage: nvbind-hook prestart|createContainer [--visible-devices] [--driver-root DIR] [--config FILE] < STATE"
+    )]
     Usage,
     /// Not an option.
-    #[error("{0:?} is no option of nvbind-hook; there are --driver-root DIR and --config FILE")]
+    #[error(
+        "{0:?} is no option of nvbind-hook; there are --visible-devices, --driver-root DIR and --config FILE"
+    )]
     Unknown(OsString),
     /// An option without its value, or with a relative one.
     #[error("{0} needs an absolute path")]
@@ -28,6 +33,7 @@ pub(crate) enum StageName {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     pub(crate) stage: StageName,
+    pub(crate) source: Source,
     pub(crate) driver_root: Option<PathBuf>,
     pub(crate) config: Option<PathBuf>,
 }
@@ -39,9 +45,13 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Argumen
         Some("createContainer") => StageName::CreateContainer,
         _ => return Err(Error::Usage),
     };
-    let mut arguments = Arguments { stage, driver_root: None, config: None };
+    let mut arguments = Arguments { stage, source: Source::Annotation, driver_root: None, config: None };
     while let Some(word) = words.next() {
         let (option, value) = match word.to_str() {
+            Some("--visible-devices") => {
+                arguments.source = Source::Environment;
+                continue;
+            }
             Some("--driver-root") => ("--driver-root", &mut arguments.driver_root),
             Some("--config") => ("--config", &mut arguments.config),
             _ => return Err(Error::Unknown(word)),
@@ -63,15 +73,24 @@ mod tests {
     }
 
     #[test]
-    fn both_stages_and_both_options_are_read() {
-        let plain = Arguments { stage: StageName::Prestart, driver_root: None, config: None };
+    fn both_stages_and_all_options_are_read() {
+        let plain = Arguments {
+            stage: StageName::Prestart,
+            source: Source::Annotation,
+            driver_root: None,
+            config: None,
+        };
         assert_eq!(read("prestart").unwrap(), plain);
         let full = Arguments {
             stage: StageName::CreateContainer,
+            source: Source::Environment,
             driver_root: Some("/d".into()),
             config: Some("/c.toml".into()),
         };
-        assert_eq!(read("createContainer --config /c.toml --driver-root /d").unwrap(), full);
+        assert_eq!(
+            read("createContainer --config /c.toml --visible-devices --driver-root /d").unwrap(),
+            full
+        );
     }
 
     #[test]

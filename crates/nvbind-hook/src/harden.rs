@@ -27,8 +27,13 @@ pub(crate) fn harden() -> Result<(), Error> {
     umask(Mode::from_bits_truncate(0o022));
     std::env::set_current_dir("/").map_err(Error::System)?;
     let (_soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(failed)?;
-    let release = uname().map_err(failed)?.release().to_string_lossy().into_owned();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(failed)
+}
+
+/// Sees that the kernel is new enough; a container that asks for nothing starts on any.
+pub(crate) fn require_kernel() -> Result<(), Error> {
+    let release = uname().map_err(|errno| Error::System(errno.into()))?;
+    let release = release.release().to_string_lossy().into_owned();
     if is_new_enough(&release) { Ok(()) } else { Err(Error::Kernel { release }) }
 }
 

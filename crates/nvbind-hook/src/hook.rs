@@ -2,18 +2,17 @@
 
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
+use crate::harden;
 use crate::modules;
 use crate::nvml;
+use crate::source;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
 use nvbind_core::host::Host;
 use nvbind_core::inventory::{self, Inventory};
 use nvbind_core::oci::{Config, STATE_LIMIT, State};
 use nvbind_core::plan::{self, Plan};
-use nvbind_core::request::{
-    CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, ISOLATE_ANNOTATION,
-    Request,
-};
+use nvbind_core::request::Request;
 use nvbind_core::requirements;
 use nvbind_core::settings::Settings;
 use std::error::Error;
@@ -55,9 +54,6 @@ pub(crate) fn run(words: impl Iterator<Item = OsString>, stdin: impl Read) -> Re
     steps(words, stdin, &mut container).map_err(|(exit, error)| Failure { container, error, exit })
 }
 
-/// How much of an image's value a message repeats.
-const VALUE_TOLD: usize = 80;
-
 /// What Podman says to the runtime for `--group-add keep-groups` (crun(1), `run.oci.keep_original_groups`).
 const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
@@ -71,20 +67,20 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
     let arguments = arguments::parse(words).map_err(because(Exit::Request))?;
     let state = read_state(stdin)?;
     container.clone_from(&state.id);
-    let Some(gpus) = state.annotations.get(GPU_ANNOTATION) else { return Ok(()) };
+    let source = arguments.source;
+    if !source.is_for(&state) {
+        return Ok(());
+    }
     let bundle = bundle::read(&state).map_err(|error| (error.exit(), error.into()))?;
     if let Some((path, value)) = bundle.config.nvidias_hook() {
-        let (path, value) = (path.to_owned(), value.chars().take(VALUE_TOLD).collect());
+        let (path, value) = (path.to_owned(), source::told(value));
         return Err(because(Exit::Request)(InputError::TwoHooks { path, value }));
     }
-    let capabilities = state.annotations.get(CAPABILITIES_ANNOTATION).map(String::as_str);
-    let extras = state.annotations.get(EXTRAS_ANNOTATION).map(String::as_str);
-    let isolate = state.annotations.get(ISOLATE_ANNOTATION).map(String::as_str);
-    let request = Request::parse(gpus, capabilities, bundle.config.env(CAPABILITIES_VARIABLE))
-        .and_then(|request| request.with_extras(extras))
-        .and_then(|request| request.with_isolation(isolate))
-        .map_err(because(Exit::Request))?;
+    let request = source.request(&state, &bundle.config).map_err(|error| (error.exit(), error.into()))?;
+    let Some(request) = request else { return Ok(()) };
+    harden::require_kernel().map_err(because(Exit::Permission))?;
     let settings = settings(&arguments)?;
+    source.check(&bundle.config, &settings.security).map_err(|error| (error.exit(), error.into()))?;
     let request = request.within(&settings.security);
     let host = Host::open(&settings.driver).map_err(|error| (error.exit(), error.into()))?;
     let plan = plan(&host, &request, &arguments).or_else(|error| {

@@ -1,7 +1,7 @@
 //! The OCI hook: a container's state on stdin, its GPUs in the container, a documented exit code.
 //!
 //! ```text
-//! nvbind-hook prestart|createContainer [--driver-root DIR] [--config FILE] < state.json
+//! nvbind-hook prestart|createContainer [--visible-devices] [--driver-root DIR] [--config FILE] < state.json
 //! ```
 //!
 //! It runs as root with input that others control. So it is linked statically (no loader runs, whatever LD_PRELOAD
@@ -19,6 +19,7 @@ mod hook;
 mod modules;
 mod nvml;
 mod report;
+mod source;
 
 use nvbind_core::exit::Exit;
 use std::process::ExitCode;

@@ -112,8 +112,11 @@ pub(crate) struct Setup {
     /// Take the driver from DIR instead of /, at every start of a container
     #[arg(long, value_name = "DIR")]
     pub(crate) driver_root: Option<PathBuf>,
+    /// Take the variable NVIDIA_VISIBLE_DEVICES for a request, too, by a second hook JSON
+    #[arg(long)]
+    pub(crate) visible_devices: bool,
     /// Remove what setup with the same options installed
-    #[arg(long, conflicts_with = "driver_root")]
+    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices"])]
     pub(crate) uninstall: bool,
 }
 

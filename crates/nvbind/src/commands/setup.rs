@@ -41,7 +41,7 @@ fn act(options: &args::Setup) -> Result<(), Error> {
     }
     // Every user's podman runs the hook, whatever the umask of who installs it.
     umask(Mode::from_bits_truncate(0o022));
-    install(&layout, &executables::find()?, options.driver_root.as_deref(), &sources)
+    install(&layout, &executables::find()?, &options, &sources)
 }
 
 fn absolute(options: &args::Setup) -> Result<args::Setup, Error> {
@@ -62,16 +62,21 @@ fn absolute(options: &args::Setup) -> Result<args::Setup, Error> {
 fn install(
     layout: &Layout,
     executables: &Executables,
-    driver_root: Option<&Path>,
+    options: &args::Setup,
     sources: &Sources,
 ) -> Result<(), Error> {
-    let json = content::hook_json(&layout.hook, driver_root)?;
+    let json = |template| content::hook_json(template, &layout.hook, options.driver_root.as_deref());
+    let (for_annotation, for_variable) = (json(content::HOOK_JSON)?, json(content::VISIBLE_DEVICES_JSON)?);
     let before = sources.read(&[])?;
     // All are written before the first is moved to its place; the JSON goes there after the binary that it names.
     let mut staged = Vec::new();
     staged.extend(stage_executable(&layout.hook, &executables.hook)?);
     staged.extend(stage_executable(&layout.cli, &executables.cli)?);
-    staged.push(stage_text(&layout.json, &json)?);
+    staged.push(stage_text(&layout.json, &for_annotation)?);
+    // One that is there stays, for the same driver root as the other.
+    if options.visible_devices || layout.visible_devices_json.exists() {
+        staged.push(stage_text(&layout.visible_devices_json, &for_variable)?);
+    }
     if let Some(drop_in) = &layout.drop_in {
         let mut directories = before.hooks_dirs.clone();
         directories.retain(|directory| directory != layout.hooks_dir());
@@ -126,10 +131,10 @@ fn tell_where_podman_looks(layout: &Layout, before: &Engine, sources: &Sources) 
     Ok(())
 }
 
-/// The JSON first: without the binary that it names, podman would start containers without their GPUs.
+/// The JSONs first: without the binary that they name, podman would start containers without their GPUs.
 fn uninstall(layout: &Layout) -> Result<(), Error> {
-    let files = [Some(&layout.json), layout.drop_in.as_ref(), Some(&layout.hook), Some(&layout.cli)];
-    for path in files.into_iter().flatten() {
+    let jsons = [&layout.visible_devices_json, &layout.json];
+    for path in jsons.into_iter().chain(layout.drop_in.as_ref()).chain([&layout.hook, &layout.cli]) {
         match fs::remove_file(path) {
             Ok(()) => say(&format!("removed {}", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -199,8 +204,10 @@ mod tests {
     #[test]
     fn a_users_podman_finds_the_installed_hook_and_after_uninstall_no_file_is_left() {
         let Machine { dir, layout, executables, sources } = machine(true);
-        install(&layout, &executables, Some(Path::new("/driver")), &sources).unwrap();
-        install(&layout, &executables, Some(Path::new("/driver")), &sources).unwrap();
+        let options = args::Setup { driver_root: Some("/driver".into()), ..args::Setup::default() };
+        install(&layout, &executables, &options, &sources).unwrap();
+        install(&layout, &executables, &options, &sources).unwrap();
+        assert!(!layout.visible_devices_json.exists());
 
         let directories = sources.read(&[]).unwrap().hooks_dirs;
         assert_eq!(directories, [Path::new(containers_conf::DEFAULT_HOOKS_DIR), layout.hooks_dir()]);
@@ -220,11 +227,35 @@ mod tests {
     }
 
     #[test]
+    fn the_json_for_the_variable_comes_when_asked_for_stays_and_goes_with_the_other() {
+        let Machine { dir, layout, executables, sources } = machine(false);
+        let options = args::Setup { visible_devices: true, ..args::Setup::default() };
+        install(&layout, &executables, &options, &sources).unwrap();
+        assert_eq!(layout.visible_devices_json.parent(), Some(layout.hooks_dir()));
+        let first = fs::read(&layout.visible_devices_json).unwrap();
+        install(&layout, &executables, &options, &sources).unwrap();
+        assert_eq!(fs::read(&layout.visible_devices_json).unwrap(), first);
+        // What `nvbind run` looks for is the other one.
+        let found = hooks::find(&[layout.hooks_dir().to_owned()]).unwrap();
+        assert_eq!(found.json, layout.json);
+        fs::remove_file(&layout.json).unwrap();
+        assert!(hooks::find(&[layout.hooks_dir().to_owned()]).is_err());
+
+        let options = args::Setup { driver_root: Some("/driver".into()), ..args::Setup::default() };
+        install(&layout, &executables, &options, &sources).unwrap();
+        let text = fs::read_to_string(&layout.visible_devices_json).unwrap();
+        assert!(text.contains("\"--visible-devices\"") && text.contains("\"/driver\""), "{text}");
+
+        uninstall(&layout).unwrap();
+        assert_eq!(files(&dir.path().join("prefix")), Vec::<PathBuf>::new());
+    }
+
+    #[test]
     fn directories_that_another_file_sets_are_kept() {
         let Machine { layout, executables, sources, dir: _dir } = machine(true);
         fs::create_dir_all(&sources.admin).unwrap();
         fs::write(sources.admin.join("containers.conf"), "[engine]\nhooks_dir = [\"/theirs\"]\n").unwrap();
-        install(&layout, &executables, None, &sources).unwrap();
+        install(&layout, &executables, &args::Setup::default(), &sources).unwrap();
         assert_eq!(sources.read(&[]).unwrap().hooks_dirs, [Path::new("/theirs"), layout.hooks_dir()]);
     }
 
@@ -234,20 +265,21 @@ mod tests {
         // the directory of the JSON, the last to be written, can't be made
         fs::create_dir_all(dir.path().join("prefix")).unwrap();
         fs::write(dir.path().join("prefix/share"), "").unwrap();
-        let error = install(&layout, &executables, None, &sources).unwrap_err();
+        let error = install(&layout, &executables, &args::Setup::default(), &sources).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot install {}", layout.json.display()));
         assert_eq!(files(&dir.path().join("prefix")), [dir.path().join("prefix/share")]);
     }
 
     #[test]
-    fn the_json_is_the_first_to_go() {
+    fn the_jsons_are_the_first_to_go() {
         let Machine { layout, executables, sources, dir: _dir } = machine(false);
-        install(&layout, &executables, None, &sources).unwrap();
+        let options = args::Setup { visible_devices: true, ..args::Setup::default() };
+        install(&layout, &executables, &options, &sources).unwrap();
         // a directory in the binary's place can't be removed as a file
         fs::remove_file(&layout.hook).unwrap();
         fs::create_dir(&layout.hook).unwrap();
         let error = uninstall(&layout).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot remove {}", layout.hook.display()));
-        assert!(!layout.json.exists() && layout.cli.exists());
+        assert!(!layout.json.exists() && !layout.visible_devices_json.exists() && layout.cli.exists());
     }
 }

@@ -4,11 +4,12 @@
 //! option nor the value of one. clap can't do this, because it has to know every option, and loses their order.
 
 use super::options::{self, Form};
-use nvbind_core::oci::{VISIBLE_VARIABLE, VOID};
+
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION,
     ISOLATE_ANNOTATION, Request,
 };
+use nvbind_core::visible_devices;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -224,8 +225,8 @@ impl CommandLine {
             arguments.push("--annotation".into());
             arguments.push(format!("{key}={}", comma_free(value)).into());
         }
-        let visible = if has_nvidias_hook { VOID.to_owned() } else { visible(self.gpus()) };
-        for (key, value) in [(VISIBLE_VARIABLE, visible.as_str()), DEVICE_ORDER] {
+        let visible = if has_nvidias_hook { visible_devices::VOID.to_owned() } else { visible(self.gpus()) };
+        for (key, value) in [(visible_devices::VARIABLE, visible.as_str()), DEVICE_ORDER] {
             arguments.push("--env".into());
             arguments.push(format!("{key}={value}").into());
         }

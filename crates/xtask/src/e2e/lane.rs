@@ -36,8 +36,13 @@ impl Lane {
 
 /// Makes a folder the driver root of every container that starts from now on.
 pub(crate) fn use_driver(root: &str) -> Result<()> {
+    configure(root, "")
+}
+
+/// The same, with more tables in the configuration.
+pub(crate) fn configure(root: &str, more: &str) -> Result<()> {
     let keys = ["root", "dev_root", "proc_root", "sys_root"];
     let lines: Vec<String> = keys.iter().map(|key| format!("{key} = \"{root}\"\n")).collect();
-    let config = format!("[driver]\n{}", lines.concat());
+    let config = format!("[driver]\n{}{more}", lines.concat());
     write(Path::new("/etc/nvbind/config.toml"), &config)
 }

@@ -29,6 +29,7 @@ mod snapshot;
 mod stages;
 mod traces;
 mod update;
+mod visible_devices;
 mod volumes;
 
 use std::fs::{self, File, OpenOptions};
@@ -61,6 +62,7 @@ const CASES: &[&[(&str, Function)]] = &[
     shim::CASES,
     quadlet::CASES,
     annotation::CASES,
+    visible_devices::CASES,
     compat::CASES,
     images::loaders::CASES,
     images::baked::CASES,

@@ -30,8 +30,8 @@ const HOOK: &str = "/usr/local/libexec/nvbind/nvbind-hook";
 /// What nvbind, as podman, exits with where no container was started.
 pub(crate) const NOT_STARTED: i32 = 125;
 
-/// What nvbind said to these words.
-pub(super) fn nvbind(user: User, words: &[&str]) -> Result<Said, Error> {
+/// Runs nvbind as installed for every user.
+pub(crate) fn nvbind(user: User, words: &[&str]) -> Result<Said, Error> {
     said(as_user(user, limited(LIMIT, NVBIND)).args(words))
 }
 

@@ -4,12 +4,16 @@ use super::Error;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// As a distribution's package installs it.
-const HOOK_JSON: &str = include_str!("../../../../../hooks.d/nvbind.json");
+/// The hook JSON for the annotation, as a distribution's package installs it.
+pub(super) const HOOK_JSON: &str = include_str!("../../../../../hooks.d/nvbind.json");
 
-/// The hook JSON for a hook at this place, with this driver root.
-pub(super) fn hook_json(hook: &Path, driver_root: Option<&Path>) -> Result<String, Error> {
-    let mut document: Value = serde_json::from_str(HOOK_JSON).map_err(Error::Template)?;
+/// The one for the variable `NVIDIA_VISIBLE_DEVICES`.
+pub(super) const VISIBLE_DEVICES_JSON: &str =
+    include_str!("../../../../../hooks.d/nvbind-visible-devices.json");
+
+/// One of them for a hook at this place, with this driver root.
+pub(super) fn hook_json(template: &str, hook: &Path, driver_root: Option<&Path>) -> Result<String, Error> {
+    let mut document: Value = serde_json::from_str(template).map_err(Error::Template)?;
     if let Some(command) = document.get_mut("hook").and_then(Value::as_object_mut) {
         command.insert("path".into(), json!(text(hook)?));
         if let (Some(root), Some(args)) = (driver_root, command.get_mut("args").and_then(Value::as_array_mut))
@@ -44,8 +48,9 @@ mod tests {
 
     #[test]
     fn the_hook_json_has_the_path_and_the_driver_root() {
-        let text = hook_json(Path::new("/opt/nvbind-hook"), Some(Path::new("/driver \"x\""))).unwrap();
-        let expected = json!({
+        let text =
+            hook_json(HOOK_JSON, Path::new("/opt/nvbind-hook"), Some(Path::new("/driver \"x\""))).unwrap();
+        let mut expected = json!({
             "version": "1.0.0",
             "hook": {
                 "path": "/opt/nvbind-hook",
@@ -56,6 +61,12 @@ mod tests {
             "when": {"annotations": {"^io\\.nvbind\\.gpu$": "(?s)^.*$"}},
             "stages": ["prestart"]
         });
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+
+        // The other differs in what it is for, and in nothing else.
+        expected["hook"]["args"] = json!(["nvbind-hook", "prestart", "--visible-devices"]);
+        expected["when"] = json!({"always": true});
+        let text = hook_json(VISIBLE_DEVICES_JSON, Path::new("/opt/nvbind-hook"), None).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
     }
 
@@ -75,6 +86,6 @@ mod tests {
     #[test]
     fn a_path_that_is_not_text_is_refused() {
         let path = Path::new(OsStr::from_bytes(b"/\xff"));
-        assert!(matches!(hook_json(path, None), Err(Error::NotText { .. })));
+        assert!(matches!(hook_json(HOOK_JSON, path, None), Err(Error::NotText { .. })));
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Layout {
     pub(super) hook: PathBuf,
     /// What makes podman run the hook.
     pub(super) json: PathBuf,
+    /// What makes it do so for NVIDIA_VISIBLE_DEVICES as well, where that is asked for.
+    pub(super) visible_devices_json: PathBuf,
     /// What makes a user's podman look for that.
     pub(super) drop_in: Option<PathBuf>,
 }
@@ -36,6 +38,7 @@ impl Layout {
             cli: prefix.join("bin/nvbind"),
             hook: prefix.join("libexec/nvbind/nvbind-hook"),
             json: hooks_dir.join("nvbind.json"),
+            visible_devices_json: hooks_dir.join("nvbind-visible-devices.json"),
             drop_in: options.user.then(|| user_config.join("containers.conf.d/nvbind.conf")),
         }
     }
@@ -59,18 +62,22 @@ mod tests {
             cli: "/usr/local/bin/nvbind".into(),
             hook: "/usr/local/libexec/nvbind/nvbind-hook".into(),
             json: "/usr/share/containers/oci/hooks.d/nvbind.json".into(),
+            visible_devices_json: "/usr/share/containers/oci/hooks.d/nvbind-visible-devices.json".into(),
             drop_in: None,
         };
         let prefix = Layout {
             cli: "/opt/n/bin/nvbind".into(),
             hook: "/opt/n/libexec/nvbind/nvbind-hook".into(),
             json: "/opt/n/share/containers/oci/hooks.d/nvbind.json".into(),
+            visible_devices_json: "/opt/n/share/containers/oci/hooks.d/nvbind-visible-devices.json".into(),
             drop_in: None,
         };
         let user = Layout {
             cli: "/home/u/.local/bin/nvbind".into(),
             hook: "/home/u/.local/libexec/nvbind/nvbind-hook".into(),
             json: "/home/u/.local/share/containers/oci/hooks.d/nvbind.json".into(),
+            visible_devices_json: "/home/u/.local/share/containers/oci/hooks.d/nvbind-visible-devices.json"
+                .into(),
             drop_in: Some("/home/u/.config/containers/containers.conf.d/nvbind.conf".into()),
         };
         assert_eq!(layout(args::Setup::default()), system);

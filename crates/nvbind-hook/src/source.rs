@@ -1,0 +1,94 @@
+//! Who asks for a container's GPUs: its annotations, or, for a hook that is told so, its environment.
+
+use nvbind_core::exit::Exit;
+use nvbind_core::oci::{Config, State};
+use nvbind_core::request::{
+    self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION,
+    ISOLATE_ANNOTATION, Request,
+};
+use nvbind_core::security::Security;
+use nvbind_core::visible_devices;
+
+/// How much of an image's value a message repeats.
+const VALUE_TOLD: usize = 80;
+
+/// Where a request is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// `io.nvbind.gpu`.
+    Annotation,
+    /// `NVIDIA_VISIBLE_DEVICES`: `--visible-devices`.
+    Environment,
+}
+
+/// Why there is no request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Annotation(#[from] request::Error),
+    #[error(transparent)]
+    Environment(#[from] visible_devices::Error),
+    #[error(
+        "NVIDIA_VISIBLE_DEVICES={value} may be the image's word, and gives no GPU to a container without CAP_SYS_ADMIN; ask by --annotation io.nvbind.gpu={selection}, start with --env NVIDIA_VISIBLE_DEVICES=void, or set security.visible_devices_when_unprivileged in {file}",
+        selection = value.replace(',', "+")
+    )]
+    Unprivileged { value: String, file: String },
+}
+
+impl Error {
+    /// The exit code of this failure.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Error::Annotation(_) | Error::Environment(_) => Exit::Request,
+            Error::Unprivileged { .. } => Exit::Permission,
+        }
+    }
+}
+
+/// An image's value as a message repeats it.
+pub(crate) fn told(value: &str) -> String {
+    value.chars().take(VALUE_TOLD).collect()
+}
+
+impl Source {
+    /// Whether a container's request is this hook's to read: with the annotation it is that of the hook for annotations, and
+    /// never of both.
+    pub(crate) fn is_for(self, state: &State) -> bool {
+        let has_annotation = state.annotations.contains_key(GPU_ANNOTATION);
+        match self {
+            Source::Annotation => has_annotation,
+            Source::Environment => !has_annotation,
+        }
+    }
+
+    /// What the container asks for, if it does.
+    pub(crate) fn request(self, state: &State, config: &Config) -> Result<Option<Request>, Error> {
+        let annotation = |name| state.annotations.get(name).map(String::as_str);
+        let request = match self {
+            Source::Annotation => {
+                let gpus = annotation(GPU_ANNOTATION);
+                gpus.map(|gpus| Request::parse(gpus, None, config.env(CAPABILITIES_VARIABLE))).transpose()?
+            }
+            Source::Environment => visible_devices::request(config)?,
+        };
+        let Some(request) = request else { return Ok(None) };
+        let request = request
+            .with_capabilities(annotation(CAPABILITIES_ANNOTATION))?
+            .with_extras(annotation(EXTRAS_ANNOTATION))?
+            .with_isolation(annotation(ISOLATE_ANNOTATION))?;
+        Ok(Some(request))
+    }
+
+    /// Sees that the container may ask in this way.
+    pub(crate) fn check(self, config: &Config, security: &Security) -> Result<(), Error> {
+        let is_enough = match self {
+            Source::Annotation => true,
+            Source::Environment => config.is_privileged() || security.visible_devices_when_unprivileged,
+        };
+        if is_enough {
+            return Ok(());
+        }
+        let value = told(visible_devices::value(config).unwrap_or_default());
+        Err(Error::Unprivileged { value, file: security.file().to_owned() })
+    }
+}
