@@ -1,12 +1,14 @@
 //! The end-to-end cases, inside a lane: real podman, crun and runc, judged from within the container and from outside.
 
 mod annotation;
+mod bpf;
 mod cell;
 mod cgroups;
 mod compat;
 mod container;
 mod devices;
 mod ended;
+mod filters;
 mod gpu;
 mod groups;
 pub(crate) mod images;
@@ -51,6 +53,7 @@ const CASES: &[&[(&str, Function)]] = &[
     rootfs::CASES,
     cgroups::CASES,
     devices::CASES,
+    filters::CASES,
     refusals::CASES,
     groups::CASES,
     layouts::CASES,
