@@ -2,12 +2,14 @@
 
 mod annotation;
 mod boot;
+mod bpf;
 mod cell;
 mod cgroups;
 mod compat;
 mod container;
 mod devices;
 mod ended;
+mod filters;
 mod gpu;
 mod groups;
 pub(crate) mod images;
@@ -54,6 +56,7 @@ const CASES: &[&[(&str, Function)]] = &[
     rootfs::CASES,
     cgroups::CASES,
     devices::CASES,
+    filters::CASES,
     refusals::CASES,
     groups::CASES,
     layouts::CASES,
