@@ -1,6 +1,7 @@
 //! Command lines as people type them.
 
 use super::*;
+use std::os::unix::ffi::OsStringExt;
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
@@ -12,7 +13,7 @@ fn scan(line: &str) -> CommandLine {
 
 /// podman's words, without the variables that the container gets: those are the same after every selection.
 fn podman(line: &str) -> String {
-    let words = scan(line).podman_arguments(false).join(OsStr::new(" ")).into_string().unwrap();
+    let words = scan(line).podman_arguments(Verb::Run, false).join(OsStr::new(" ")).into_string().unwrap();
     let (before, after) = words.split_once(" --env NVIDIA_VISIBLE_DEVICES=").unwrap();
     format!("{before} {}", after.split_once(" --env CUDA_DEVICE_ORDER=PCI_BUS_ID ").unwrap().1)
 }
@@ -28,7 +29,7 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         ("--gpu none I", false, "none"),
         ("--gpu 0 I", true, "void"),
     ] {
-        let words = scan(typed).podman_arguments(has_nvidias);
+        let words = scan(typed).podman_arguments(Verb::Run, has_nvidias);
         let variables: Vec<&str> = words
             .windows(2)
             .filter(|pair| pair[0] == "--env")
@@ -38,7 +39,7 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         assert_eq!(variables, [visible.as_str(), "CUDA_DEVICE_ORDER=PCI_BUS_ID"], "nvbind run {typed}");
     }
     // The user's own come later, and win.
-    let words = scan("-e NVIDIA_VISIBLE_DEVICES=7 I").podman_arguments(false);
+    let words = scan("-e NVIDIA_VISIBLE_DEVICES=7 I").podman_arguments(Verb::Run, false);
     assert_eq!(words[words.len() - 3..], ["-e", "NVIDIA_VISIBLE_DEVICES=7", "I"].map(OsString::from));
 }
 

@@ -1,0 +1,119 @@
+//! `/etc/nvbind/config.toml`: strict about what it does not know, every key optional.
+//!
+//! The command line reads further files of the same form. The hook uses its part of the system's, but takes no file that
+//! has anything wrong in it.
+
+mod error;
+pub mod keys;
+mod tables;
+
+use crate::input;
+use serde::Deserialize;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+pub use error::Error;
+pub use tables::{Driver, Gpu, Runtime, Security};
+
+/// Where the hook and the command line read the system's configuration from.
+pub const SYSTEM_FILE: &str = "/etc/nvbind/config.toml";
+
+/// The largest configuration file that is read.
+const SIZE_LIMIT: u64 = 1 << 20;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `[driver]`
+    pub driver: Driver,
+    /// `[runtime]`
+    pub runtime: Runtime,
+    /// `[gpu]`
+    pub gpu: Gpu,
+    /// `[security]`
+    pub security: Security,
+}
+
+impl Settings {
+    /// Reads the named file, else the system's, which need not be there.
+    ///
+    /// `as_root` is whether it decides for the machine's root, and not for a user in a namespace of their own: then
+    /// root has to own it, and others must not be able to write it.
+    ///
+    /// # Errors
+    /// When it cannot be read or trusted, or is not valid.
+    pub fn load(named: Option<&Path>, as_root: bool) -> Result<Settings, Error> {
+        let file = named.unwrap_or_else(|| Path::new(SYSTEM_FILE));
+        match read(file, as_root) {
+            Err(error) if error.is_not_found() && named.is_none() => Ok(Settings::default()),
+            text => Settings::parse(&text?, &file.display().to_string()),
+        }
+    }
+
+    /// Reads the text of a configuration file; `path` is for the messages.
+    ///
+    /// # Errors
+    /// When it is not TOML, has an unknown key, a wrong type, or a relative path.
+    pub fn parse(text: &str, path: &str) -> Result<Settings, Error> {
+        let settings: Settings = toml::from_str(text)
+            .map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let driver = &settings.driver;
+        for (key, value) in [
+            ("root", &driver.root),
+            ("dev_root", &driver.dev_root),
+            ("proc_root", &driver.proc_root),
+            ("sys_root", &driver.sys_root),
+        ] {
+            if !value.is_absolute() {
+                return Err(Error::Relative { path: path.to_owned(), key, value: value.clone() });
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// The text of a configuration file. `as_root` as for [`Settings::load`].
+///
+/// # Errors
+/// When it is not there, cannot be read or trusted, is too large, or is no text.
+pub fn read(file: &Path, as_root: bool) -> Result<String, Error> {
+    let path = file.display().to_string();
+    let (bytes, metadata) = match input::read(file, SIZE_LIMIT) {
+        Err(source) => return Err(Error::Read { path, source }),
+        Ok(read) => read,
+    };
+    if as_root && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
+        return Err(Error::Untrusted { path });
+    }
+    String::from_utf8(bytes).map_err(|error| Error::Read { path, source: io::Error::other(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_optional_and_default_to_the_machine() {
+        let settings = Settings::parse("[driver]\nroot = \"/opt/driver\"\n", "f").unwrap();
+        assert_eq!(settings.driver, Driver { root: "/opt/driver".into(), ..Driver::default() });
+        assert_eq!(Settings::parse("", "f").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, says) in [
+            ("[driver]\nrot = \"/\"", "unknown field `rot`"),
+            ("[driver]\nroot = 1", "invalid type"),
+            ("[driver", "TOML parse error"),
+        ] {
+            let error = Settings::parse(text, "/etc/x.toml").unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains(says), "{source}");
+            assert_eq!(error.to_string(), "/etc/x.toml is not a valid configuration");
+        }
+        let error = Settings::parse("[driver]\ndev_root = \"dev\"", "f").unwrap_err();
+        assert_eq!(error.to_string(), "f: driver.dev_root has to be an absolute path, not \"dev\"");
+    }
+}
