@@ -4,6 +4,7 @@ mod annotation;
 mod cell;
 mod cgroups;
 mod compat;
+mod config;
 mod container;
 mod ended;
 mod gpu;
@@ -52,6 +53,7 @@ const CASES: &[&[(&str, Function)]] = &[
     real::CASES,
     stages::CASES,
     shim::CASES,
+    config::CASES,
     quadlet::CASES,
     annotation::CASES,
     compat::CASES,
