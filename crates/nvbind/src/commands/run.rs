@@ -30,6 +30,8 @@ enum Error {
     Root,
     #[error("only root starts containers here: security.allow_rootless is false{}", place(origin.as_ref()))]
     Rootless { origin: Option<config::Origin> },
+    #[error("an isolated container cannot be --privileged: it would see all GPUs")]
+    Privileged,
     #[error(transparent)]
     Podmans(#[from] containers_conf::Error),
     #[error(transparent)]
@@ -122,6 +124,10 @@ fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, Error> {
 /// Fails where the container would start without its GPUs, or not start for a reason that crun does not tell.
 fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<(), Error> {
     let request = line.request().map_err(driver::Error::from)?;
+    // The commonest of what the hook refuses; crun would not tell its reason.
+    if request.isolate && line.privileged {
+        return Err(Error::Privileged);
+    }
     let place = Place::from(hooks::find(directories)?);
     Ok(driver::make_ready(&place, &place.open()?, &request, line.keeps_groups)?)
 }
@@ -145,6 +151,7 @@ fn hint(error: &Error) -> Option<String> {
         }
         Error::CommandLine(_) => Some("see `nvbind run --help`".into()),
         Error::Configuration(error) => error.hint(),
+        Error::Privileged => Some("`--isolate=false` starts it without isolation".into()),
         Error::Root => Some("run it as the user who is to own the container".into()),
         Error::Driver(error) => error.hint(),
         Error::NoPodman => Some("install podman with the system's package manager".into()),

@@ -54,6 +54,8 @@ pub(crate) struct CommandLine {
     pub(crate) modules: Vec<PathBuf>,
     /// Whether podman's `--group-add` says that the container keeps the user's groups.
     pub(crate) keeps_groups: bool,
+    /// podman's `--privileged`.
+    pub(crate) privileged: bool,
     /// What podman's `--remote` says, and whether an option names another service.
     pub(crate) remote: Remote,
     /// Options that podman takes only before `run`.
@@ -187,6 +189,7 @@ impl CommandLine {
             ("hooks-dir", Some(value)) => self.hooks_dirs.push(value),
             ("module", Some(value)) => self.modules.push(value.into()),
             ("group-add", Some(value)) => self.keeps_groups |= value == "keep-groups",
+            ("privileged", _) => self.privileged = is_on,
             ("remote", _) => self.remote.switch = Some(is_on),
             ("url" | "connection" | "context" | "host", _) => self.remote.service = true,
             _ => {}

@@ -97,6 +97,9 @@ fn default(_: &Lane, podman: Podman) -> Result<(), Ended> {
         let refused = started(podman, "run", &other, "true")?;
         claim(refused.code != 0, "the container is not isolated", || refused.told())?;
         podman.remove(&["--ignore", GPU])?;
+        let refused = started(podman, "run", &["--privileged"], "true")?;
+        let told = refused.code == NOT_STARTED && refused.err.contains("hint: `--isolate=false`");
+        claim(told, "nobody tells that isolation keeps it from being privileged", || refused.told())?;
         started(podman, "run", &["--isolate=false", other[0], other[1]], "true")?.must().map(drop)
     })
 }

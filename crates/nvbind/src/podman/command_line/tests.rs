@@ -128,6 +128,47 @@ fn what_the_pre_flight_learns() {
 }
 
 #[test]
+fn the_last_privileged_counts() {
+    for (typed, expected) in [
+        ("--privileged I", true),
+        ("--privileged=false I", false),
+        ("--privileged --privileged=0 I", false),
+        ("I --privileged", false),
+    ] {
+        assert_eq!(scan(typed).privileged, expected, "nvbind run {typed}");
+    }
+}
+
+#[test]
+fn isolation_can_be_switched_off_again_and_is_never_misunderstood() {
+    assert_eq!(podman("--isolate --isolate=false I"), "run --annotation io.nvbind.gpu=all I");
+    let isolated = "run --annotation io.nvbind.gpu=all --annotation io.nvbind.isolate=true I";
+    assert_eq!(podman("--isolate=true I"), isolated);
+    assert_eq!(CommandLine::parse(words("--isolate=yes I")), Err(Error::Isolate));
+}
+
+#[test]
+fn only_podman_and_what_it_can_start_is_a_runtime() {
+    for (name, expected) in [("podman", Ok(None)), ("runc", Ok(Some("runc"))), ("./crun", Ok(Some("./crun")))]
+    {
+        assert_eq!(oci_runtime(name.into()), expected.map(|runtime| runtime.map(OsString::from)));
+    }
+    for name in ["docker", "", "kata"] {
+        assert_eq!(oci_runtime(name.into()), Err(Error::Runtime { name: name.to_owned() }));
+    }
+}
+
+#[test]
+fn nvbind_create_is_podman_create() {
+    assert_eq!(Verb::of(OsStr::new("create")), Some(Verb::Create));
+    assert_eq!(Verb::of(OsStr::new("plan")), None);
+    let words = scan("--init-ctr always --gpu 1 I --gpu 2").podman_arguments(Verb::Create, true);
+    let line = words.join(OsStr::new(" ")).into_string().unwrap();
+    assert!(line.starts_with("create --annotation io.nvbind.gpu=1 --env "), "{line}");
+    assert!(line.ends_with(" --init-ctr always I --gpu 2"), "{line}");
+}
+
+#[test]
 fn a_switch_of_another_service_is_seen_in_every_spelling() {
     let table = [
         ("I --remote", Remote::default()),
@@ -151,7 +192,7 @@ fn help_is_nvbinds_only_before_the_image() {
 
 #[test]
 fn an_option_of_nvbind_without_a_value_is_refused() {
-    for option in ["--gpu", "--gpus", "--capabilities", "--extras", "--runtime"] {
+    for option in ["--gpu", "--gpus", "--capabilities", "--extras", "--runtime", "--config"] {
         assert_eq!(
             CommandLine::parse(words(&format!("-it {option}"))),
             Err(Error::NoValue { option: option.into() })
