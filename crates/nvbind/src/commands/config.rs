@@ -104,7 +104,7 @@ fn check(layers: &[Layer]) -> Result<(), Failure> {
     for layer in layers {
         match layer.read() {
             Ok(Some(_)) => {
-                output::print(format!("{}: ok\n", layer.path.display()).as_bytes()).map_err(Error::from)?
+                output::print(format!("{}: ok\n", shown(&layer.path)).as_bytes()).map_err(Error::from)?
             }
             Ok(None) => {}
             Err(error) => {
@@ -130,9 +130,14 @@ fn path(layers: &[Layer]) -> Result<(), Error> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => "  (not there)".to_owned(),
             Err(error) => format!("  ({error})"),
         };
-        let _ = writeln!(text, "{}{state}", layer.path.display());
+        let _ = writeln!(text, "{}{state}", shown(&layer.path));
     }
     Ok(output::print(text.as_bytes())?)
+}
+
+/// A path as a terminal may have it.
+fn shown(path: &Path) -> String {
+    failure::printable(&path.display().to_string())
 }
 
 fn init() -> Result<(), Error> {
@@ -144,7 +149,7 @@ fn init() -> Result<(), Error> {
         config::user_file().ok_or(Error::NoHome)?
     };
     write_new(&path)?;
-    Ok(output::print(format!("wrote {}\n", path.display()).as_bytes())?)
+    Ok(output::print(format!("wrote {}\n", shown(&path)).as_bytes())?)
 }
 
 fn write_new(path: &Path) -> Result<(), Error> {

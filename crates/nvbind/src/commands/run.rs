@@ -59,11 +59,11 @@ pub(crate) fn run(verb: Verb, words: Vec<OsString>) -> Result<(), Failure> {
 }
 
 fn start(verb: Verb, words: Vec<OsString>) -> Result<(), Error> {
-    let typed = CommandLine::parse(words.clone())?;
+    let typed = CommandLine::parse(words.iter().cloned())?;
     if typed.help {
         return help(verb);
     }
-    let line = configured(verb, &typed, words)?;
+    let line = configured(verb, &typed, &words)?;
     let directories = hooks_dirs(&line);
     if line.dry_run {
         // Where podman's configuration is broken, podman says so.
@@ -86,7 +86,7 @@ fn start(verb: Verb, words: Vec<OsString>) -> Result<(), Error> {
 }
 
 /// The command line with what the configuration puts before it.
-fn configured(verb: Verb, typed: &CommandLine, words: Vec<OsString>) -> Result<CommandLine, Error> {
+fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<CommandLine, Error> {
     let configuration = Configuration::load(&config::layers(typed.config.as_deref()))?;
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root && !configuration.settings.security.allow_rootless {
@@ -99,9 +99,9 @@ fn configured(verb: Verb, typed: &CommandLine, words: Vec<OsString>) -> Result<C
         has_terminal: io::stdin().is_terminal(),
         variable: &|name| std::env::var_os(name),
     };
-    let added = configuration.words(&words, caller);
-    configuration.lost.iter().chain(&added.notes).for_each(|note| failure::note(note));
-    let line = CommandLine::parse(added.words.into_iter().chain(words))?;
+    let whole = configuration.words(words, caller);
+    configuration.lost.iter().chain(&whole.notes).for_each(|note| failure::note(note));
+    let line = CommandLine::parse(whole.words)?;
     if is_root && line.rootless {
         return Err(Error::Root);
     }

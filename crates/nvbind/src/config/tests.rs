@@ -40,7 +40,7 @@ fn parse(text: &str) -> Result<Values, Error> {
 fn podman(text: &str, typed: &str, caller: Caller<'_>) -> (String, Vec<String>) {
     let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
     let words = configuration(text).unwrap().words(&typed, caller);
-    let line = CommandLine::parse(words.words.into_iter().chain(typed)).unwrap();
+    let line = CommandLine::parse(words.words).unwrap();
     let arguments = line.podman_arguments(caller.verb, false);
     let text = String::from_utf8(shell::quote(arguments.iter().map(OsString::as_os_str))).unwrap();
     let (before, after) = text.split_once(" --env NVIDIA_VISIBLE_DEVICES=all").unwrap();
@@ -116,7 +116,7 @@ additional_libraries = ["/etc/passwd", "/nonexistent/lib.so"]
 fn request(text: &str, typed: &str) -> (String, String, bool) {
     let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
     let words = configuration(text).unwrap().words(&typed, USER).words;
-    let request = CommandLine::parse(words.into_iter().chain(typed)).unwrap().request().unwrap();
+    let request = CommandLine::parse(words).unwrap().request().unwrap();
     (request.gpus.to_string(), request.capabilities.to_string(), request.isolate)
 }
 

@@ -1,4 +1,4 @@
-//! What the configuration adds to a command line: the words before the user's own.
+//! What the configuration adds to a command line: words before the caller's own.
 
 use super::Configuration;
 use super::expand::{self, expand};
@@ -26,7 +26,7 @@ pub(crate) struct Caller<'a> {
 /// The words, and what was left out of them and why.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Words {
-    /// Options of nvbind and of podman.
+    /// What is to follow `nvbind run`.
     pub(crate) words: Vec<OsString>,
     /// For the caller to read.
     pub(crate) notes: Vec<String>,
@@ -84,7 +84,7 @@ const RULES: &[Rule] = &[
 ];
 
 impl Configuration {
-    /// The words before the caller's own, `typed`.
+    /// The words for the caller who typed these: the configuration's, and then the caller's own, which win.
     pub(crate) fn words(&self, typed: &[OsString], caller: Caller<'_>) -> Words {
         let mut words = Words::default();
         self.add_own_options(&mut words);
@@ -106,6 +106,7 @@ impl Configuration {
         for option in &self.settings.security.security_opts {
             words.add("--security-opt", option);
         }
+        words.words.extend_from_slice(typed);
         words
     }
 

@@ -152,9 +152,10 @@ fn options(_: &Lane, podman: Podman) -> Result<(), Ended> {
         for (name, takes_value) in options.into_iter().filter(|(name, _)| !NVBINDS.contains(name)) {
             let mut words = vec![verb, "--dry-run", name];
             words.extend(takes_value.then_some("VALUE"));
-            words.extend(["IMAGE", "--gpu", "9"]);
+            // A value taken for the image, or an option for a value, hides the first of these.
+            words.extend(["--gpu", "1", "IMAGE", "--gpu", "9"]);
             let told = nvbind(User::Root, &words)?;
-            if !(told.out.contains("io.nvbind.gpu=all") && told.out.trim_end().ends_with("IMAGE --gpu 9")) {
+            if !(told.out.contains("io.nvbind.gpu=1") && told.out.trim_end().ends_with("IMAGE --gpu 9")) {
                 wrong.push(format!("{name}: {}", told.told()));
             }
         }
