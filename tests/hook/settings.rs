@@ -104,6 +104,12 @@ const TEXTS: &[Case] = &[
         |world| configure(world, "[driver]\nrot = \"/\"\n"),
     ),
     case(
+        "a broken value that only nvbind run uses",
+        2,
+        "container c0ffee: @/config.toml is not a valid configuration: TOML parse error at line 2, column 16   | 2 | default_args = \"--rm\"   |                ^^^^^^ invalid type: string \"--rm\", expected a sequence ",
+        |world| configure(world, "[runtime]\ndefault_args = \"--rm\"\n"),
+    ),
+    case(
         "a relative path",
         2,
         r#"container c0ffee: @/config.toml: driver.root has to be an absolute path, not "driver""#,

@@ -1,4 +1,4 @@
-//! `[security]` of the configuration: which GPUs containers may have, and who may ask for them.
+//! `[security]` of the configuration: which GPUs containers may have, who may ask for them, and how containers are confined.
 
 use crate::request::GpuName;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde::de::{Deserializer, Error as _};
 use std::fmt;
 
 /// `[security]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Security {
     /// Whether containers may have the GPUs of the list alone.
@@ -16,9 +16,26 @@ pub struct Security {
     pub allowed_devices: Vec<GpuName>,
     /// Whether `NVIDIA_VISIBLE_DEVICES` of a container without CAP_SYS_ADMIN is a request, too, where it is one at all.
     pub visible_devices_when_unprivileged: bool,
+    /// Whether `nvbind run` starts containers for others than root.
+    pub allow_rootless: bool,
+    /// podman's `--security-opt`.
+    pub security_opts: Vec<String>,
     /// The file that says so, for messages.
     #[serde(skip)]
     file: String,
+}
+
+impl Default for Security {
+    fn default() -> Security {
+        Security {
+            restrict_devices: false,
+            allowed_devices: Vec::new(),
+            visible_devices_when_unprivileged: false,
+            allow_rootless: true,
+            security_opts: Vec::new(),
+            file: String::new(),
+        }
+    }
 }
 
 /// The GPUs that containers may have, where not all are.

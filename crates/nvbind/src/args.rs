@@ -28,12 +28,25 @@ pub(crate) enum Command {
         #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
+    /// Create a container with GPUs: `podman create`, otherwise as `nvbind run`
+    #[command(
+        disable_help_flag = true,
+        override_usage = "nvbind create [OPTIONS] [PODMAN OPTIONS] IMAGE [COMMAND [ARG...]]",
+        after_help = RUN_OPTIONS
+    )]
+    Create {
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
     /// Show what a container would get, and why
     Plan(Plan),
     /// Show the driver and the GPUs of this machine
     Info(Info),
     /// Have the driver's modules loaded and its device nodes made, for rootless containers
     Devices,
+    /// Show, check or begin the configuration
+    #[command(subcommand)]
+    Config(Config),
     /// Install nvbind and its hook
     Setup(Setup),
     /// Print what NVML says of GPUs and MIG devices, as JSON; the other commands and the hook run this
@@ -41,20 +54,44 @@ pub(crate) enum Command {
     Nvml(Nvml),
 }
 
-/// `nvbind run` is not parsed by clap (see `podman::command_line`), so its options are told here.
+/// `nvbind run` and `create` are not parsed by clap (see `podman::command_line`), so their options are told here.
 const RUN_OPTIONS: &str = "\
 Options:
-      --gpu <SEL>            GPUs: all, none, or a comma list of index, UUID, PCI address, MIG device [default: all]
+      --gpu <SEL>            GPUs: all, none, or a comma list of index, UUID, PCI address, MIG device [default:
+                             gpu.default_selection of the configuration, or all]
       --gpus <SEL>           The same
       --capabilities <LIST>  Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
       --extras <LIST>        Beyond the GPUs: mps, imex, imex:N, nvswitch, gds, gdrcopy, infiniband
-      --isolate              Share nothing of the driver's, and refuse what would show other GPUs
+      --isolate[=BOOL]       Share nothing of the driver's, and refuse what would show other GPUs
       --device-rules         Rootful: tell podman the device rules, too, so that `podman update` keeps them
       --runtime <RUNTIME>    The OCI runtime that podman uses: crun, runc or a path; podman: its default
+      --rootless             Refuse to start a container as root
+      --config <FILE>        Read this configuration as well, after the system's and the user's
       --dry-run              Print the podman command instead of running it
       --help                 Print help
 
 Exit status: 125 where nvbind or podman itself fails, else that of the container (see podman-run(1)).";
+
+/// What `nvbind config` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print every key with its value and where that comes from
+    Show(ConfigFiles),
+    /// Check all files: exit status 2 if one of them cannot be used
+    Check(ConfigFiles),
+    /// Print which files are looked at, in the order in which they override
+    Path(ConfigFiles),
+    /// Write a file with every key as a comment: the user's own, as root the system's
+    Init,
+}
+
+/// Options of `nvbind config show`, `check` and `path`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ConfigFiles {
+    /// As `nvbind run --config FILE` reads it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
 
 /// How a report is printed.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -1,7 +1,8 @@
-//! What a person types: run, plan, info, devices, setup.
+//! What a person types: run, create, plan, info, devices, config, setup.
 
 mod args;
 mod commands;
+mod config;
 mod driver;
 mod failure;
 mod nvml;
@@ -10,15 +11,18 @@ mod podman;
 
 use args::{Cli, Command};
 use clap::Parser;
+use podman::command_line::Verb;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let done = match command(std::env::args_os().collect()) {
-        Command::Run { words } => commands::run::run(words),
+        Command::Run { words } => commands::run::run(Verb::Run, words),
+        Command::Create { words } => commands::run::run(Verb::Create, words),
         Command::Plan(options) => commands::plan::plan(options),
         Command::Info(options) => commands::info::info(options),
         Command::Devices => commands::devices::devices(),
+        Command::Config(command) => commands::config::config(&command),
         Command::Setup(options) => commands::setup::setup(&options),
         Command::Nvml(options) => commands::nvml::nvml(&options),
     };
@@ -30,8 +34,9 @@ fn main() -> ExitCode {
 
 /// clap would eat the `--` in `nvbind run -- IMAGE`.
 fn command(mut words: Vec<OsString>) -> Command {
-    if words.get(1).is_some_and(|word| word == "run") {
-        return Command::Run { words: words.split_off(2) };
+    match words.get(1).and_then(|word| Verb::of(word)) {
+        Some(Verb::Run) => Command::Run { words: words.split_off(2) },
+        Some(Verb::Create) => Command::Create { words: words.split_off(2) },
+        None => Cli::parse_from(words).command,
     }
-    Cli::parse_from(words).command
 }

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod config;
 pub(crate) mod devices;
 pub(crate) mod info;
 pub(crate) mod nvml;

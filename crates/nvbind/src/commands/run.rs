@@ -1,10 +1,12 @@
-//! `nvbind run`: makes sure that podman will run the hook, adds the annotation, and becomes podman.
+//! `nvbind run` and `nvbind create`: makes sure that podman will run the hook, adds the annotation and what the
+//! configuration says, and becomes podman.
 
 use crate::args::Cli;
+use crate::config::{self, Caller, Configuration};
 use crate::driver::{self, Place};
 use crate::failure::{self, Failure};
 use crate::output;
-use crate::podman::command_line::{self, CommandLine};
+use crate::podman::command_line::{self, CommandLine, Verb};
 use crate::podman::containers_conf::{self, Sources};
 use crate::podman::{hooks, shell};
 use clap::CommandFactory;
@@ -12,7 +14,7 @@ use nvbind_core::host::Host;
 use nvbind_core::plan::Plan;
 use nvbind_core::request::Request;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -26,7 +28,15 @@ enum Error {
     #[error(transparent)]
     CommandLine(#[from] command_line::Error),
     #[error(transparent)]
-    Configuration(#[from] containers_conf::Error),
+    Configuration(#[from] config::Error),
+    #[error("--rootless is for containers of a user, and this is root")]
+    Root,
+    #[error("only root starts containers here: security.allow_rootless is false{}", place(origin.as_ref()))]
+    Rootless { origin: Option<config::Origin> },
+    #[error("an isolated container cannot be --privileged: it would see all GPUs")]
+    Privileged,
+    #[error(transparent)]
+    Podmans(#[from] containers_conf::Error),
     #[error(transparent)]
     Hook(#[from] hooks::Error),
     #[error(transparent)]
@@ -39,26 +49,35 @@ enum Error {
     Output(#[from] output::Error),
 }
 
+fn place(origin: Option<&config::Origin>) -> String {
+    origin.map(|origin| format!(" ({origin})")).unwrap_or_default()
+}
+
 /// Runs podman in place of this process.
-pub(crate) fn run(words: Vec<OsString>) -> Result<(), Failure> {
-    start(words).map_err(|error| {
+pub(crate) fn run(verb: Verb, words: Vec<OsString>) -> Result<(), Failure> {
+    start(verb, words).map_err(|error| {
         let hint = hint(&error);
         Failure::new(error, PODMAN_FAILED).hint(hint)
     })
 }
 
-fn start(words: Vec<OsString>) -> Result<(), Error> {
-    let line = CommandLine::parse(words)?;
-    if line.help {
-        return help();
+fn start(verb: Verb, words: Vec<OsString>) -> Result<(), Error> {
+    let typed = CommandLine::parse(words.iter().cloned())?;
+    if typed.help {
+        return help(verb);
     }
+    let line = configured(verb, &typed, &words)?;
     let directories = hooks_dirs(&line);
     if line.dry_run {
         // Where podman's configuration is broken, podman says so.
         let directories = directories.ok().flatten();
         let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
         let plan = directories.filter(|_| line.device_rules).map(|directories| preview(&line, &directories));
-        return print(&line.podman_arguments(has_nvidias, &device_rules(&line, plan.transpose()?.as_ref())));
+        return print(&line.podman_arguments(
+            verb,
+            has_nvidias,
+            &device_rules(&line, plan.transpose()?.as_ref()),
+        ));
     }
     let (plan, has_nvidias) = match directories? {
         Some(directories) => (Some(pre_flight(&line, &directories)?), hooks::has_nvidias(&directories)),
@@ -67,9 +86,32 @@ fn start(words: Vec<OsString>) -> Result<(), Error> {
             (None, false)
         }
     };
-    let arguments = line.podman_arguments(has_nvidias, &device_rules(&line, plan.as_ref()));
+    let arguments = line.podman_arguments(verb, has_nvidias, &device_rules(&line, plan.as_ref()));
     let error = Command::new("podman").args(arguments).exec();
     Err(if error.kind() == io::ErrorKind::NotFound { Error::NoPodman } else { Error::Podman(error) })
+}
+
+/// The command line with what the configuration puts before it.
+fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<CommandLine, Error> {
+    let configuration = Configuration::load(&config::layers(typed.config.as_deref()))?;
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root && !configuration.settings.security.allow_rootless {
+        let origin = configuration.values.origin(&["security", "allow_rootless"]).cloned();
+        return Err(Error::Rootless { origin });
+    }
+    let caller = Caller {
+        verb,
+        is_root,
+        has_terminal: io::stdin().is_terminal(),
+        variable: &|name| std::env::var_os(name),
+    };
+    let whole = configuration.words(words, caller);
+    configuration.lost.iter().chain(&whole.notes).for_each(|note| failure::note(note));
+    let line = CommandLine::parse(whole.words)?;
+    if is_root && line.rootless {
+        return Err(Error::Root);
+    }
+    Ok(line)
 }
 
 /// Where this podman looks for hooks; none where the container starts on another machine.
@@ -89,6 +131,10 @@ fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, Error> {
 /// tell.
 fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
     let (place, host, request) = asked(line, directories)?;
+    // The commonest of what the hook refuses; crun would not tell its reason.
+    if request.isolate && line.privileged {
+        return Err(Error::Privileged);
+    }
     Ok(driver::make_ready(&place, &host, &request, line.keeps_groups)?)
 }
 
@@ -141,19 +187,23 @@ fn hint(error: &Error) -> Option<String> {
             Some(format!("run `{setup}`"))
         }
         Error::CommandLine(_) => Some("see `nvbind run --help`".into()),
+        Error::Configuration(error) => error.hint(),
+        Error::Privileged => Some("`--isolate=false` starts it without isolation".into()),
+        Error::Root => Some("run it as the user who is to own the container".into()),
         Error::Driver(error) => error.hint(),
         Error::NoPodman => Some("install podman with the system's package manager".into()),
         Error::Hook(hooks::Error::Read { .. } | hooks::Error::Parse { .. })
-        | Error::Configuration(_)
+        | Error::Rootless { .. }
+        | Error::Podmans(_)
         | Error::Podman(_)
         | Error::Output(_) => None,
     }
 }
 
-fn help() -> Result<(), Error> {
+fn help(verb: Verb) -> Result<(), Error> {
     let mut cli = Cli::command();
     cli.build();
-    let text = cli.find_subcommand_mut("run").map(|run| run.render_long_help().to_string());
+    let text = cli.find_subcommand_mut(verb.word()).map(|command| command.render_long_help().to_string());
     Ok(output::print(text.unwrap_or_default().as_bytes())?)
 }
 

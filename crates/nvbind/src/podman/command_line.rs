@@ -1,17 +1,16 @@
-//! What follows `nvbind run`: nvbind's own options taken out, all others kept for podman, untouched and in order.
+//! What follows `nvbind run` or `create`: nvbind's own options taken out, all others kept for podman, untouched and in order.
 //!
-//! It ends at IMAGE as podman's own parser (spf13/pflag, not interspersed) would: at the first word that is neither an
-//! option nor the value of one. clap can't do this, because it has to know every option, and loses their order.
+//! clap can't do this, because it has to know every option, and loses their order.
 
-use super::options::{self, Form};
-
+use super::lexer::{self, Given, Item, Options};
+use super::options;
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION,
     ISOLATE_ANNOTATION, Request,
 };
 use nvbind_core::visible_devices;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// What `nvbind run` asks for without `--gpu`.
@@ -37,10 +36,14 @@ pub(crate) struct CommandLine {
     pub(crate) capabilities: Option<String>,
     /// `--extras`.
     pub(crate) extras: Option<String>,
-    /// `--isolate`.
+    /// `--isolate`, and not `--isolate=false` after it.
     pub(crate) isolate: bool,
     /// `--device-rules`.
     pub(crate) device_rules: bool,
+    /// `--rootless`.
+    pub(crate) rootless: bool,
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
     /// `--runtime`, except for `podman`.
     pub(crate) runtime: Option<OsString>,
     /// Values of podman's `--annotation`.
@@ -53,6 +56,8 @@ pub(crate) struct CommandLine {
     pub(crate) modules: Vec<PathBuf>,
     /// Whether podman's `--group-add` says that the container keeps the user's groups.
     pub(crate) keeps_groups: bool,
+    /// podman's `--privileged`.
+    pub(crate) privileged: bool,
     /// What podman's `--remote` says, and whether an option names another service.
     pub(crate) remote: Remote,
     /// Options that podman takes only before `run`.
@@ -85,107 +90,110 @@ pub(crate) enum Error {
         /// The option as it was typed.
         option: String,
     },
+    /// Neither yes nor no.
+    #[error("--isolate takes no value but true or false")]
+    Isolate,
+    /// No OCI runtime for podman.
+    #[error(
+        "{name:?} is no runtime that nvbind can use: write podman, crun, runc or the path of an OCI runtime"
+    )]
+    Runtime {
+        /// As it was typed.
+        name: String,
+    },
+}
+
+/// What podman is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// `podman run`
+    Run,
+    /// `podman create`
+    Create,
+}
+
+impl Verb {
+    /// The verb of `nvbind WORD`.
+    #[must_use]
+    pub(crate) fn of(word: &OsStr) -> Option<Verb> {
+        [Verb::Run, Verb::Create].into_iter().find(|verb| word == verb.word())
+    }
+
+    /// nvbind's and podman's word for it.
+    #[must_use]
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Verb::Run => "run",
+            Verb::Create => "create",
+        }
+    }
 }
 
 impl CommandLine {
-    /// Scans the words after `nvbind run`.
+    /// Scans the words after `nvbind run` or `nvbind create`.
     pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<CommandLine, Error> {
         let mut line = CommandLine::default();
         let mut words = words.into_iter();
-        while let Some(word) = words.next() {
-            let bytes = word.as_bytes();
-            if bytes == b"--" {
-                line.after_run.push(word);
-                break;
-            } else if let Some(option) = bytes.strip_prefix(b"--") {
-                line.take_long(&word, option, &mut words)?;
-            } else if let Some(cluster) = bytes.strip_prefix(b"-").filter(|cluster| !cluster.is_empty()) {
-                line.take_cluster(&word, cluster, &mut words);
-            } else {
-                line.after_run.push(word);
-                break;
+        while let Some(item) = lexer::next(&mut words) {
+            match item {
+                Item::Options(options) => {
+                    if !line.take_own(&options)? {
+                        line.pass_on(options);
+                    }
+                }
+                Item::End(word) => {
+                    line.after_run.push(word);
+                    break;
+                }
             }
         }
         line.after_run.extend(words);
         Ok(line)
     }
 
-    fn take_long(
-        &mut self,
-        word: &OsStr,
-        option: &[u8],
-        rest: &mut impl Iterator<Item = OsString>,
-    ) -> Result<(), Error> {
-        let (name, attached) = split_at_equals(option);
-        let name = String::from_utf8_lossy(name);
-        let mut own_value = || {
-            attached
-                .clone()
-                .or_else(|| rest.next())
-                .ok_or_else(|| Error::NoValue { option: format!("--{name}") })
-        };
-        match &*name {
-            "help" if attached.is_none() => self.help = true,
-            "dry-run" if attached.is_none() => self.dry_run = true,
-            "isolate" if attached.is_none() => self.isolate = true,
-            "device-rules" if attached.is_none() => self.device_rules = true,
-            "gpu" | "gpus" => self.gpu = Some(text(own_value()?, &name)?),
-            "capabilities" => self.capabilities = Some(text(own_value()?, &name)?),
-            "extras" => self.extras = Some(text(own_value()?, &name)?),
-            "runtime" => self.runtime = Some(own_value()?).filter(|runtime| runtime != "podman"),
-            _ => {
-                let known = options::long(&name);
-                let separate =
-                    if known.form == Form::Value && attached.is_none() { rest.next() } else { None };
-                self.note(&name, attached.as_deref().or(separate.as_deref()));
-                let target = if known.before_run { &mut self.before_run } else { &mut self.after_run };
-                target.push(word.to_owned());
-                target.extend(separate);
-            }
+    /// Takes an option of nvbind's own; whether it was one.
+    fn take_own(&mut self, options: &Options) -> Result<bool, Error> {
+        let Some(given) = options.long() else { return Ok(false) };
+        let name = given.name.as_str();
+        let own_value = || given.value.clone().ok_or_else(|| Error::NoValue { option: format!("--{name}") });
+        let is_switch = given.value.is_none();
+        match name {
+            "help" if is_switch => self.help = true,
+            "dry-run" if is_switch => self.dry_run = true,
+            "device-rules" if is_switch => self.device_rules = true,
+            "rootless" if is_switch => self.rootless = true,
+            "isolate" => self.isolate = given.switch().ok_or(Error::Isolate)?,
+            "config" => self.config = Some(own_value()?.into()),
+            "gpu" | "gpus" => self.gpu = Some(text(own_value()?, name)?),
+            "capabilities" => self.capabilities = Some(text(own_value()?, name)?),
+            "extras" => self.extras = Some(text(own_value()?, name)?),
+            "runtime" => self.runtime = oci_runtime(own_value()?)?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn take_cluster(&mut self, word: &OsStr, cluster: &[u8], rest: &mut impl Iterator<Item = OsString>) {
-        if let Some((letter, attached)) = cluster.split_first()
-            && let Some(name) = options::short_before_run(*letter)
-        {
-            // `-r`, `-D`, `-H VALUE`, `-HVALUE`; in a longer cluster podman refuses them by itself.
-            let takes_value = options::long(name).form == Form::Value;
-            if attached.is_empty() || takes_value {
-                self.note(name, None);
-                self.before_run.push(word.to_owned());
-                if takes_value && attached.is_empty() {
-                    self.before_run.extend(rest.next());
-                }
-                return;
-            }
-        }
-        self.after_run.push(word.to_owned());
-        let value_of = |letter: &u8| *letter == b'=' || options::short(*letter) == Form::Value;
-        let Some((_switches, [letter, attached @ ..])) =
-            cluster.iter().position(value_of).map(|at| cluster.split_at(at))
-        else {
-            return;
-        };
-        // In `-itv a:b` the value is the next word, in `-itva:b` and `-t=false` the rest of this one.
-        let separate = if attached.is_empty() && *letter != b'=' { rest.next() } else { None };
-        if *letter == b'e' {
-            let attached = OsStr::from_bytes(attached.strip_prefix(b"=").unwrap_or(attached));
-            self.note("env", Some(separate.as_deref().unwrap_or(attached)));
-        }
-        self.after_run.extend(separate);
+    /// Keeps podman's options for it, and remembers what the pre-flight has to know of them.
+    fn pass_on(&mut self, options: Options) {
+        let Options { word, separate, all } = options;
+        // In a longer cluster podman refuses its global options by itself.
+        let is_global = matches!(all.as_slice(), [only] if options::long(&only.name).before_run);
+        all.into_iter().for_each(|given| self.note(given));
+        let target = if is_global { &mut self.before_run } else { &mut self.after_run };
+        target.push(word);
+        target.extend(separate);
     }
 
-    /// Remembers what the pre-flight has to know of an option that goes to podman.
-    fn note(&mut self, name: &str, value: Option<&OsStr>) {
-        match (name, value) {
-            ("annotation", Some(value)) => self.annotations.push(value.to_owned()),
-            ("env", Some(value)) => self.environment.push(value.to_owned()),
-            ("hooks-dir", Some(value)) => self.hooks_dirs.push(value.to_owned()),
-            ("module", Some(value)) => self.modules.push(PathBuf::from(value)),
+    fn note(&mut self, given: Given) {
+        let is_on = given.is_on();
+        match (given.name.as_str(), given.value) {
+            ("annotation", Some(value)) => self.annotations.push(value),
+            ("env", Some(value)) => self.environment.push(value),
+            ("hooks-dir", Some(value)) => self.hooks_dirs.push(value),
+            ("module", Some(value)) => self.modules.push(value.into()),
             ("group-add", Some(value)) => self.keeps_groups |= value == "keep-groups",
-            ("remote", value) => self.remote.switch = Some(value.is_none_or(go_bool)),
+            ("privileged", _) => self.privileged = is_on,
+            ("remote", _) => self.remote.switch = Some(is_on),
             ("url" | "connection" | "context" | "host", _) => self.remote.service = true,
             _ => {}
         }
@@ -202,18 +210,23 @@ impl CommandLine {
             .with_isolation(isolate)
     }
 
-    /// podman's arguments, without `podman` itself. The annotations and variables come first, so that one that the user
+    /// podman's arguments for this verb, without `podman` itself. The annotations and variables come first, so that one that the user
     /// gives wins. Where NVIDIA's own hook is installed, the variable that it reads must not ask it for anything.
     /// `device_rules` are values of `--device-cgroup-rule`.
     #[must_use]
-    pub(crate) fn podman_arguments(&self, has_nvidias_hook: bool, device_rules: &[String]) -> Vec<OsString> {
+    pub(crate) fn podman_arguments(
+        &self,
+        verb: Verb,
+        has_nvidias_hook: bool,
+        device_rules: &[String],
+    ) -> Vec<OsString> {
         let mut arguments = Vec::new();
         if let Some(runtime) = &self.runtime {
             arguments.push("--runtime".into());
             arguments.push(runtime.clone());
         }
         arguments.extend_from_slice(&self.before_run);
-        arguments.push("run".into());
+        arguments.push(verb.word().into());
         let annotations = [
             (GPU_ANNOTATION, Some(self.gpu.as_deref().unwrap_or(ALL))),
             (CAPABILITIES_ANNOTATION, self.capabilities.as_deref()),
@@ -275,20 +288,18 @@ fn last<'a>(list: &'a [OsString], key: &str) -> Option<&'a str> {
     list.iter().rev().find_map(|entry| entry.to_str()?.strip_prefix(key)?.strip_prefix('='))
 }
 
-fn split_at_equals(option: &[u8]) -> (&[u8], Option<OsString>) {
-    match option.iter().position(|byte| *byte == b'=').and_then(|at| option.split_at_checked(at)) {
-        Some((name, value)) => (name, value.get(1..).map(|value| OsString::from_vec(value.to_vec()))),
-        None => (option, None),
-    }
-}
-
 fn text(value: OsString, name: &str) -> Result<String, Error> {
     value.into_string().map_err(|_value| Error::NotText { option: format!("--{name}") })
 }
 
-/// Go's strconv.ParseBool, which podman's switches use; what it refuses, podman refuses too.
-fn go_bool(value: &OsStr) -> bool {
-    ["1", "t", "T", "true", "TRUE", "True"].iter().any(|word| value == *word)
+/// The OCI runtime that podman is told; none for podman's own default.
+pub(crate) fn oci_runtime(name: OsString) -> Result<Option<OsString>, Error> {
+    match name.as_bytes() {
+        b"podman" => Ok(None),
+        b"crun" | b"runc" => Ok(Some(name)),
+        path if path.contains(&b'/') => Ok(Some(name)),
+        _ => Err(Error::Runtime { name: name.to_string_lossy().into_owned() }),
+    }
 }
 
 #[cfg(test)]

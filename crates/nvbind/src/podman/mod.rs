@@ -3,5 +3,6 @@
 pub(crate) mod command_line;
 pub(crate) mod containers_conf;
 pub(crate) mod hooks;
-mod options;
+pub(crate) mod lexer;
+pub(crate) mod options;
 pub(crate) mod shell;

@@ -1,7 +1,7 @@
 //! Which of podman's options take a value, and which ones podman takes only before `run`.
 //!
 //! The union of Podman 4.3 to 5.8, hidden options included, as `cmd/podman/common/create.go`, `netflags.go`,
-//! `containers/run.go`, `root.go` and `utils/alias.go` of its source define them. A switch needs no entry here, and an
+//! `containers/run.go`, `containers/create.go`, `root.go` and `utils/alias.go` of its source define them. A switch needs no entry here, and an
 //! option that is in no table counts as a switch: a newer podman's `--option=value` works without a newer nvbind.
 
 /// How an option is written on the command line.
@@ -27,29 +27,46 @@ pub(super) fn long(name: &str) -> Known {
     if let Some((_, form)) = BEFORE_RUN.iter().find(|(known, _)| *known == name) {
         return Known { form: *form, before_run: true };
     }
-    let form = if WITH_VALUE.contains(&name) { Form::Value } else { Form::Switch };
-    Known { form, before_run: false }
+    let has_value = [OWN_WITH_VALUE, WITH_VALUE].iter().any(|table| table.contains(&name));
+    Known { form: if has_value { Form::Value } else { Form::Switch }, before_run: false }
 }
 
-/// The option `-letter`, inside a cluster too.
+/// The long name of the option `-letter`, inside a cluster too.
 #[must_use]
-pub(super) fn short(letter: u8) -> Form {
-    if SHORT_WITH_VALUE.contains(&letter) { Form::Value } else { Form::Switch }
+pub(super) fn short(letter: u8) -> Option<&'static str> {
+    SHORT.iter().find(|(known, _)| *known == letter).map(|(_, name)| *name)
 }
 
-/// The long name of a short option that podman has before its subcommand only, and `podman run` does not reuse
-/// (as it does `-c`, `-h` and `-v`).
-#[must_use]
-pub(super) fn short_before_run(letter: u8) -> Option<&'static str> {
-    SHORT_BEFORE_RUN.iter().find(|(known, _)| *known == letter).map(|(_, name)| *name)
-}
+/// nvbind's own. podman's `--config`, which names a directory with credentials, is one of them: `--authfile` does the same.
+const OWN_WITH_VALUE: &[&str] = &["capabilities", "config", "extras", "gpu", "gpus"];
 
-const SHORT_WITH_VALUE: &[u8] = b"acehlmpuvw";
+/// Those that `podman run` has, and of podman's global ones those that it does not reuse (as it does `-c` and `-v`).
+const SHORT: &[(u8, &str)] = &[
+    (b'D', "debug"),
+    (b'H', "host"),
+    (b'P', "publish-all"),
+    (b'a', "attach"),
+    (b'c', "cpu-shares"),
+    (b'd', "detach"),
+    (b'e', "env"),
+    (b'h', "hostname"),
+    (b'i', "interactive"),
+    (b'l', "label"),
+    (b'm', "memory"),
+    (b'p', "publish"),
+    (b'q', "quiet"),
+    (b'r', "remote"),
+    (b't', "tty"),
+    (b'u', "user"),
+    (b'v', "volume"),
+    (b'w', "workdir"),
+];
 
-const SHORT_BEFORE_RUN: &[(u8, &str)] = &[(b'D', "debug"), (b'H', "host"), (b'r', "remote")];
+/// What `podman run` has and `podman create` has not.
+pub(crate) const OF_RUN_ALONE: &[&str] =
+    &["detach", "detach-keys", "passwd", "preserve-fd", "preserve-fds", "rmi", "sig-proxy"];
 
 const BEFORE_RUN: &[(&str, Form)] = &[
-    ("config", Form::Value),
     ("connection", Form::Value),
     ("context", Form::Value),
     ("debug", Form::Switch),
@@ -146,6 +163,7 @@ const WITH_VALUE: &[&str] = &[
     "hostuser",
     "image-volume",
     "imagestore",
+    "init-ctr",
     "init-path",
     "ip",
     "ip6",

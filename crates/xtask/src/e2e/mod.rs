@@ -6,6 +6,7 @@ mod bpf;
 mod cell;
 mod cgroups;
 mod compat;
+mod config;
 mod container;
 mod devices;
 mod ended;
@@ -63,6 +64,7 @@ const CASES: &[&[(&str, Function)]] = &[
     real::CASES,
     stages::CASES,
     shim::CASES,
+    config::CASES,
     quadlet::CASES,
     annotation::CASES,
     visible_devices::CASES,

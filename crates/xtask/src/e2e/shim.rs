@@ -27,6 +27,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) const NVBIND: &str = "/usr/local/bin/nvbind";
 const HOOK: &str = "/usr/local/libexec/nvbind/nvbind-hook";
 
+/// Options of podman that are nvbind's own.
+const NVBINDS: &[&str] = &["--config", "--gpus", "--help", "--runtime"];
+
 /// What nvbind, as podman, exits with where no container was started.
 pub(crate) const NOT_STARTED: i32 = 125;
 
@@ -137,20 +140,24 @@ fn options(_: &Lane, podman: Podman) -> Result<(), Ended> {
     if podman != Podman::new(User::Root, Runtime::Crun) {
         return Err(Ended::NoSuchCase);
     }
-    let help = podman.must(&["run", "--help"])?.out;
-    let options: Vec<(&str, bool)> = help.lines().filter_map(option).collect();
-    claim(options.len() > 100, "podman's help is not understood", || help.clone())?;
     let mut wrong = Vec::new();
-    // Both belong to nvbind.
-    for (name, takes_value) in
-        options.into_iter().filter(|(name, _)| !["--gpus", "--runtime", "--help"].contains(name))
-    {
-        let mut words = vec!["run", "--dry-run", name];
-        words.extend(takes_value.then_some("VALUE"));
-        words.extend(["IMAGE", "--gpu", "9"]);
-        let told = nvbind(User::Root, &words)?;
-        if !(told.out.contains("io.nvbind.gpu=all") && told.out.trim_end().ends_with("IMAGE --gpu 9")) {
-            wrong.push(format!("{name}: {}", told.told()));
+    for (asked, verb, least) in [
+        (&["run", "--help"][..], "run", 100),
+        (&["create", "--help"], "create", 100),
+        (&["--help"], "run", 20),
+    ] {
+        let help = podman.must(asked)?.out;
+        let options: Vec<(&str, bool)> = help.lines().filter_map(option).collect();
+        claim(options.len() > least, "podman's help is not understood", || help.clone())?;
+        for (name, takes_value) in options.into_iter().filter(|(name, _)| !NVBINDS.contains(name)) {
+            let mut words = vec![verb, "--dry-run", name];
+            words.extend(takes_value.then_some("VALUE"));
+            // A value taken for the image, or an option for a value, hides the first of these.
+            words.extend(["--gpu", "1", "IMAGE", "--gpu", "9"]);
+            let told = nvbind(User::Root, &words)?;
+            if !(told.out.contains("io.nvbind.gpu=1") && told.out.trim_end().ends_with("IMAGE --gpu 9")) {
+                wrong.push(format!("{name}: {}", told.told()));
+            }
         }
     }
     claim(wrong.is_empty(), "nvbind takes podman's options for others", || wrong.join("\n"))

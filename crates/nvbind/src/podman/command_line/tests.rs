@@ -1,6 +1,7 @@
 //! Command lines as people type them.
 
 use super::*;
+use std::os::unix::ffi::OsStringExt;
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
@@ -12,7 +13,8 @@ fn scan(line: &str) -> CommandLine {
 
 /// podman's words, without the variables that the container gets: those are the same after every selection.
 fn podman(line: &str) -> String {
-    let words = scan(line).podman_arguments(false, &[]).join(OsStr::new(" ")).into_string().unwrap();
+    let words =
+        scan(line).podman_arguments(Verb::Run, false, &[]).join(OsStr::new(" ")).into_string().unwrap();
     let (before, after) = words.split_once(" --env NVIDIA_VISIBLE_DEVICES=").unwrap();
     format!("{before} {}", after.split_once(" --env CUDA_DEVICE_ORDER=PCI_BUS_ID ").unwrap().1)
 }
@@ -28,7 +30,7 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         ("--gpu none I", false, "none"),
         ("--gpu 0 I", true, "void"),
     ] {
-        let words = scan(typed).podman_arguments(has_nvidias, &[]);
+        let words = scan(typed).podman_arguments(Verb::Run, has_nvidias, &[]);
         let variables: Vec<&str> = words
             .windows(2)
             .filter(|pair| pair[0] == "--env")
@@ -38,7 +40,7 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         assert_eq!(variables, [visible.as_str(), "CUDA_DEVICE_ORDER=PCI_BUS_ID"], "nvbind run {typed}");
     }
     // The user's own come later, and win.
-    let words = scan("-e NVIDIA_VISIBLE_DEVICES=7 I").podman_arguments(false, &[]);
+    let words = scan("-e NVIDIA_VISIBLE_DEVICES=7 I").podman_arguments(Verb::Run, false, &[]);
     assert_eq!(words[words.len() - 3..], ["-e", "NVIDIA_VISIBLE_DEVICES=7", "I"].map(OsString::from));
 }
 
@@ -127,6 +129,47 @@ fn what_the_pre_flight_learns() {
 }
 
 #[test]
+fn the_last_privileged_counts() {
+    for (typed, expected) in [
+        ("--privileged I", true),
+        ("--privileged=false I", false),
+        ("--privileged --privileged=0 I", false),
+        ("I --privileged", false),
+    ] {
+        assert_eq!(scan(typed).privileged, expected, "nvbind run {typed}");
+    }
+}
+
+#[test]
+fn isolation_can_be_switched_off_again_and_is_never_misunderstood() {
+    assert_eq!(podman("--isolate --isolate=false I"), "run --annotation io.nvbind.gpu=all I");
+    let isolated = "run --annotation io.nvbind.gpu=all --annotation io.nvbind.isolate=true I";
+    assert_eq!(podman("--isolate=true I"), isolated);
+    assert_eq!(CommandLine::parse(words("--isolate=yes I")), Err(Error::Isolate));
+}
+
+#[test]
+fn only_podman_and_what_it_can_start_is_a_runtime() {
+    for (name, expected) in [("podman", Ok(None)), ("runc", Ok(Some("runc"))), ("./crun", Ok(Some("./crun")))]
+    {
+        assert_eq!(oci_runtime(name.into()), expected.map(|runtime| runtime.map(OsString::from)));
+    }
+    for name in ["docker", "", "kata"] {
+        assert_eq!(oci_runtime(name.into()), Err(Error::Runtime { name: name.to_owned() }));
+    }
+}
+
+#[test]
+fn nvbind_create_is_podman_create() {
+    assert_eq!(Verb::of(OsStr::new("create")), Some(Verb::Create));
+    assert_eq!(Verb::of(OsStr::new("plan")), None);
+    let words = scan("--init-ctr always --gpu 1 I --gpu 2").podman_arguments(Verb::Create, true, &[]);
+    let line = words.join(OsStr::new(" ")).into_string().unwrap();
+    assert!(line.starts_with("create --annotation io.nvbind.gpu=1 --env "), "{line}");
+    assert!(line.ends_with(" --init-ctr always I --gpu 2"), "{line}");
+}
+
+#[test]
 fn a_switch_of_another_service_is_seen_in_every_spelling() {
     let table = [
         ("I --remote", Remote::default()),
@@ -150,7 +193,7 @@ fn help_is_nvbinds_only_before_the_image() {
 
 #[test]
 fn an_option_of_nvbind_without_a_value_is_refused() {
-    for option in ["--gpu", "--gpus", "--capabilities", "--extras", "--runtime"] {
+    for option in ["--gpu", "--gpus", "--capabilities", "--extras", "--runtime", "--config"] {
         assert_eq!(
             CommandLine::parse(words(&format!("-it {option}"))),
             Err(Error::NoValue { option: option.into() })
@@ -207,7 +250,7 @@ fn the_request_is_what_the_hook_will_read() {
 fn device_rules_are_podmans_before_the_users_own() {
     let line = scan("--device-rules --device-cgroup-rule x I");
     assert!(line.device_rules);
-    let words = line.podman_arguments(false, &["c 195:0 rw".to_owned()]);
+    let words = line.podman_arguments(Verb::Run, false, &["c 195:0 rw".to_owned()]);
     let (_, rules) = words.split_at(words.len() - 5);
     assert_eq!(rules, ["--device-cgroup-rule", "c 195:0 rw", "--device-cgroup-rule", "x", "I"]);
 }

@@ -1,12 +1,21 @@
 //! `/etc/nvbind/config.toml`: strict about what it does not know, every key optional.
+//!
+//! The command line reads further files of the same form. The hook uses its part of the system's, but takes no file that
+//! has anything wrong in it.
 
-use crate::exit::Exit;
+mod error;
+pub mod keys;
+mod tables;
+
 use crate::input;
 use crate::security::Security;
 use serde::Deserialize;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+pub use error::Error;
+pub use tables::{Driver, Gpu, Runtime};
 
 /// Where the hook and the command line read the system's configuration from.
 pub const SYSTEM_FILE: &str = "/etc/nvbind/config.toml";
@@ -14,99 +23,18 @@ pub const SYSTEM_FILE: &str = "/etc/nvbind/config.toml";
 /// The largest configuration file that is read.
 const SIZE_LIMIT: u64 = 1 << 20;
 
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Not there, not readable, no text.
-    #[error("cannot read the configuration {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Somebody else than root could have written it.
-    #[error("the configuration {path} has to belong to root, and others must not be able to write it")]
-    Untrusted {
-        /// The file.
-        path: String,
-    },
-    /// Not TOML, an unknown key or a wrong type; the source says line and column.
-    #[error("{path} is not a valid configuration")]
-    Syntax {
-        /// The file.
-        path: String,
-        /// What the parser said.
-        source: Box<toml::de::Error>,
-    },
-    /// A directory that would depend on the caller's working directory.
-    #[error("{path}: driver.{key} has to be an absolute path, not {value:?}")]
-    Relative {
-        /// The file.
-        path: String,
-        /// The key below `[driver]`.
-        key: &'static str,
-        /// What it was set to.
-        value: PathBuf,
-    },
-}
-
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            Error::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Exit::Permission
-            }
-            Error::Read { .. } | Error::Untrusted { .. } | Error::Syntax { .. } | Error::Relative { .. } => {
-                Exit::Request
-            }
-        }
-    }
-}
-
 /// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// `[driver]`
     pub driver: Driver,
+    /// `[runtime]`
+    pub runtime: Runtime,
+    /// `[gpu]`
+    pub gpu: Gpu,
     /// `[security]`
     pub security: Security,
-}
-
-/// Where the driver is: each key is a directory that stands in for `/`, the machine's own by default.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Driver {
-    /// Libraries, programs, data files.
-    pub root: PathBuf,
-    /// Device nodes (`dev/` below it).
-    pub dev_root: PathBuf,
-    /// The driver's state (`proc/` below it).
-    pub proc_root: PathBuf,
-    /// PCI devices (`sys/` below it).
-    pub sys_root: PathBuf,
-}
-
-impl Default for Driver {
-    fn default() -> Driver {
-        Driver::below(Path::new("/"))
-    }
-}
-
-impl Driver {
-    /// All four below one directory.
-    #[must_use]
-    pub fn below(root: &Path) -> Driver {
-        Driver {
-            root: root.to_path_buf(),
-            dev_root: root.to_path_buf(),
-            proc_root: root.to_path_buf(),
-            sys_root: root.to_path_buf(),
-        }
-    }
 }
 
 impl Settings {
@@ -120,19 +48,9 @@ impl Settings {
     pub fn load(named: Option<&Path>, as_root: bool) -> Result<Settings, Error> {
         let file = named.unwrap_or_else(|| Path::new(SYSTEM_FILE));
         let path = file.display().to_string();
-        let (bytes, metadata) = match input::read(file, SIZE_LIMIT) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
-                return Settings::parse("", &path);
-            }
-            Err(source) => return Err(Error::Read { path, source }),
-            Ok(read) => read,
-        };
-        if as_root && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
-            return Err(Error::Untrusted { path });
-        }
-        match String::from_utf8(bytes) {
-            Ok(text) => Settings::parse(&text, &path),
-            Err(error) => Err(Error::Read { path, source: io::Error::other(error) }),
+        match read(file, as_root) {
+            Err(error) if error.is_not_found() && named.is_none() => Settings::parse("", &path),
+            text => Settings::parse(&text?, &path),
         }
     }
 
@@ -168,6 +86,22 @@ impl Settings {
     }
 }
 
+/// The text of a configuration file. `as_root` as for [`Settings::load`].
+///
+/// # Errors
+/// When it is not there, cannot be read or trusted, is too large, or is no text.
+pub fn read(file: &Path, as_root: bool) -> Result<String, Error> {
+    let path = file.display().to_string();
+    let (bytes, metadata) = match input::read(file, SIZE_LIMIT) {
+        Err(source) => return Err(Error::Read { path, source }),
+        Ok(read) => read,
+    };
+    if as_root && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
+        return Err(Error::Untrusted { path });
+    }
+    String::from_utf8(bytes).map_err(|error| Error::Read { path, source: io::Error::other(error) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,7 +110,7 @@ mod tests {
     fn keys_are_optional_and_default_to_the_machine() {
         let settings = Settings::parse("[driver]\nroot = \"/opt/driver\"\n", "f").unwrap();
         assert_eq!(settings.driver, Driver { root: "/opt/driver".into(), ..Driver::default() });
-        let Settings { driver, security } = Settings::parse("", "f").unwrap();
+        let Settings { driver, security, .. } = Settings::parse("", "f").unwrap();
         assert_eq!((driver, security.allowed()), (Driver::default(), None));
     }
 
@@ -205,14 +139,6 @@ mod tests {
             ("[driver]\nrot = \"/\"", "unknown field `rot`"),
             ("[driver]\nroot = 1", "invalid type"),
             ("[driver", "TOML parse error"),
-            ("[security]\nrestrict = true", "unknown field `restrict`"),
-            (
-                "[security]\nallowed_devices = [\"0\",\n\"gpu1\"]",
-                "security.allowed_devices: \"gpu1\" is no GPU: write an index",
-            ),
-            ("[security]\nallowed_devices = [\"all\"]", "security.allowed_devices: \"all\" is no GPU"),
-            ("[security]\nallowed_devices = [\"\"]", "security.allowed_devices: \"\" is no GPU"),
-            ("[security]\nallowed_devices = [0]", "invalid type"),
         ] {
             let error = Settings::parse(text, "/etc/x.toml").unwrap_err();
             let source = std::error::Error::source(&error).unwrap().to_string();
