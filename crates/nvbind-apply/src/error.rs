@@ -188,7 +188,7 @@ const fn group_hint(keeps_groups: bool) -> &'static str {
     if keeps_groups {
         "you are not in that group: join it, or give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
     } else {
-        "rootless, start with `--group-add keep-groups` if you are in that group; else give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
+        "rootless, start with crun and `--group-add keep-groups` if you are in that group; else give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
     }
 }
 

@@ -96,7 +96,9 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
         StageName::CreateContainer => Stage::CreateContainer,
     };
     let (gpus, files) = (plan.gpus.len(), plan.binds.len());
-    let keeps_groups = state.annotations.get(KEEP_GROUPS).is_some_and(|value| value == "1");
+    // Of crun alone: runc passes over the annotation, and says nothing of the root filesystem.
+    let keeps_groups =
+        state.root.is_some() && state.annotations.get(KEEP_GROUPS).is_some_and(|value| value == "1");
     let target = Container {
         keeps_groups,
         id: &state.id,

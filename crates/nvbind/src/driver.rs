@@ -117,9 +117,9 @@ impl Error {
         match self {
             Error::NoNode { remedy, .. } => Some((*remedy).to_owned()),
             Error::GroupOnly { group, .. } => Some(format!(
-                "join {group} and add `--group-add keep-groups`, or give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
+                "join {group} and add `--group-add keep-groups` (crun only), or give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
             )),
-            Error::GroupLost { .. } => Some("add `--group-add keep-groups`".into()),
+            Error::GroupLost { .. } => Some("add `--group-add keep-groups` (crun only)".into()),
             Error::NoModprobe { .. } => Some("install nvidia-modprobe, of the driver's version".into()),
             Error::NotMade { .. } => Some(
                 "run this as root; where `ModifyDeviceFiles` in /proc/driver/nvidia/params is 0, udev has to make it".into(),

@@ -22,6 +22,7 @@ const MODE_AND_GROUP: &str = "660 44\n";
 
 /// By which a container has the groups of its user.
 const KEEP: &str = "--group-add=keep-groups";
+const KEEPING: [&str; 3] = [ASK[0], ASK[1], KEEP];
 
 /// The exit code of a hook that may not give what was asked for.
 const NOT_PERMITTED: i32 = 4;
@@ -41,7 +42,16 @@ fn group_only(_: &Lane, podman: Podman) -> Result<(), Ended> {
             }
             claim_told(podman, &["it is for its owner and group video alone (0660)", "join group video"])?;
             claim_told(member, &["is for group video alone (0660)", "add `--group-add keep-groups`"])?;
-            if podman.runtime == Runtime::Crun { keeps_groups(podman, member) } else { Ok(()) }
+            match podman.runtime {
+                Runtime::Crun => keeps_groups(podman, member),
+                // It passes over what podman says of the groups.
+                Runtime::Runc => refused(
+                    member,
+                    &KEEPING,
+                    &[NOT_PERMITTED],
+                    "start with crun and `--group-add keep-groups`",
+                ),
+            }
         }
     })
 }
@@ -63,9 +73,8 @@ fn claim_told(podman: Podman, texts: &[&str]) -> Result<(), Ended> {
 
 /// With its groups kept, which crun alone can, a container of the group's member has the GPU, and nobody else's has.
 fn keeps_groups(other: Podman, member: Podman) -> Result<(), Ended> {
-    let options = [ASK[0], ASK[1], KEEP];
-    refused(other, &options, &[NOT_PERMITTED], "you are not in that group")?;
+    refused(other, &KEEPING, &[NOT_PERMITTED], "you are not in that group")?;
     let look = probe::command(None);
-    then_remove(member, || probe::claim_works(&run(member, GPU, &options, &look)?))?;
+    then_remove(member, || probe::claim_works(&run(member, GPU, &KEEPING, &look)?))?;
     then_remove(member, || probe::claim_works(&nvbind_run(member, &[KEEP], &look)?))
 }
