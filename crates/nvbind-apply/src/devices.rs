@@ -4,7 +4,10 @@ use crate::error::Error;
 use crate::mount;
 use crate::rootfs::{Directory, Missing, Rootfs};
 use crate::sources::{NodeSource, is_device};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat};
+use nvbind_core::plan::DeviceLink;
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat, symlinkat,
+};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 
@@ -26,6 +29,23 @@ pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource]) -> Result<(), Error
         {
             create(rootfs, directory, name, source)?;
         }
+        if let Some(link) = &source.device.link {
+            make_link(rootfs, link)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a link, unless something stands there.
+fn make_link(rootfs: &Rootfs<'_>, DeviceLink { path, target }: &DeviceLink) -> Result<(), Error> {
+    let Some((parent, name)) = path.rsplit_once('/') else { return Ok(()) };
+    let directory = rootfs.directory(parent, Missing::Create)?;
+    // In a /dev that is not the container's own nothing is missing, or it is not ours to make.
+    let Some(directory) = directory.filter(|directory| directory.closed.is_none()) else { return Ok(()) };
+    match symlinkat(target.as_str(), &directory, name) {
+        Ok(()) => rootfs.record(|journal| journal.file(&directory, name)),
+        Err(Errno::EXIST) => {}
+        Err(errno) => return Err(Error::system(format!("link {path} in the container"), errno)),
     }
     Ok(())
 }

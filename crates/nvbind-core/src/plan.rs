@@ -175,8 +175,19 @@ pub struct Device {
     pub why: String,
     /// What to do where it is missing or wrong.
     pub remedy: &'static str,
+    /// A link to it in `/dev`.
+    pub link: Option<DeviceLink>,
     /// How the hook makes it where the host does not have it; none where that is its own tool's or its daemon's.
     pub made_as: Option<Nodes>,
+}
+
+/// A link in `/dev` by which programs find a GPU's DRM node by its PCI address, as udev makes them (60-drm.rules of systemd).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceLink {
+    /// Path in the container.
+    pub path: String,
+    /// What it says.
+    pub target: String,
 }
 
 /// A directory of the host in which the container can write, attached to the view.

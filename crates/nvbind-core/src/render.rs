@@ -123,6 +123,10 @@ impl<'a> PlanDocument<'a> {
                 minor: node.minor,
                 why: &device.why,
             });
+            steps.extend(device.link.iter().map(|link| {
+                let (path, target) = (link.path.clone(), link.target.clone());
+                Step::Link { path, target, only_with: None }
+            }));
         }
         for bind in plan.binds.iter().chain(&plan.sockets) {
             let (host, inside) = (files.display(&bind.host), plan.inside(&bind.inside));

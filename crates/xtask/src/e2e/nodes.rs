@@ -76,12 +76,16 @@ fn claim_has_these_alone(
 ) -> Result<(), Ended> {
     let control = if own.is_empty() { &[] } else { CONTROL };
     let chosen: Vec<&str> = control.iter().chain(*own).copied().collect();
+    // MIG devices have no DRM nodes.
+    let linked: Vec<String> =
+        gpus.iter().filter(|pci| **pci != DIVIDED).map(|pci| format!("/by-path/pci-{pci}-")).collect();
     let are_there = chosen.iter().all(|path| nodes.iter().any(|node| node == path));
     claim(are_there && !links.is_empty(), "the simulated driver has other nodes", || nodes.join("\n"))?;
     let filtered = podman.user == User::Root;
     let mut look = "nvbind-probe --library libc.so.6=ok".to_owned();
     for path in nodes.iter().chain(links) {
-        let is_chosen = chosen.contains(&path.as_str());
+        // Links are named after the PCI address.
+        let is_chosen = chosen.contains(&path.as_str()) || linked.iter().any(|name| path.contains(name));
         let (here, there) = if is_chosen { ("", "") } else { ("=ENOENT", "=EPERM") };
         look = format!("{look} --device {path}{here}");
         if filtered && nodes.contains(path) {
@@ -95,5 +99,8 @@ fn claim_has_these_alone(
     let shown: Vec<&str> = said.out.lines().collect();
     claim(shown == *gpus, &format!("{name}: other GPUs in procfs"), || said.told())
 }
+
+/// The GPU with MIG devices.
+const DIVIDED: &str = "0000:41:00.0";
 
 const PROC: &str = "/proc/driver/nvidia/gpus";
