@@ -199,7 +199,7 @@ fn a_plan_for_a_mig_index_or_uuid_has_its_nodes() {
     for (name, instances, minors) in
         [("1:0", (9, 0), [84, 85]), ("1:2", (1, 1), [12, 14]), ("MIG-2222", (1, 1), [12, 14])]
     {
-        let words = ["plan", "--gpu", name, "--capabilities=utility", "--format=json"];
+        let words = ["plan", "--gpu", name, "--capabilities=utility", "--json"];
         let output = with_configuration(&machine, &words);
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{name}");
         let plan: Value = serde_json::from_slice(&output.stdout).unwrap();

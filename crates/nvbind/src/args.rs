@@ -1,6 +1,6 @@
 //! The command line: clap's structures, and nothing that acts.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -93,16 +93,6 @@ pub(crate) struct ConfigFiles {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// How a report is printed.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
-}
-
 /// Options of `nvbind plan`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Plan {
@@ -121,9 +111,9 @@ pub(crate) struct Plan {
     /// Take the driver from DIR; by default from where the installed hook takes it
     #[arg(long, value_name = "DIR")]
     pub(crate) driver_root: Option<PathBuf>,
-    /// Format of the report
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `nvbind info`.
@@ -132,9 +122,9 @@ pub(crate) struct Info {
     /// Take the driver from DIR; by default from where the installed hook takes it
     #[arg(long, value_name = "DIR")]
     pub(crate) driver_root: Option<PathBuf>,
-    /// Format of the report
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `nvbind setup`.

@@ -19,9 +19,9 @@ fn show(options: args::Info) -> Result<(), ReportError> {
     if let Some(error) = unknown {
         failure::note(&failure::line(&error));
     }
-    let text = match options.format {
-        args::Format::Text => render::inventory_text(&inventory, &host.files),
-        args::Format::Json => document(&InventoryDocument::new(&inventory, &host.files))?,
+    let text = match options.json {
+        false => render::inventory_text(&inventory, &host.files),
+        true => document(&InventoryDocument::new(&inventory, &host.files))?,
     };
     Ok(output::print(text.as_bytes())?)
 }

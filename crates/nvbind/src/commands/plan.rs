@@ -21,9 +21,9 @@ fn show(options: args::Plan) -> Result<(), ReportError> {
     let place = Place::new(options.driver_root);
     let (host, security) = place.open()?;
     let plan = driver::plan(&place, &host, &request.within(&security))?;
-    let text = match options.format {
-        args::Format::Text => render::plan_text(&plan, &host.files),
-        args::Format::Json => document(&PlanDocument::new(&plan, &host.files))?,
+    let text = match options.json {
+        false => render::plan_text(&plan, &host.files),
+        true => document(&PlanDocument::new(&plan, &host.files))?,
     };
     Ok(output::print(text.as_bytes())?)
 }

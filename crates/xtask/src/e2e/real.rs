@@ -30,7 +30,7 @@ fn plan(_: &Lane, podman: Podman) -> Result<(), Ended> {
     if podman != Podman::new(User::Root, Runtime::Crun) {
         return Err(Ended::NoSuchCase);
     }
-    let words = ["plan", "--capabilities=all", "--format=json", "--driver-root", REAL];
+    let words = ["plan", "--capabilities=all", "--json", "--driver-root", REAL];
     let said = said(Command::new(format!("{PAYLOAD}/bin/nvbind")).args(words))?.must()?;
     let plan = serde_json::from_str(&said.out)
         .map_err(|error| Ended::failed(format!("the plan is no JSON: {error}"), said.told()))?;

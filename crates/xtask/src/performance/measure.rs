@@ -38,7 +38,7 @@ pub fn inside(spec_file: &Path) -> Result<()> {
     let mut samples = Samples::open()?;
 
     let mut plan = Command::new(format!("{PAYLOAD}/bin/nvbind"));
-    plan.args(["plan", "--gpu=0", "--format=json", "--driver-root", DRIVER]);
+    plan.args(["plan", "--gpu=0", "--json", "--driver-root", DRIVER]);
     let (steps, work) = steps::from_plan(&process::read(&mut plan)?)?;
     samples.write(&work)?;
     Hooks::make(&steps)?;

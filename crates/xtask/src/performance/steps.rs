@@ -6,7 +6,7 @@ use super::sample::Sample;
 use crate::e2e::lane::DRIVER;
 use crate::error::{Error, Result};
 
-/// The parts of `nvbind plan --format json` that are mounts, nodes and links.
+/// The parts of `nvbind plan --json` that are mounts, nodes and links.
 #[derive(Debug, Deserialize)]
 struct Plan {
     view: String,

@@ -21,7 +21,7 @@ pub(super) const VIEW: &str = "/usr/local/nvidia";
 
 /// The names that the plan for every capability gives to the loader: the probe is to find each of them.
 pub(super) fn sonames() -> Result<Vec<String>, Ended> {
-    let words = ["plan", "--capabilities=all", "--format=json", "--driver-root", REAL];
+    let words = ["plan", "--capabilities=all", "--json", "--driver-root", REAL];
     let said = said(Command::new(format!("{PAYLOAD}/bin/nvbind")).args(words))?.must()?;
     let plan: Value = serde_json::from_str(&said.out)
         .map_err(|error| Ended::failed(format!("the plan is no JSON: {error}"), said.told()))?;
