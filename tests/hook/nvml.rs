@@ -136,7 +136,7 @@ fn without_an_answer_the_container_is_refused_with_the_reason() {
         (
             "echo 'nvbind: nvmlInit_v2 failed' >&2; exit 3",
             3,
-            "NVML cannot be asked for MIG devices: @/prefix/bin/nvbind failed (exit status: 3): nvbind: nvmlInit_v2 failed",
+            "NVML cannot be asked: @/prefix/bin/nvbind failed (exit status: 3): nvbind: nvmlInit_v2 failed",
         ),
         (
             "echo no",
@@ -187,7 +187,7 @@ fn what_others_than_root_could_change_is_not_run() {
         let ran = world.path("ran").display().to_string();
         install(&mut world, &format!("echo > {ran}; echo '{LISTING}'"));
         prepare(&world);
-        let says = format!("NVML is not asked for MIG devices: {path} is not root's alone to write");
+        let says = format!("NVML is not asked: {path} is not root's alone to write");
         refused(&mut world, 4, &says);
         assert!(!fs::exists(ran).unwrap(), "{path}");
     }

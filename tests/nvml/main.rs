@@ -64,7 +64,18 @@ fn is_root() -> bool {
 
 fn listing(define: Option<&str>) -> Value {
     let machine = machine(define);
-    let output = nvml(&machine.path(&library()));
+    printed(nvml(&machine.path(&library())))
+}
+
+/// The same with what a report tells besides.
+fn details(define: Option<&str>) -> Value {
+    let machine = machine(define);
+    let library = machine.path(&library());
+    let words = ["nvml", "--details", "--library"];
+    printed(Command::new(NVBIND).args(words).arg(library).env_clear().output().unwrap())
+}
+
+fn printed(output: Output) -> Value {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert_eq!(output.status.code(), Some(0));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -108,6 +119,23 @@ fn a_library_from_before_mig_lists_gpus_by_its_older_functions() {
     if is_root() {
         assert_eq!(listing(Some("OLD")), json!({"gpus": gpus()}));
     }
+}
+
+#[test]
+fn memory_and_the_version_of_cuda_are_told_when_asked_for_and_known() {
+    if !is_root() {
+        return;
+    }
+    for (define, cuda) in [(None, Some(12090)), (Some("OLD"), Some(10020)), (Some("NO_CUDA=12"), None)] {
+        let details = details(define);
+        assert_eq!(details.get("cuda").and_then(Value::as_u64), cuda, "{define:?}");
+        let memory: Vec<_> =
+            details["gpus"].as_array().unwrap().iter().map(|gpu| gpu.get("memory")).collect();
+        assert_eq!(memory, [Some(&json!(80_u64 << 30)), None, None], "{define:?}");
+        assert_eq!(details.get("errors"), None, "{define:?}");
+    }
+    let error = "CUDA's version: nvmlSystemGetCudaDriverVersion_v2 failed: NVML_ERROR_UNKNOWN (Mock error)";
+    assert_eq!(details(Some("NO_CUDA=999"))["errors"], json!([error]));
 }
 
 #[test]
@@ -247,7 +275,7 @@ fn nvml_that_fails_or_crashes_takes_the_request_with_it_and_not_the_report() {
         let machine = machine(Some(define));
         let output = with_configuration(&machine, &["plan", "--gpu", "1:0"]);
         let says = String::from_utf8(output.stderr).unwrap();
-        assert!(says.starts_with("nvbind: NVML cannot be asked for MIG devices: "), "{says}");
+        assert!(says.starts_with("nvbind: NVML cannot be asked: "), "{says}");
         assert!(says.contains(reason), "{says}");
         assert_eq!(output.status.code(), Some(3));
         let output = with_configuration(&machine, &["info"]);
@@ -280,6 +308,18 @@ fn a_driver_root_of_the_command_line_is_not_asked() {
     let expected = "nvbind: MIG-1111 is a MIG device that only NVML could look up, which is not asked with --driver-root; \
                     name it MIG-GPU-UUID/GI/CI, by its GPU's UUID and the numbers of its GPU instance and compute instance\n";
     assert_eq!((says.as_str(), output.status.code()), (expected, Some(2)));
+}
+
+#[test]
+fn info_tells_what_nvml_alone_knows_in_json_too() {
+    if !is_root() {
+        return;
+    }
+    let info = printed(with_configuration(&machine(None), &["info", "--json"]));
+    assert_eq!(info["cuda"], "12.9");
+    let memory: Vec<_> = info["gpus"].as_array().unwrap().iter().map(|gpu| &gpu["memory"]).collect();
+    assert_eq!(memory, [&json!(80_u64 << 30), &json!(null), &json!(null)]);
+    assert_eq!(info["gpus"][1]["mig"][1]["uuid"], "MIG-22222222-0000-0000-0000-000000000002");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 /* A mock of libnvidia-ml with the functions that nvbind calls, as nvml.h declares them. It is no NVIDIA code and talks with
  * no driver. The machine: GPU 0 without MIG, GPU 1 divided into two MIG devices with indexes 0 and 2 of 4 places, GPU 2
- * that cannot do MIG.
+ * that cannot do MIG. The memory of GPU 1 is not for everybody to know, and GPU 2 has none of its own.
  *
  * Compiled with one of: INIT=CODE (nvmlInit fails), LOST (GPU 0 does), OLD (a library from before MIG), FOREVER (nvmlInit
- * does not return), CRASH, NO_NUL (texts that do not end). */
+ * does not return), CRASH, NO_NUL (texts that do not end), NO_CUDA=CODE (its version is not told). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +66,21 @@ int NEW(nvmlDeviceGetHandleByIndex_v2, nvmlDeviceGetHandleByIndex)(unsigned inde
 int NEW(nvmlDeviceGetPciInfo_v3, nvmlDeviceGetPciInfo_v2)(nvmlDevice_t device, struct pci *info) {
     memset(info, 0, sizeof *info);
     info->bus = device->bus;
+    return 0;
+}
+struct memory { unsigned long long total, free, used; };
+int nvmlDeviceGetMemoryInfo(nvmlDevice_t device, struct memory *memory) {
+    if (device == &gpus[1]) return 4;
+    if (device == &gpus[2]) return 3;
+    memory->total = 80ULL << 30;
+    memory->free = memory->used = 40ULL << 30;
+    return 0;
+}
+int NEW(nvmlSystemGetCudaDriverVersion_v2, nvmlSystemGetCudaDriverVersion)(int *version) {
+#ifdef NO_CUDA
+    return NO_CUDA;
+#endif
+    *version = NEW(12090, 10020);
     return 0;
 }
 static int text(const char *text, char *out, unsigned length) {

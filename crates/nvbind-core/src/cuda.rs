@@ -104,6 +104,12 @@ impl Cuda {
         }
     }
 
+    /// The version that `cuda.h` counts as one number: 12080 is 12.8.
+    #[must_use]
+    pub const fn of_number(number: u32) -> Cuda {
+        Cuda::Exactly(number / 1000, number % 1000 / 10)
+    }
+
     /// How it may compare with a version: one ordering where that is known, several where not.
     #[must_use]
     pub fn compare(self, other: Version) -> &'static [Ordering] {

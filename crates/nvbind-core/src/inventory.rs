@@ -23,8 +23,8 @@ pub use programs::ProgramFile;
 pub use wsl::{StoreFile, Wsl};
 
 use crate::capability::Capabilities;
-use crate::capability::Capability::Utility;
-use crate::catalogue::{ControlNode, ExtraNode, PROGRAM_DIRECTORIES, Shared};
+use crate::capability::Capability::{Compat32, Utility};
+use crate::catalogue::{ControlNode, ExtraNode, MAIN_LIBRARIES, PROGRAM_DIRECTORIES, Shared};
 use crate::exit::Exit;
 use crate::extras::{Extra, Extras};
 use crate::host::{self, Host};
@@ -164,6 +164,20 @@ impl Inventory {
             || self.shared.iter().any(|row| row.extra == extra)
     }
 
+    /// The capabilities for which the host has what they are about: one of [`MAIN_LIBRARIES`], and for `compat32` any
+    /// 32-bit library.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        let has = |stem: &str| {
+            let is_it = |library: &Library| library.family.is_some_and(|family| family.stem == stem);
+            self.libraries.iter().any(|library| Some(library.abi) == Abi::NATIVE && is_it(library))
+        };
+        let rows = MAIN_LIBRARIES.iter().filter(|(_, stems)| stems.iter().any(|stem| has(stem)));
+        let compat32 = self.libraries.iter().any(|library| Some(library.abi) == Abi::COMPAT32);
+        let found = rows.map(|(capability, _)| *capability).chain(compat32.then_some(Compat32));
+        found.fold(Capabilities::default(), |all, one| all.union(Capabilities::of(&[one])))
+    }
+
     /// The path of the loaded driver's NVML inside the driver root, without links.
     ///
     /// # Errors
@@ -249,6 +263,22 @@ mod tests {
         fs::remove_file(machine.path(&path)).unwrap();
         let error = inventory.nvml(&machine.host()).unwrap_err().to_string();
         assert!(error.starts_with(&format!("there is no libnvidia-ml.so.{VERSION}")), "{error}");
+    }
+
+    #[test]
+    fn a_capability_counts_by_its_main_libraries_and_not_by_those_that_it_shares() {
+        let machine = Machine::new();
+        let covered = || machine.inventory().unwrap().capabilities().to_string();
+        machine.library("/usr/lib64", &format!("libnvidia-gpucomp.so.{VERSION}"), "libnvidia-gpucomp.so.1");
+        assert_eq!(covered(), "compute,utility");
+        machine.library_32("/usr/lib32", &format!("libnvidia-encode.so.{VERSION}"), "libnvidia-encode.so.1");
+        assert_eq!(covered(), "compute,utility,compat32");
+        for stem in ["libnvcuvid", "libEGL_nvidia", "libnvidia-ngx"] {
+            machine.library("/usr/lib64", &format!("{stem}.so.{VERSION}"), &format!("{stem}.so.1"));
+        }
+        assert_eq!(covered(), "compute,utility,graphics,video,ngx,compat32");
+        machine.library("/usr/lib64", &format!("libGLX_nvidia.so.{VERSION}"), "libGLX_nvidia.so.0");
+        assert_eq!(covered(), "all");
     }
 
     #[test]

@@ -23,11 +23,23 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// root, and could be anything.
 pub const OTHER_ROOT: &str = "with --driver-root";
 
+/// How much NVML is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Which GPUs and MIG devices there are: all that a request needs.
+    Devices,
+    /// What a report tells of them besides.
+    Details,
+}
+
 /// What NVML says of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// The GPUs that it can talk to.
     pub gpus: Vec<ListedGpu>,
+    /// The version of CUDA that the driver brings, as `cuda.h` counts; of [`Question::Details`], where NVML can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<u32>,
     /// Why others are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
@@ -40,6 +52,9 @@ pub struct ListedGpu {
     pub pci: PciAddress,
     /// UUID, with `GPU-`.
     pub uuid: String,
+    /// Its memory in bytes; of [`Question::Details`], where NVML can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// Its MIG devices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mig: Vec<ListedMig>,
@@ -71,13 +86,13 @@ pub enum Error {
         why: &'static str,
     },
     /// Its library, or the program that loads it, could be somebody's else than root's.
-    #[error("NVML is not asked for MIG devices")]
+    #[error("NVML is not asked")]
     Untrusted(#[from] trust::Error),
     /// There is no such library.
     #[error(transparent)]
     Inventory(#[from] inventory::Error),
     /// The process failed.
-    #[error("NVML cannot be asked for MIG devices")]
+    #[error("NVML cannot be asked")]
     Child(#[from] child::Error),
     /// What it printed is no listing.
     #[error("{program} printed no list of GPUs; is it of the same version?")]
@@ -133,8 +148,13 @@ pub fn library(host: &Host, inventory: &Inventory) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// When the process cannot be started, fails, takes too long, or says something else.
-pub fn ask(program: &Path, library: &Path) -> Result<Listing, Error> {
-    let output = child::output(Command::new(program).args(["nvml", "--library"]).arg(library), LIMIT)?;
+pub fn ask(program: &Path, library: &Path, question: Question) -> Result<Listing, Error> {
+    let mut command = Command::new(program);
+    command.args(["nvml", "--library"]).arg(library);
+    if question == Question::Details {
+        command.arg("--details");
+    }
+    let output = child::output(&mut command, LIMIT)?;
     serde_json::from_slice(&output)
         .map_err(|source| Error::Answer { program: program.display().to_string(), source })
 }
@@ -185,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_program_that_prints_something_else_is_named() {
-        let error = ask(Path::new("/bin/echo"), Path::new("/x")).unwrap_err();
+        let error = ask(Path::new("/bin/echo"), Path::new("/x"), Question::Devices).unwrap_err();
         assert_eq!(error.to_string(), "/bin/echo printed no list of GPUs; is it of the same version?");
         assert_eq!(error.exit(), Exit::Driver);
     }

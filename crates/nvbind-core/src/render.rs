@@ -1,13 +1,16 @@
 //! A plan and an inventory as text for people and as JSON for programs.
 
+mod info;
+
+pub use info::{InfoDocument, info_text};
+
 use crate::capability::Capabilities;
 use crate::extras::Extra;
 use crate::host::Tree;
-use crate::inventory::{DataFile, Driver, Gpu, Inventory, MigDevice, PROC, PciAddress};
+use crate::inventory::{Driver, Gpu, MigDevice, PROC, PciAddress};
 use crate::ldcache::Abi;
 use crate::plan::{DROP_IN, LD_SO_CACHE, LD_SO_CONF_D, Plan, When};
 use serde::Serialize;
-use std::fmt::Write;
 
 /// The JSON form of a plan: keys may be added, never renamed.
 #[derive(Debug, Serialize)]
@@ -177,7 +180,8 @@ impl<'a> PlanDocument<'a> {
 #[must_use]
 pub fn plan_text(plan: &Plan, files: &Tree) -> String {
     let document = PlanDocument::new(plan, files);
-    let mut text = driver_and_gpus(&plan.driver, &plan.gpus);
+    let mut text = driver_line(&plan.driver);
+    text.extend(plan.gpus.iter().flat_map(|gpu| [gpu_line(gpu), mig_lines(gpu)]));
     for step in &document.steps {
         let line = match step {
             Step::Device { path, major, minor, why } => format!("device  {path} ({major}:{minor}) for {why}"),
@@ -207,102 +211,26 @@ pub fn plan_text(plan: &Plan, files: &Tree) -> String {
     text
 }
 
-/// The JSON form of an inventory.
-#[derive(Debug, Serialize)]
-pub struct InventoryDocument<'a> {
-    driver: &'a Driver,
-    gpus: Vec<GpuEntry<'a>>,
-    devices: Vec<&'a str>,
-    libraries: Vec<LibraryEntry<'a>>,
-    programs: Vec<String>,
-    data: Vec<String>,
-    sockets: Vec<String>,
-    extras: Vec<Extra>,
-}
-
-#[derive(Debug, Serialize)]
-struct LibraryEntry<'a> {
-    soname: Option<&'a str>,
-    host: String,
-    capability: Capabilities,
-}
-
-impl<'a> InventoryDocument<'a> {
-    /// The document of an inventory; `files` is the tree that its host paths are in.
-    #[must_use]
-    pub fn new(inventory: &'a Inventory, files: &Tree) -> InventoryDocument<'a> {
-        let control = inventory.control_nodes.iter().filter_map(|(_, node)| node.as_ref());
-        let control = control.chain(inventory.wsl.iter().map(|wsl| &wsl.node));
-        let nodes =
-            inventory.gpus.iter().flat_map(|gpu| std::iter::once(&gpu.node).chain(&gpu.drm)).chain(control);
-        let data = inventory.data.iter().filter_map(DataFile::host);
-        let data = data.chain(inventory.wsl.iter().flat_map(|wsl| &wsl.store).map(|file| file.host.as_str()));
-        InventoryDocument {
-            driver: &inventory.driver,
-            gpus: inventory.gpus.iter().map(GpuEntry::from).collect(),
-            devices: nodes.map(|node| node.path.as_str()).collect(),
-            libraries: inventory
-                .libraries
-                .iter()
-                .map(|library| LibraryEntry {
-                    soname: library.soname.as_deref(),
-                    host: files.display(&library.host),
-                    capability: library.capabilities(),
-                })
-                .collect(),
-            programs: inventory.programs.iter().map(|program| files.display(&program.host)).collect(),
-            data: data.map(|path| files.display(path)).collect(),
-            sockets: inventory.sockets.iter().map(|socket| files.display(socket.host)).collect(),
-            extras: Extra::ALL.into_iter().filter(|extra| inventory.has(*extra)).collect(),
-        }
-    }
-}
-
-/// An inventory as text: the driver, the GPUs, and how much else there is.
-#[must_use]
-pub fn inventory_text(inventory: &Inventory, files: &Tree) -> String {
-    let document = InventoryDocument::new(inventory, files);
-    let mut text = driver_and_gpus(&inventory.driver, &inventory.gpus);
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "devices    {}", document.devices.join(" "));
-    let _ = writeln!(text, "libraries  {}", document.libraries.len());
-    for library in &document.libraries {
-        let _ = writeln!(text, "  {} for {}", library.host, library.capability);
-    }
-    for program in &document.programs {
-        let _ = writeln!(text, "program    {program}");
-    }
-    for data in &document.data {
-        let _ = writeln!(text, "data       {data}");
-    }
-    for socket in &document.sockets {
-        let _ = writeln!(text, "socket     {socket}");
-    }
-    for extra in &document.extras {
-        let _ = writeln!(text, "extra      {extra}");
-    }
-    text
-}
-
-fn driver_and_gpus(driver: &Driver, gpus: &[Gpu]) -> String {
+fn driver_line(driver: &Driver) -> String {
     let modules = match driver.open_modules {
         _ if driver.version == Driver::WSL2 => "of the Windows host",
         true => "open kernel modules",
         false => "proprietary kernel modules",
     };
-    let mut text = format!("driver  {} ({modules})\n", driver.version);
-    for gpu in gpus {
-        let uuid = gpu.uuid.as_deref().unwrap_or("UUID not known before its first use");
-        // Writing to a String cannot fail.
-        let _ =
-            writeln!(text, "gpu {}   {} {uuid} {} /dev/nvidia{}", gpu.index, gpu.model, gpu.pci, gpu.minor);
-        for mig in &gpu.mig {
-            let (outer, inner) = (mig.gpu_instance, mig.compute_instance);
-            let _ =
-                writeln!(text, "  mig   {} GPU instance {outer}, compute instance {inner}", mig.name(gpu));
-        }
-    }
-    text
+    format!("driver  {} ({modules})\n", driver.version)
+}
+
+fn gpu_line(gpu: &Gpu) -> String {
+    let uuid = gpu.uuid.as_deref().unwrap_or("UUID not known before its first use");
+    format!("gpu {}   {} {uuid} {} /dev/nvidia{}\n", gpu.index, gpu.model, gpu.pci, gpu.minor)
+}
+
+fn mig_lines(gpu: &Gpu) -> String {
+    let line = |mig: &MigDevice| {
+        let (outer, inner) = (mig.gpu_instance, mig.compute_instance);
+        format!("  mig   {} GPU instance {outer}, compute instance {inner}\n", mig.name(gpu))
+    };
+    gpu.mig.iter().map(line).collect()
 }
 
 #[cfg(test)]

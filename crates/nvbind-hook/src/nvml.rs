@@ -3,7 +3,7 @@
 use crate::arguments::{Arguments, StageName};
 use nvbind_core::host::Host;
 use nvbind_core::inventory::Inventory;
-use nvbind_core::nvml::{self, Error};
+use nvbind_core::nvml::{self, Error, Question};
 use nvbind_core::request::Request;
 use nvbind_core::trust;
 use std::fs;
@@ -26,7 +26,7 @@ pub(crate) fn identify(
     if let Some(why) = why {
         return Err(Error::NotAsked { name: name.to_string(), why });
     }
-    let listing = nvml::ask(&program()?, &nvml::library(host, inventory)?)?;
+    let listing = nvml::ask(&program()?, &nvml::library(host, inventory)?, Question::Devices)?;
     for error in &listing.errors {
         log::warn!("NVML leaves out {error}");
     }

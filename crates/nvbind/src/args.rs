@@ -153,4 +153,7 @@ pub(crate) struct Nvml {
     /// The driver's libnvidia-ml.so, which only root may be able to write
     #[arg(long, value_name = "PATH")]
     pub(crate) library: PathBuf,
+    /// Ask for memory and CUDA's version, too
+    #[arg(long)]
+    pub(crate) details: bool,
 }

@@ -12,7 +12,7 @@ use nvbind_core::exit::Exit;
 use nvbind_core::extras::Extras;
 use nvbind_core::host::{self, Host};
 use nvbind_core::inventory::{self, Inventory};
-use nvbind_core::nvml::{self, Listing};
+use nvbind_core::nvml::{self, Listing, Question};
 use nvbind_core::plan::{self, Device, Plan};
 use nvbind_core::request::{self, Request};
 use nvbind_core::security::Security;
@@ -226,26 +226,31 @@ pub(crate) fn plan(place: &Place, host: &Host, request: &Request) -> Result<Plan
         if place.driver_root.is_some() {
             return Err(nvml::Error::NotAsked { name: name.to_string(), why: nvml::OTHER_ROOT }.into());
         }
-        inventory.identify(&ask_nvml(host, &inventory)?);
+        inventory.identify(&ask_nvml(host, &inventory, Question::Devices)?);
     }
     Ok(plan::plan(request, &inventory)?)
 }
 
-/// What this machine has, with what only NVML knows of MIG devices where there are some, and why it is not known.
-pub(crate) fn inventory(place: &Place, host: &Host) -> Result<(Inventory, Option<Error>), Error> {
+/// What this machine has, and what NVML says of its GPUs, where there are some and it may be asked.
+pub(crate) fn inventory(
+    place: &Place,
+    host: &Host,
+) -> Result<(Inventory, Option<Result<Listing, Error>>), Error> {
     let mut inventory = Inventory::read(host, Capabilities::ALL, &Extras::all())?;
-    if place.driver_root.is_some() || inventory.gpus.iter().all(|gpu| gpu.mig.is_empty()) {
+    if place.driver_root.is_some() || inventory.gpus.is_empty() {
         return Ok((inventory, None));
     }
-    let listing = ask_nvml(host, &inventory);
-    let error = listing.map(|listing| inventory.identify(&listing)).err();
-    Ok((inventory, error))
+    let listing = ask_nvml(host, &inventory, Question::Details);
+    if let Ok(listing) = &listing {
+        inventory.identify(listing);
+    }
+    Ok((inventory, Some(listing)))
 }
 
 /// In a process of its own, as the hook does it: a library that hangs or crashes takes this one not with it.
-fn ask_nvml(host: &Host, inventory: &Inventory) -> Result<Listing, Error> {
+fn ask_nvml(host: &Host, inventory: &Inventory, question: Question) -> Result<Listing, Error> {
     let program = std::env::current_exe().map_err(Error::Program)?;
-    let listing = nvml::ask(&program, &nvml::library(host, inventory)?)?;
+    let listing = nvml::ask(&program, &nvml::library(host, inventory)?, question)?;
     listing.errors.iter().for_each(|error| failure::note(&format!("NVML leaves out {error}")));
     Ok(listing)
 }

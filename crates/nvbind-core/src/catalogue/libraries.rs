@@ -120,6 +120,17 @@ pub const LIBRARIES: &[Family] = &[
     driver("libnvidia-ngx", &[Ngx], &[]),
 ];
 
+/// What a capability is about: a driver without any of these serves it not at all, whatever else is there that it shares
+/// with others. `compat32` is about no library of its own.
+pub const MAIN_LIBRARIES: &[(Capability, &[&str])] = &[
+    (Compute, &["libcuda"]),
+    (Utility, &["libnvidia-ml"]),
+    (Graphics, &["libGLX_nvidia", "libEGL_nvidia"]),
+    (Video, &["libnvcuvid", "libnvidia-encode", "libvdpau_nvidia"]),
+    (Display, &["libGLX_nvidia"]),
+    (Ngx, &["libnvidia-ngx"]),
+];
+
 /// Libraries that may carry the driver's version and are never injected as such: the GLVND dispatchers and the OpenCL
 /// loader belong to the image; the X server's module is among the [`DATA`](super::DATA), found by its directory.
 pub const NEVER: &[&str] = &[
@@ -178,5 +189,15 @@ mod tests {
         assert_eq!(stems.len(), LIBRARIES.len());
         assert_eq!(NEVER.iter().find(|stem| stems.contains(*stem)), None);
         assert_eq!(LIBRARIES.iter().find(|family| !family.capabilities.intersects(DRIVER)), None);
+    }
+
+    #[test]
+    fn a_main_library_is_one_of_its_capability_s() {
+        for (capability, stems) in MAIN_LIBRARIES {
+            let rows = LIBRARIES.iter().filter(|family| stems.contains(&family.stem));
+            let serving = rows.filter(|family| family.capabilities.iter().any(|one| one == *capability));
+            assert_eq!(serving.count(), stems.len(), "{stems:?}");
+        }
+        assert_eq!(MAIN_LIBRARIES.len(), DRIVER.iter().count());
     }
 }

@@ -14,8 +14,8 @@ mod wsl;
 pub use data::{Content, DATA, DIRECTORIES, Data, When};
 pub use extras::{EXTRA_NODES, ExtraNode, Number, SHARED, SOCKETS, Shared, Socket};
 pub use libraries::{
-    COMPAT32_DIRECTORIES, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES, NEVER, PLUGINS,
-    Plugin, Versioning,
+    COMPAT32_DIRECTORIES, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES, MAIN_LIBRARIES,
+    NEVER, PLUGINS, Plugin, Versioning,
 };
 pub use nodes::{
     CONTROL_NODES, ControlNode, DRM_CAPABILITIES, DRM_MAJOR, GPU_DRIVERS, MODPROBE, MODPROBE_LOAD,

@@ -10,6 +10,8 @@ use std::fmt;
 
 const PATH: &str = "/proc/driver/nvidia/gpus";
 
+const DEVICES: &str = "/sys/bus/pci/devices";
+
 /// A PCI address; ordered as `nvidia-smi` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PciAddress {
@@ -80,6 +82,16 @@ pub struct Gpu {
     pub drm: Vec<DeviceNode>,
     /// The MIG devices that it is divided into, by GPU instance and compute instance.
     pub mig: Vec<MigDevice>,
+}
+
+impl Gpu {
+    /// The NUMA node that it is at; none where the machine has no more than one, which the kernel tells by -1
+    /// (`Documentation/ABI/testing/sysfs-bus-pci`).
+    #[must_use]
+    pub fn numa_node(&self, host: &Host) -> Option<u32> {
+        let text = host.sys.text(&format!("{DEVICES}/{}/numa_node", self.pci)).ok()?;
+        text.trim().parse().ok()
+    }
 }
 
 pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
@@ -154,7 +166,7 @@ impl Information {
 
 /// `drm/` below a PCI device holds `cardA`, `renderDB` and connectors; the number is the minor (`drm_drv.c`).
 fn drm_nodes(host: &Host, pci: &PciAddress) -> Result<Vec<DeviceNode>, Error> {
-    let mut names = match host.sys.names(&format!("/sys/bus/pci/devices/{pci}/drm")) {
+    let mut names = match host.sys.names(&format!("{DEVICES}/{pci}/drm")) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         other => other?,
     };

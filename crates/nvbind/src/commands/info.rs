@@ -5,7 +5,7 @@ use crate::args;
 use crate::driver::{self, Place};
 use crate::failure::{self, Failure};
 use crate::output;
-use nvbind_core::render::{self, InventoryDocument};
+use nvbind_core::render::{self, InfoDocument};
 
 /// Prints the inventory.
 pub(crate) fn info(options: args::Info) -> Result<(), Failure> {
@@ -15,13 +15,15 @@ pub(crate) fn info(options: args::Info) -> Result<(), Failure> {
 fn show(options: args::Info) -> Result<(), ReportError> {
     let place = Place::new(options.driver_root);
     let (host, _) = place.open()?;
-    let (inventory, unknown) = driver::inventory(&place, &host)?;
-    if let Some(error) = unknown {
-        failure::note(&failure::line(&error));
+    let (inventory, listing) = driver::inventory(&place, &host)?;
+    if let Some(Err(error)) = &listing {
+        failure::note(&failure::line(error));
     }
+    let listing = listing.and_then(Result::ok);
+    let listing = listing.as_ref();
     let text = match options.json {
-        false => render::inventory_text(&inventory, &host.files),
-        true => document(&InventoryDocument::new(&inventory, &host.files))?,
+        false => render::info_text(&inventory, listing, &host),
+        true => document(&InfoDocument::new(&inventory, listing, &host))?,
     };
     Ok(output::print(text.as_bytes())?)
 }

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::nvml;
 use crate::output;
 use nvbind_core::exit::Exit;
+use nvbind_core::nvml::Question;
 use nvbind_core::trust;
 
 /// Why there is nothing to print.
@@ -42,6 +43,7 @@ pub(crate) fn nvml(options: &args::Nvml) -> Result<(), Failure> {
 fn show(options: &args::Nvml) -> Result<(), Error> {
     // Who asks has checked the same; but anybody can start this, also by sudo.
     let library = trust::file(&options.library)?;
-    let text = document(&nvml::list(&library)?)?;
+    let question = if options.details { Question::Details } else { Question::Devices };
+    let text = document(&nvml::list(&library, question)?)?;
     Ok(output::print(text.as_bytes())?)
 }

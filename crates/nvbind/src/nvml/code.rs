@@ -14,8 +14,12 @@ impl Code {
     pub(super) const INVALID_ARGUMENT: Code = Code(2);
     /// The GPU cannot do it.
     pub(super) const NOT_SUPPORTED: Code = Code(3);
+    /// This user may not know.
+    pub(super) const NO_PERMISSION: Code = Code(4);
     /// There is no such thing.
     pub(super) const NOT_FOUND: Code = Code(6);
+    /// There is no libcuda.
+    pub(super) const LIBRARY_NOT_FOUND: Code = Code(12);
 }
 
 impl fmt::Display for Code {

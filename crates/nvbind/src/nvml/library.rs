@@ -9,7 +9,7 @@ use super::Error;
 use super::code::Code;
 use libloading::Library;
 use nvbind_core::inventory::PciAddress;
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::path::Path;
 use std::ptr;
 
@@ -36,6 +36,15 @@ struct PciInfo {
     bus_id: [c_char; 32],
 }
 
+/// `nvmlMemory_t`, in bytes. What version 2 adds are the parts of the same total.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct Memory {
+    total: c_ulonglong,
+    free: c_ulonglong,
+    used: c_ulonglong,
+}
+
 /// A function, and the name under which the library has it.
 #[derive(Clone, Copy, Debug)]
 struct Call<F> {
@@ -45,6 +54,8 @@ struct Call<F> {
 
 type Plain = unsafe extern "C" fn() -> c_int;
 type GetNumber = unsafe extern "C" fn(*mut c_uint) -> c_int;
+type GetVersion = unsafe extern "C" fn(*mut c_int) -> c_int;
+type GetMemory = unsafe extern "C" fn(*mut c_void, *mut Memory) -> c_int;
 type GetDevice = unsafe extern "C" fn(c_uint, *mut *mut c_void) -> c_int;
 type GetPci = unsafe extern "C" fn(*mut c_void, *mut PciInfo) -> c_int;
 type GetText = unsafe extern "C" fn(*mut c_void, *mut c_char, c_uint) -> c_int;
@@ -64,6 +75,9 @@ pub(super) struct Nvml {
     pci: Call<GetPci>,
     uuid: Call<GetText>,
     name: Call<GetText>,
+    memory: Call<GetMemory>,
+    /// None in drivers before 396.
+    cuda: Option<Call<GetVersion>>,
     /// None in drivers before 450, which know no MIG.
     mig: Option<Mig>,
     /// The functions are in it.
@@ -133,6 +147,9 @@ impl Nvml {
             pci: call!(from, path, "nvmlDeviceGetPciInfo_v3" or "nvmlDeviceGetPciInfo_v2")?,
             uuid: call!(from, path, "nvmlDeviceGetUUID")?,
             name: call!(from, path, "nvmlDeviceGetName")?,
+            memory: call!(from, path, "nvmlDeviceGetMemoryInfo")?,
+            cuda: call!(from, path, "nvmlSystemGetCudaDriverVersion_v2" or "nvmlSystemGetCudaDriverVersion")
+                .ok(),
             mig: Mig::find(from, path).ok(),
             _library: library,
         })
@@ -186,6 +203,32 @@ impl Nvml {
     /// The name of a GPU or a MIG device.
     pub(super) fn name(&self, device: Device) -> Result<String, Error> {
         self.text(&self.name, device)
+    }
+
+    /// How many bytes of memory a GPU has; none where it has none of its own, or where only root may know, as of one that is
+    /// divided.
+    pub(super) fn memory(&self, gpu: Device) -> Result<Option<u64>, Error> {
+        let mut memory = Memory::default();
+        // SAFETY: the handle is NVML's own, and the structure is the one that nvml.h has for this name.
+        let code = unsafe { (self.memory.function)(gpu.0, &raw mut memory) };
+        match self.check(&self.memory, code) {
+            Err(error) if error.is(&[Code::NOT_SUPPORTED, Code::NO_PERMISSION]) => Ok(None),
+            other => other.map(|()| Some(memory.total)),
+        }
+    }
+
+    /// The version of CUDA that the driver brings, as `cuda.h` counts; none where there is no libcuda to ask.
+    pub(super) fn cuda(&self) -> Result<Option<u32>, Error> {
+        let Some(call) = &self.cuda else { return Ok(None) };
+        let mut version = 0;
+        // SAFETY: it writes a number to where the pointer leads.
+        let code = unsafe { (call.function)(&raw mut version) };
+        match self.check(call, code) {
+            Err(error) if error.is(&[Code::LIBRARY_NOT_FOUND]) => return Ok(None),
+            other => other?,
+        }
+        let answer = || Error::Answer { function: call.name, answer: version.to_string() };
+        Ok(Some(u32::try_from(version).ok().ok_or_else(answer)?))
     }
 
     /// The GPU as one that is divided into MIG devices, if MIG is on.

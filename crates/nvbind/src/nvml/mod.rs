@@ -6,7 +6,7 @@ mod library;
 use code::Code;
 use library::{Device, Divided, Nvml};
 use nvbind_core::inventory::MigIdentity;
-use nvbind_core::nvml::{ListedGpu, ListedMig, Listing};
+use nvbind_core::nvml::{ListedGpu, ListedMig, Listing, Question};
 use std::path::Path;
 
 /// Why NVML does not answer.
@@ -58,20 +58,26 @@ impl Error {
 }
 
 /// All GPUs, with their MIG devices.
-pub(crate) fn list(library: &Path) -> Result<Listing, Error> {
+pub(crate) fn list(library: &Path, question: Question) -> Result<Listing, Error> {
     let nvml = Nvml::load(library)?;
     nvml.init()?;
-    let listing = of(&nvml);
+    let listing = of(&nvml, question);
     // The process is about to end, and the driver notices that, too.
     let _ = nvml.shutdown();
     listing
 }
 
-fn of(nvml: &Nvml) -> Result<Listing, Error> {
+fn of(nvml: &Nvml, question: Question) -> Result<Listing, Error> {
     let mut listing = Listing::default();
+    if question == Question::Details {
+        match nvml.cuda() {
+            Ok(cuda) => listing.cuda = cuda,
+            Err(error) => listing.errors.push(format!("CUDA's version: {error}")),
+        }
+    }
     for index in 0..nvml.count()? {
         // One GPU that fell off the bus does not keep the others from being used.
-        match gpu(nvml, index) {
+        match gpu(nvml, index, question) {
             Ok(gpu) => listing.gpus.push(gpu),
             Err(error) => listing.errors.push(format!("GPU {index} in NVML's order: {error}")),
         }
@@ -79,7 +85,7 @@ fn of(nvml: &Nvml) -> Result<Listing, Error> {
     Ok(listing)
 }
 
-fn gpu(nvml: &Nvml, index: u32) -> Result<ListedGpu, Error> {
+fn gpu(nvml: &Nvml, index: u32, question: Question) -> Result<ListedGpu, Error> {
     let device = nvml.device(index)?;
     let mut mig = Vec::new();
     if let Some(divided) = nvml.divided(device)? {
@@ -90,7 +96,11 @@ fn gpu(nvml: &Nvml, index: u32) -> Result<ListedGpu, Error> {
             }
         }
     }
-    Ok(ListedGpu { pci: nvml.pci(device)?, uuid: nvml.uuid(device)?, mig })
+    let memory = match question {
+        Question::Devices => None,
+        Question::Details => nvml.memory(device)?,
+    };
+    Ok(ListedGpu { pci: nvml.pci(device)?, uuid: nvml.uuid(device)?, memory, mig })
 }
 
 fn mig_device(nvml: &Nvml, gpu: &Divided<'_>, index: u32, device: Device) -> Result<ListedMig, Error> {
