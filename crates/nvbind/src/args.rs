@@ -1,6 +1,7 @@
 //! The command line: clap's structures, and nothing that acts.
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, ArgAction, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -22,20 +23,22 @@ pub(crate) enum Command {
     #[command(
         disable_help_flag = true,
         override_usage = "nvbind run [OPTIONS] [PODMAN OPTIONS] IMAGE [COMMAND [ARG...]]",
-        after_help = RUN_OPTIONS
+        args = run_options(),
+        after_help = EXIT_STATUS
     )]
     Run {
-        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(skip)]
         words: Vec<OsString>,
     },
     /// Create a container with GPUs: `podman create`, otherwise as `nvbind run`
     #[command(
         disable_help_flag = true,
         override_usage = "nvbind create [OPTIONS] [PODMAN OPTIONS] IMAGE [COMMAND [ARG...]]",
-        after_help = RUN_OPTIONS
+        args = run_options(),
+        after_help = EXIT_STATUS
     )]
     Create {
-        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(skip)]
         words: Vec<OsString>,
     },
     /// Show what a container would get, and why
@@ -49,28 +52,62 @@ pub(crate) enum Command {
     Config(Config),
     /// Install nvbind and its hook
     Setup(Setup),
+    /// Print completions for a shell, to be put where it looks for them
+    Completions(Completions),
+    /// Write the man pages into a directory, for packages
+    #[command(hide = true)]
+    Man(Man),
     /// Print what NVML says of GPUs and MIG devices, as JSON; the other commands and the hook run this
     #[command(hide = true)]
     Nvml(Nvml),
 }
 
-/// `nvbind run` and `create` are not parsed by clap (see `podman::command_line`), so their options are told here.
-const RUN_OPTIONS: &str = "\
-Options:
-      --gpu <SEL>            GPUs: all, none, or a comma list of index, UUID, PCI address, MIG device [default:
-                             gpu.default_selection of the configuration, or all]
-      --gpus <SEL>           The same
-      --capabilities <LIST>  Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
-      --extras <LIST>        Beyond the GPUs: mps, imex, imex:N, nvswitch, gds, gdrcopy, infiniband
-      --isolate[=BOOL]       Share nothing of the driver's, and refuse what would show other GPUs
-      --device-rules         Rootful: tell podman the device rules, too, so that `podman update` keeps them
-      --runtime <RUNTIME>    The OCI runtime that podman uses: crun, runc or a path; podman: its default
-      --rootless             Refuse to start a container as root
-      --config <FILE>        Read this configuration as well, after the system's and the user's
-      --dry-run              Print the podman command instead of running it
-      --help                 Print help
+/// What podman-run(1) and podman-create(1) say, too.
+const EXIT_STATUS: &str =
+    "Exit status: 125 where nvbind or podman itself fails, else that of the container (see podman-run(1)).";
 
-Exit status: 125 where nvbind or podman itself fails, else that of the container (see podman-run(1)).";
+/// The options of `nvbind run` and `create`, for their help, man pages and completions: clap does not parse them (see
+/// `podman::command_line`).
+pub(crate) fn run_options() -> [Arg; 11] {
+    let value =
+        |name, what, help| Arg::new(name).long(name).value_name(what).value_hint(ValueHint::Other).help(help);
+    let switch = |name, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    [
+        value(
+            "gpu",
+            "SEL",
+            "GPUs: all, none, or a comma list of index, range, UUID, PCI address, MIG device [default: \
+             gpu.default_selection of the configuration, or all]",
+        ),
+        value("gpus", "SEL", "The same"),
+        value(
+            "capabilities",
+            "LIST",
+            "Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all",
+        ),
+        value("extras", "LIST", "Beyond the GPUs: mps, imex, imex:N, nvswitch, gds, gdrcopy, infiniband"),
+        switch(
+            "isolate",
+            "Share nothing of the driver's, and refuse what would show other GPUs; --isolate=false: not",
+        ),
+        switch(
+            "device-rules",
+            "Rootful: tell podman the device rules, too, so that `podman update` keeps them",
+        ),
+        value(
+            "runtime",
+            "RUNTIME",
+            "The OCI runtime that podman uses: crun, runc or a path; podman: its default",
+        )
+        .value_hint(ValueHint::AnyPath),
+        switch("rootless", "Refuse to start a container as root"),
+        value("config", "FILE", "Read this configuration as well, after the system's and the user's")
+            .value_hint(ValueHint::FilePath),
+        switch("dry-run", "Print the podman command instead of running it"),
+        // Without a short form: -h is podman's --hostname.
+        switch("help", "Print help"),
+    ]
+}
 
 /// What `nvbind config` can do.
 #[derive(Clone, Debug, Subcommand)]
@@ -145,6 +182,21 @@ pub(crate) struct Setup {
     /// Remove what setup with the same options installed
     #[arg(long, conflicts_with_all = ["driver_root", "visible_devices"])]
     pub(crate) uninstall: bool,
+}
+
+/// Options of `nvbind completions`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Options of `nvbind man`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Man {
+    /// The directory, which has to be there
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 /// Options of `nvbind nvml`.

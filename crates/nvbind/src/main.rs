@@ -1,4 +1,4 @@
-//! What a person types: run, create, plan, info, devices, config, setup.
+//! What a person types: run, create, plan, info, devices, config, setup, completions.
 
 mod args;
 mod commands;
@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         Command::Devices => commands::devices::devices(),
         Command::Config(command) => commands::config::config(&command),
         Command::Setup(options) => commands::setup::setup(&options),
+        Command::Completions(options) => commands::completions::completions(&options),
+        Command::Man(options) => commands::man::man(&options),
         Command::Nvml(options) => commands::nvml::nvml(&options),
     };
     match done {

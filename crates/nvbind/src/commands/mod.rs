@@ -1,8 +1,10 @@
 //! One module for each command.
 
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod devices;
 pub(crate) mod info;
+pub(crate) mod man;
 pub(crate) mod nvml;
 pub(crate) mod plan;
 pub(crate) mod run;

@@ -185,6 +185,17 @@ fn a_switch_of_another_service_is_seen_in_every_spelling() {
 }
 
 #[test]
+fn each_option_that_the_help_tells_is_nvbinds_own() {
+    for option in crate::args::run_options() {
+        let name = format!("--{}", option.get_id());
+        let value = option.get_action().takes_values().then_some("crun");
+        let line = CommandLine::parse([name.as_str()].into_iter().chain(value).map(OsString::from)).unwrap();
+        assert_ne!(line, CommandLine::default(), "{name}");
+        assert_eq!((line.before_run, line.after_run), (vec![], vec![]), "{name}");
+    }
+}
+
+#[test]
 fn help_is_nvbinds_only_before_the_image() {
     assert!(scan("-it --help IMAGE").help);
     assert!(!scan("-it IMAGE --help").help);

@@ -1,0 +1,63 @@
+//! `nvbind man`: a man page for nvbind and for each of its commands, from the definitions that clap parses by.
+
+use crate::args::{self, Cli};
+use crate::failure::Failure;
+use clap::CommandFactory;
+use nvbind_core::exit::Exit;
+use std::io;
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write man pages into {directory}")]
+struct Error {
+    directory: String,
+    source: io::Error,
+}
+
+/// Writes them: `nvbind.1`, `nvbind-run.1` and so on.
+pub(crate) fn man(options: &args::Man) -> Result<(), Failure> {
+    clap_mangen::generate_to(Cli::command(), &options.directory).map_err(|source| {
+        let directory = options.directory.display().to_string();
+        Failure::new(Error { directory, source }, Exit::Permission as u8)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fs;
+
+    /// The pages of this command and those below it, with the options that they are to have.
+    fn pages(name: String, command: &clap::Command) -> BTreeMap<String, Vec<String>> {
+        let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+        let below = visible.flat_map(|below| pages(format!("{name}-{}", below.get_name()), below));
+        let options = command.get_arguments().filter_map(clap::Arg::get_long);
+        let options = options.map(|option| format!("\\-\\-{}", option.replace('-', "\\-"))).collect();
+        below.chain([(format!("{name}.1"), options)]).collect()
+    }
+
+    #[test]
+    fn every_command_that_is_not_hidden_has_a_page_with_all_its_options() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = args::Man { directory: directory.path().to_owned() };
+        assert!(man(&options).is_ok());
+        let expected = pages("nvbind".to_owned(), &Cli::command());
+        let names = fs::read_dir(directory.path()).unwrap();
+        let names: BTreeSet<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(names, expected.keys().cloned().collect());
+        for (name, options) in expected {
+            let page = fs::read_to_string(directory.path().join(name)).unwrap();
+            for option in options {
+                assert!(page.contains(&option), "{option} in {page}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = args::Man { directory: directory.path().join("none") };
+        assert!(man(&options).is_err());
+    }
+}
