@@ -114,7 +114,7 @@ pub fn info_text(inventory: &Inventory, listing: Option<&Listing>, host: &Host) 
     let document = InfoDocument::new(inventory, listing, host);
     let mut text = driver_line(&inventory.driver);
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "cuda    {}", document.cuda);
+    let _ = writeln!(text, "brings  {}", document.cuda);
     for (gpu, entry) in inventory.gpus.iter().zip(&document.gpus) {
         text.push_str(&gpu_line(gpu));
         let facts = [
@@ -128,7 +128,7 @@ pub fn info_text(inventory: &Inventory, listing: Option<&Listing>, host: &Host) 
         }
         text.push_str(&mig_lines(gpu));
     }
-    let _ = writeln!(text, "can        {}", document.capabilities.join(","));
+    let _ = writeln!(text, "parts      {}", document.capabilities.join(","));
     let _ = writeln!(text, "devices    {}", document.devices.join(" "));
     let _ = writeln!(text, "libraries  {}", document.libraries.len());
     for library in &document.libraries {
@@ -216,12 +216,12 @@ mod tests {
         let text = info_text(&machine.inventory().unwrap(), Some(&listing), &machine.host());
         let expected = format!(
             "driver  {VERSION} (open kernel modules)\n\
-             cuda    CUDA 12.9\n\
+             brings  CUDA 12.9\n\
              gpu 0   NVIDIA Test GPU-aa 0000:01:00.0 /dev/nvidia1\n  \
                has   81920 MiB of memory, NUMA node 1, /dev/dri/card2 /dev/dri/renderD130\n\
              gpu 1   NVIDIA Test UUID not known before its first use 0000:41:00.0 /dev/nvidia0\n  \
                mig   MIG-GPU-?/2/0 GPU instance 2, compute instance 0\n\
-             can        compute,utility\n"
+             parts      compute,utility\n"
         );
         assert!(text.starts_with(&expected), "{text}");
     }
