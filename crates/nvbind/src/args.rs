@@ -34,6 +34,10 @@ pub(crate) enum Command {
     Info(Info),
     /// Have the driver's modules loaded and its device nodes made, for rootless containers
     Devices,
+    /// Check all that a container with GPUs needs of this machine
+    ///
+    /// Exit status: 1 where a check failed, else 0.
+    Doctor(Doctor),
     /// Install nvbind and its hook
     Setup(Setup),
     /// Print what NVML says of GPUs and MIG devices, as JSON; the other commands and the hook run this
@@ -98,6 +102,17 @@ pub(crate) struct Info {
     /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// Options of `nvbind doctor`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show why the hook last refused a container, instead of checking
+    #[arg(long)]
+    pub(crate) last: bool,
 }
 
 /// Options of `nvbind setup`.

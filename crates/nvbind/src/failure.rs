@@ -60,7 +60,7 @@ pub(crate) fn line(error: &dyn Error) -> String {
 }
 
 /// Paths and names can hold escape sequences, which would reach the terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut line, letter| {
         if letter.is_control() {
             line.extend(letter.escape_default());

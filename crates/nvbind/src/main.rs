@@ -1,12 +1,18 @@
-//! What a person types: run, plan, info, devices, setup.
+//! What a person types: run, plan, info, devices, doctor, setup.
 
 mod args;
 mod commands;
+mod doctor;
 mod driver;
 mod failure;
 mod nvml;
 mod output;
 mod podman;
+
+#[cfg(test)]
+#[expect(dead_code, reason = "it serves the tests of several crates")]
+#[path = "../../../tests/fixtures/machine.rs"]
+mod fixture;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -19,6 +25,7 @@ fn main() -> ExitCode {
         Command::Plan(options) => commands::plan::plan(options),
         Command::Info(options) => commands::info::info(options),
         Command::Devices => commands::devices::devices(),
+        Command::Doctor(options) => commands::doctor::doctor(options),
         Command::Setup(options) => commands::setup::setup(&options),
         Command::Nvml(options) => commands::nvml::nvml(&options),
     };

@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod devices;
+pub(crate) mod doctor;
 pub(crate) mod info;
 pub(crate) mod nvml;
 pub(crate) mod plan;
