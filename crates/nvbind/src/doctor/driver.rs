@@ -4,6 +4,7 @@ use super::{Facts, Finding};
 use crate::driver::Error;
 use crate::failure::line;
 use nvbind_core::inventory::Error as Driver;
+use nvbind_core::plan::Error as Plan;
 use nvbind_core::settings::Error as Settings;
 
 /// Where nvidia-persistenced listens (nvidia-persistenced(1)).
@@ -38,14 +39,24 @@ pub(super) fn loaded(facts: &Facts<'_>) -> Finding {
             let modules = if inventory.driver.open_modules { "open modules" } else { "closed modules" };
             Finding::ok(format!("{} is loaded ({modules})", inventory.driver.version))
         }
-        // What else is wrong is the next checks' matter.
-        Some(Err(_)) => Finding::ok("a driver is loaded"),
+        // The next check's matter.
+        Some(Err(
+            Driver::Mismatch { version, .. } | Driver::NoLibraries { version } | Driver::NoNvml { version },
+        )) => Finding::ok(format!("{version} is loaded")),
+        Some(Err(error @ (Driver::Version { .. } | Driver::NoMajor { .. } | Driver::Gpu { .. }))) => {
+            Finding::fail(
+                line(error),
+                facts.machine.as_root(
+                    "sh -c 'modprobe -r nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia'",
+                ),
+            )
+        }
+        Some(Err(error @ Driver::Host(_))) => Finding::fail(line(error), "sudo nvbind doctor"),
     }
 }
 
 pub(super) fn versions(facts: &Facts<'_>) -> Finding {
     match &facts.driver {
-        None | Some(Err(Driver::NotLoaded { .. })) => Finding::skipped("no driver is loaded"),
         Some(Ok(inventory)) if inventory.wsl.is_some() => Finding::skipped("WSL2 tells no versions"),
         Some(Ok(inventory)) => Finding::ok(format!("both are {}", inventory.driver.version)),
         Some(Err(error @ Driver::Mismatch { .. })) => {
@@ -54,7 +65,14 @@ pub(super) fn versions(facts: &Facts<'_>) -> Finding {
         Some(Err(error @ (Driver::NoLibraries { .. } | Driver::NoNvml { .. }))) => {
             Finding::fail(line(error), facts.machine.install("nvidia-driver"))
         }
-        Some(Err(error)) => Finding::fail(line(error), "nvbind info"),
+        None
+        | Some(Err(
+            Driver::NotLoaded { .. }
+            | Driver::Version { .. }
+            | Driver::NoMajor { .. }
+            | Driver::Gpu { .. }
+            | Driver::Host(_),
+        )) => Finding::skipped("the driver cannot be used"),
     }
 }
 
@@ -67,7 +85,10 @@ pub(super) fn gpus(facts: &Facts<'_>) -> Finding {
             let names: Vec<&str> = inventory.gpus.iter().map(|gpu| gpu.model.as_str()).collect();
             Finding::ok(format!("{}: {}", names.len(), names.join(", ")))
         }
-        (Some(Err(error)), _) => Finding::fail(line(error), facts.machine.as_root("nvbind devices")),
+        (Some(Err(error @ Error::Plan(Plan::Module { .. }))), _) => {
+            Finding::fail(line(error), facts.machine.as_root("nvbind devices"))
+        }
+        (Some(Err(error)), _) => Finding::fail(line(error), "lspci -d 10de:"),
         (Some(Ok(_)) | None, _) => Finding::skipped("the driver cannot be used"),
     }
 }

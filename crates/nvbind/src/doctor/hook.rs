@@ -83,7 +83,10 @@ pub(super) fn is_static(facts: &Facts<'_>) -> Finding {
             setup(facts.machine),
         ),
         Ok(None) => Finding::fail(format!("{shown} is no 64-bit ELF file"), setup(facts.machine)),
-        Err(error) => Finding::warn(format!("cannot read {shown}: {error}"), format!("ls -l {shown}")),
+        Err(error) => {
+            let fix = facts.machine.as_root(&format!("chmod a+r {shown}"));
+            Finding::warn(format!("cannot read {shown}: {error}"), fix)
+        }
     }
 }
 

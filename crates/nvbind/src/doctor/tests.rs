@@ -142,7 +142,10 @@ const CASES: &[Case] = &[
     fails(&["gpus"], "nvbind devices", |tree| {
         tree.write("proc/devices", "Character devices:\n195 nvidia\n\nBlock devices:\n");
     }),
-    fails(&["gpus"], "", |tree| remove(tree, "proc/driver/nvidia/gpus")),
+    fails(&["driver"], "modprobe -r", |tree| {
+        tree.write("proc/driver/nvidia/version", "NVRM version: none\n")
+    }),
+    fails(&["gpus"], "lspci", |tree| remove(tree, "proc/driver/nvidia/gpus")),
     fails(&["nodes"], "sudo nvbind devices", |tree| remove(tree, "dev/nvidia-uvm")),
     fails(&["access"], "0600", |tree| mode(tree, "dev/nvidia0", 0o600)),
     fails(&["access"], "0644", |tree| mode(tree, "dev/nvidiactl", 0o644)),
