@@ -1,9 +1,5 @@
 //! `nvbind doctor` as a program, on whatever machine this is: what it finds differs, what it promises does not.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test stops at the first surprise, in its helpers too"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
 
 use serde_json::Value;
 use std::process::{Command, Output};

@@ -143,7 +143,9 @@ fn hint(error: &Error) -> Option<String> {
         Error::CommandLine(_) => Some("see `nvbind run --help`".into()),
         Error::Driver(error) => error.hint(),
         Error::NoPodman => Some("install podman with the system's package manager".into()),
-        Error::Hook(hooks::Error::Read { .. } | hooks::Error::Parse { .. } | hooks::Error::Stage { .. })
+        Error::Hook(
+            hooks::Error::Read { .. } | hooks::Error::Parse { .. } | hooks::Error::Unknown { .. },
+        )
         | Error::Configuration(_)
         | Error::Podman(_)
         | Error::Output(_) => None,

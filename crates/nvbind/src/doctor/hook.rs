@@ -47,7 +47,7 @@ pub(super) fn json(facts: &Facts<'_>) -> Finding {
         Ok(count) => Finding::ok(format!("{count} read")),
         Err(error) => {
             let fix = match &error {
-                Error::Parse { path, .. } | Error::Stage { path, .. } => {
+                Error::Parse { path, .. } | Error::Unknown { path, .. } => {
                     format!("mv {0} {0}.broken", path.display())
                 }
                 Error::Read { path, .. } => format!("chmod a+rX {}", path.display()),

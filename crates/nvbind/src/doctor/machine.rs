@@ -81,9 +81,9 @@ impl Machine {
         paths
     }
 
-    /// A program of `PATH`, and what it says of its version.
+    /// A program of `PATH`, or one by its absolute path, and what it says of its version.
     pub(super) fn program(&self, name: &str) -> Option<(PathBuf, Option<String>)> {
-        let candidates = self.search.iter().map(|directory| self.path(directory).join(name));
+        let candidates = self.search.iter().map(|directory| self.path(directory.join(name)));
         let path = candidates
             .filter(|path| path.is_file())
             .find(|path| nix::unistd::access(path, AccessFlags::X_OK).is_ok())?;

@@ -44,10 +44,13 @@ pub(super) fn podman(facts: &Facts<'_>) -> Finding {
 
 pub(super) fn runtime(facts: &Facts<'_>) -> Finding {
     let machine = facts.machine;
-    let mut found = RUNTIMES.iter().filter_map(|name| machine.program(name).map(|program| (*name, program)));
-    let Some((name, (path, says))) = found.next() else {
-        return Finding::fail(format!("none of {} is in PATH", RUNTIMES.join(", ")), machine.install("crun"));
+    let set = facts.engine.as_ref().ok().and_then(|engine| engine.runtime.as_deref());
+    let names = set.map_or_else(|| RUNTIMES.to_vec(), |name| vec![name]);
+    let Some((path, says)) = names.iter().find_map(|name| machine.program(name)) else {
+        let package = set.filter(|name| RUNTIMES.contains(name)).unwrap_or("crun");
+        return Finding::fail(format!("{} is not in PATH", names.join(" or ")), machine.install(package));
     };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let version = says.as_deref().and_then(Version::find);
     let told = version.map_or_else(|| "of unknown version".to_owned(), |version| version.to_string());
     if name == "crun"

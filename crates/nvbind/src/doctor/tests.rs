@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 const HOOKS: &str = "usr/share/containers/oci/hooks.d";
 const HOOK: &str = "usr/libexec/nvbind/nvbind-hook";
 const LIBRARY: &str = "/usr/lib64/libcuda.so.570.172.08";
-const NVIDIAS: &str = r#"{"version":"1.0.0","hook":{"path":"/usr/bin/nvidia-container-runtime-hook"},"when":{"always":true},"stages":["prestart"]}"#;
 
 /// A user that no test runs as, so that no file of a fixture is theirs.
 const USER: u32 = 4242;
@@ -102,6 +101,29 @@ fn ids_are_unique() {
     }
 }
 
+/// A hook JSON of somebody else.
+fn other_hook(version: &str, path: &str, stage: &str) -> String {
+    let hook = serde_json::json!({
+        "version": version,
+        "hook": {"path": path},
+        "when": {"always": true},
+        "stages": [stage],
+    });
+    hook.to_string()
+}
+
+#[test]
+fn hooks_that_podman_skips_or_reads_in_its_old_way_are_not_broken() {
+    let tree = healthy();
+    tree.write(
+        &format!("{HOOKS}/y.json"),
+        r#"{"hook": "/usr/bin/none", "stage": ["prestart"], "cmd": [".*"]}"#,
+    );
+    tree.write(&format!("{HOOKS}/z.json"), other_hook("1.0.0", "/usr/bin/none", "none"));
+    assert_eq!(report(&tree, USER).finding("hooks").detail, "3 read");
+    assert_eq!(report(&tree, USER).ids(Status::Fail), Vec::<&str>::new());
+}
+
 /// How a tree is broken, what fails then for a user, and what warns; the last of them has this in its detail or its fix.
 struct Case {
     breaks: fn(&fixture::Machine),
@@ -164,7 +186,13 @@ const CASES: &[Case] = &[
         tree.write("usr/bin/podman", "podman version 4.5.0");
     }),
     warns(&["podman"], "does not tell its version", |tree| tree.write("usr/bin/podman", "no such thing")),
-    fails(&["runtime"], "none of crun, runc", |tree| remove(tree, "usr/bin/crun")),
+    fails(&["runtime"], "crun or runc is not in PATH", |tree| remove(tree, "usr/bin/crun")),
+    fails(&["runtime"], "apt-get install runc", |tree| {
+        tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"runc\"\n");
+    }),
+    fails(&["runtime"], "/opt/crun is not in PATH", |tree| {
+        tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"/opt/crun\"\n");
+    }),
     warns(&["runtime"], "createContainer", |tree| {
         let json =
             include_str!("../../../../hooks.d/nvbind.json").replace("\"prestart\"", "\"createContainer\"");
@@ -174,13 +202,11 @@ const CASES: &[Case] = &[
     fails(&["hooks"], "z.json.broken", |tree| {
         tree.write(&format!("{HOOKS}/z.json"), "{\"version\":\"1.0.0\"}")
     }),
-    fails(&["hooks"], "createContaine", |tree| {
-        tree.write(
-            &format!("{HOOKS}/z.json"),
-            NVIDIAS
-                .replace("nvidia-container-runtime-hook\"", "other\"")
-                .replace("prestart", "createContaine"),
-        );
+    fails(&["hooks"], "no hook stage \"createContaine\"", |tree| {
+        tree.write(&format!("{HOOKS}/z.json"), other_hook("1.0.0", &format!("/{HOOK}"), "createContaine"));
+    }),
+    fails(&["hooks"], "no hook version \"2.0.0\"", |tree| {
+        tree.write(&format!("{HOOKS}/z.json"), other_hook("2.0.0", &format!("/{HOOK}"), "prestart"));
     }),
     fails(&["hooks"], "containers.conf", |tree| {
         tree.write("etc/containers/containers.conf", "[engine\nhooks_dir=1")
@@ -197,7 +223,10 @@ const CASES: &[Case] = &[
         tree.write(HOOK, program);
     }),
     fails(&["static"], "no 64-bit ELF file", |tree| tree.write(HOOK, "#!/bin/sh\n")),
-    warns(&["other-hook"], "rm ", |tree| tree.write(&format!("{HOOKS}/oci-nvidia-hook.json"), NVIDIAS)),
+    warns(&["other-hook"], "rm ", |tree| {
+        let hook = other_hook("1.0.0", "/usr/bin/nvidia-container-runtime-hook", "prestart");
+        tree.write(&format!("{HOOKS}/oci-nvidia-hook.json"), hook);
+    }),
     warns(&["cdi"], "nvidia.yaml names /usr/lib64/libgone.so", |tree| {
         let spec = format!(
             "kind: nvidia.com/gpu\nmounts:\n- hostPath: {LIBRARY}\n- hostPath: /usr/lib64/libgone.so\n"

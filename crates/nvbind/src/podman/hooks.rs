@@ -65,14 +65,20 @@ pub(crate) enum Error {
         source: serde_json::Error,
     },
     /// A file that is JSON and still makes podman refuse every container.
-    #[error("{}: podman knows no hook stage {stage:?}, and starts no container", path.display())]
-    Stage {
+    #[error("{}: podman knows no hook {what} {word:?}, and starts no container", path.display())]
+    Unknown {
         /// It.
         path: PathBuf,
+        /// What it would be.
+        what: &'static str,
         /// The word that is none.
-        stage: String,
+        word: String,
     },
 }
+
+/// The versions of hook JSONs that podman knows (pkg/hooks/read.go of containers/common); without one it takes the old.
+const CURRENT: &str = "1.0.0";
+const OLD: &str = "0.1.0";
 
 /// The stages that podman knows (oci-hooks(5), and `precreate` of podman's own).
 const STAGES: &[&str] =
@@ -135,12 +141,21 @@ pub(crate) fn nvidias_below(root: &Path, directories: &[PathBuf]) -> Option<Path
 pub(crate) fn check_below(root: &Path, directories: &[PathBuf]) -> Result<usize, Error> {
     let files = files(root, directories)?;
     for path in &files {
+        let unknown = |what, word: &str| Error::Unknown { path: path.clone(), what, word: word.to_owned() };
         let value = read(path)?;
+        match value.get("version").and_then(Value::as_str).unwrap_or_default() {
+            CURRENT => {}
+            OLD | "" => continue,
+            version => return Err(unknown("version", version)),
+        }
         let stages = value.get("stages").and_then(Value::as_array).cloned().unwrap_or_default();
-        command(path, value)?;
+        let command = command(path, value)?;
         let mut words = stages.iter().filter_map(Value::as_str);
-        if let Some(stage) = words.find(|stage| !STAGES.contains(stage)) {
-            return Err(Error::Stage { path: path.clone(), stage: stage.to_owned() });
+        // It skips a hook whose binary is missing before it looks at the stages.
+        if let Some(stage) = words.find(|stage| !STAGES.contains(stage))
+            && below(root, &command.path).exists()
+        {
+            return Err(unknown("stage", stage));
         }
     }
     Ok(files.len())
