@@ -83,7 +83,16 @@ impl Machine {
 
     /// A program of `PATH`, or one by its absolute path, and what it says of its version.
     pub(super) fn program(&self, name: &str) -> Option<(PathBuf, Option<String>)> {
-        let candidates = self.search.iter().map(|directory| self.path(directory.join(name)));
+        self.program_in(&self.search, name)
+    }
+
+    /// The same in other directories.
+    pub(super) fn program_in(
+        &self,
+        directories: &[impl AsRef<Path>],
+        name: &str,
+    ) -> Option<(PathBuf, Option<String>)> {
+        let candidates = directories.iter().map(|directory| self.path(directory.as_ref().join(name)));
         let path = candidates
             .filter(|path| path.is_file())
             .find(|path| nix::unistd::access(path, AccessFlags::X_OK).is_ok())?;

@@ -18,6 +18,17 @@ const CRUN_FOR_CREATE_CONTAINER: Version = Version([1, 27, 0]);
 /// In the order in which podman looks for its default runtime.
 const RUNTIMES: &[&str] = &["crun", "runc"];
 
+/// Where podman looks for them, without regard to `PATH` (`runtimes`, containers.conf(5)).
+const RUNTIME_DIRECTORIES: &[&str] = &[
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/sbin",
+    "/bin",
+    "/run/current-system/sw/bin",
+];
+
 /// A hook JSON is smaller.
 const JSON_LIMIT: u64 = 1 << 20;
 
@@ -46,9 +57,17 @@ pub(super) fn runtime(facts: &Facts<'_>) -> Finding {
     let machine = facts.machine;
     let set = facts.engine.as_ref().ok().and_then(|engine| engine.runtime.as_deref());
     let names = set.map_or_else(|| RUNTIMES.to_vec(), |name| vec![name]);
-    let Some((path, says)) = names.iter().find_map(|name| machine.program(name)) else {
-        let package = set.filter(|name| RUNTIMES.contains(name)).unwrap_or("crun");
-        return Finding::fail(format!("{} is not in PATH", names.join(" or ")), machine.install(package));
+    let find = |name: &&str| machine.program_in(RUNTIME_DIRECTORIES, name);
+    let Some((path, says)) = names.iter().find_map(find) else {
+        return match set.filter(|name| !RUNTIMES.contains(name) && !name.starts_with('/')) {
+            Some(name) => {
+                Finding::skipped(format!("where {name} is, podman's configuration says (engine.runtimes)"))
+            }
+            None => {
+                let package = set.filter(|name| RUNTIMES.contains(name)).unwrap_or("crun");
+                Finding::fail(format!("{} is not installed", names.join(" or ")), machine.install(package))
+            }
+        };
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let version = says.as_deref().and_then(Version::find);

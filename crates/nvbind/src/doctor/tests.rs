@@ -186,11 +186,11 @@ const CASES: &[Case] = &[
         tree.write("usr/bin/podman", "podman version 4.5.0");
     }),
     warns(&["podman"], "does not tell its version", |tree| tree.write("usr/bin/podman", "no such thing")),
-    fails(&["runtime"], "crun or runc is not in PATH", |tree| remove(tree, "usr/bin/crun")),
+    fails(&["runtime"], "crun or runc is not installed", |tree| remove(tree, "usr/bin/crun")),
     fails(&["runtime"], "apt-get install runc", |tree| {
         tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"runc\"\n");
     }),
-    fails(&["runtime"], "/opt/crun is not in PATH", |tree| {
+    fails(&["runtime"], "/opt/crun is not installed", |tree| {
         tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"/opt/crun\"\n");
     }),
     warns(&["runtime"], "createContainer", |tree| {
@@ -320,6 +320,25 @@ fn in_wsl2_the_driver_is_windows() {
         assert_eq!(report.finding(id).status, Status::Ok, "{}", report.text());
     }
     assert_eq!(report.finding("persistence").status, Status::Skipped);
+}
+
+#[test]
+fn the_runtime_is_the_one_that_podman_is_set_to() {
+    let tree = healthy();
+    tree.write("usr/sbin/runc", "runc version 1.1.15+ds1");
+    mode(&tree, "usr/sbin/runc", 0o755);
+    for (name, status, detail) in [
+        ("crun", Status::Ok, "crun 1.21.0, "),
+        ("runc", Status::Ok, "runc 1.1.15, "),
+        ("/usr/sbin/runc", Status::Ok, "runc 1.1.15, "),
+        ("kata", Status::Skipped, "where kata is"),
+    ] {
+        tree.write("etc/containers/containers.conf", format!("[engine]\nruntime = \"{name}\"\n"));
+        let report = report(&tree, USER);
+        let finding = report.finding("runtime");
+        assert_eq!(finding.status, status, "{finding:?}");
+        assert!(finding.detail.starts_with(detail), "{finding:?}");
+    }
 }
 
 #[test]
