@@ -64,13 +64,13 @@ impl Machine {
         self.path(path).exists()
     }
 
-    /// A text file, without what surrounds it; none where it can't be read.
+    /// A text file, without the space around it; none where it can't be read.
     pub(super) fn text(&self, path: &str) -> Option<String> {
-        let (bytes, _) = input::read(&self.path(path), SIZE_LIMIT).ok()?;
-        Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+        let text = text(&self.path(path))?;
+        Some(text.trim().to_owned())
     }
 
-    /// The files of a directory whose names end in one of these, in order; none where it can't be read.
+    /// The files of a directory whose names end in one of these, in order, with the root in front; none where it can't be read.
     pub(super) fn files(&self, directory: &str, extensions: &[&str]) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path(directory)).into_iter().flatten().flatten();
         let is_meant = |path: &PathBuf| {
@@ -117,6 +117,12 @@ impl Machine {
         let (_, command) = manager.or_else(|| MANAGERS.first()).copied().unwrap_or_default();
         self.as_root(&format!("{command} {package}"))
     }
+}
+
+/// A text file of a sensible size; none where it can't be read. Bytes that are not UTF-8 are replaced.
+pub(super) fn text(path: &Path) -> Option<String> {
+    let (bytes, _) = input::read(path, SIZE_LIMIT).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Asks a program for its version. It gets this process's environment: a rootless podman needs a home directory.

@@ -3,6 +3,8 @@
 use super::{Facts, Finding};
 use nvbind_core::host::Host;
 use nvbind_core::plan::{Device, Plan};
+use std::ffi::OsStr;
+use std::path::Path;
 
 fn usable_plan<'f>(facts: &'f Facts<'_>) -> Option<(&'f Host, &'f Plan)> {
     let plan = facts.plan.as_ref()?.as_ref().ok()?;
@@ -63,8 +65,18 @@ pub(super) fn usable(facts: &Facts<'_>) -> Finding {
             );
         }
     }
-    match kept {
-        Some(detail) => Finding::warn(detail, "nvbind run --group-add keep-groups …"),
-        None => Finding::ok(format!("{} may use them all", machine.user)),
+    let Some(detail) = kept else {
+        return Finding::ok(format!("{} may use them all", machine.user));
+    };
+    if has_crun(facts) {
+        Finding::warn(detail, "nvbind run --group-add keep-groups …")
+    } else {
+        Finding::fail(format!("{detail}, and only crun can keep it"), machine.as_root(RULE))
     }
+}
+
+/// Whether podman is not set to another runtime than crun, which alone keeps groups (podman-run(1), `--group-add`).
+fn has_crun(facts: &Facts<'_>) -> bool {
+    let runtime = facts.engine.as_ref().ok().and_then(|engine| engine.runtime.as_deref());
+    runtime.is_none_or(|runtime| Path::new(runtime).file_name() == Some(OsStr::new("crun")))
 }

@@ -1,8 +1,8 @@
 //! podman and its OCI runtime.
 
+use super::machine::text;
 use super::version::Version;
 use super::{Facts, Finding};
-use nvbind_core::input;
 
 /// The oldest podman that nvbind is tried with.
 const OLDEST: Version = Version([4, 3, 0]);
@@ -28,9 +28,6 @@ const RUNTIME_DIRECTORIES: &[&str] = &[
     "/bin",
     "/run/current-system/sw/bin",
 ];
-
-/// A hook JSON is smaller.
-const JSON_LIMIT: u64 = 1 << 20;
 
 pub(super) fn podman(facts: &Facts<'_>) -> Finding {
     let machine = facts.machine;
@@ -89,8 +86,8 @@ pub(super) fn runtime(facts: &Facts<'_>) -> Finding {
 /// Whether the hook's JSON names the stage createContainer.
 fn runs_in_container(facts: &Facts<'_>) -> bool {
     let Some(Ok(hook)) = &facts.hook else { return false };
-    let json = input::read(&hook.json, JSON_LIMIT).ok();
-    let value = json.and_then(|(bytes, _)| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    let json = text(&hook.json);
+    let value = json.and_then(|json| serde_json::from_str::<serde_json::Value>(&json).ok());
     let stages = value.as_ref().and_then(|value| value.get("stages")?.as_array());
     stages.is_some_and(|stages| stages.iter().any(|stage| stage == "createContainer"))
 }

@@ -1,5 +1,6 @@
 //! The rest of the system that can stand in the way.
 
+use super::machine::text;
 use super::{Facts, Finding};
 use nvbind_core::inventory::Error as Driver;
 
@@ -50,8 +51,7 @@ pub(super) fn cdi(facts: &Facts<'_>) -> Finding {
     let specs: Vec<_> =
         CDI.iter().flat_map(|directory| machine.files(directory, &["json", "yaml"])).collect();
     for spec in &specs {
-        // Read as root's text, not as an input: nvbind does not use it.
-        let Ok(text) = std::fs::read_to_string(spec) else { continue };
+        let Some(text) = text(spec) else { continue };
         if !text.contains("nvidia.com/") {
             continue;
         }

@@ -300,6 +300,12 @@ fn a_users_group_is_enough_where_the_container_keeps_it() {
         .push(std::os::unix::fs::MetadataExt::gid(&fs::metadata(tree.path("dev/nvidia0")).unwrap()));
     let report = examine(&machine);
     assert_eq!((report.ids(Status::Fail), report.ids(Status::Warn)), (vec![], vec!["access"]));
+    for (runtime, fails) in [("/usr/bin/crun", vec![]), ("/usr/bin/runc", vec!["access"])] {
+        tree.write("usr/bin/runc", "runc version 1.1.15");
+        mode(&tree, "usr/bin/runc", 0o755);
+        tree.write("etc/containers/containers.conf", format!("[engine]\nruntime = \"{runtime}\"\n"));
+        assert_eq!(examine(&machine).ids(Status::Fail), fails, "{runtime}");
+    }
 }
 
 #[test]
