@@ -50,6 +50,10 @@ pub(crate) enum Command {
     /// Show, check or begin the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Check all that a container with GPUs needs of this machine
+    ///
+    /// Exit status: 1 where a check failed, else 0.
+    Doctor(Doctor),
     /// Install nvbind and its hook
     Setup(Setup),
     /// Print completions for a shell, to be put where it looks for them
@@ -162,6 +166,17 @@ pub(crate) struct Info {
     /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `nvbind doctor`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show why the hook last refused a container, instead of checking
+    #[arg(long)]
+    pub(crate) last: bool,
 }
 
 /// Options of `nvbind setup`.

@@ -1,13 +1,19 @@
-//! What a person types: run, create, plan, info, devices, config, setup, completions.
+//! What a person types: run, create, plan, info, devices, doctor, config, setup, completions.
 
 mod args;
 mod commands;
 mod config;
+mod doctor;
 mod driver;
 mod failure;
 mod nvml;
 mod output;
 mod podman;
+
+#[cfg(test)]
+#[expect(dead_code, reason = "it serves the tests of several crates")]
+#[path = "../../../tests/fixtures/machine.rs"]
+mod fixture;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -22,6 +28,7 @@ fn main() -> ExitCode {
         Command::Plan(options) => commands::plan::plan(options),
         Command::Info(options) => commands::info::info(options),
         Command::Devices => commands::devices::devices(),
+        Command::Doctor(options) => commands::doctor::doctor(options),
         Command::Config(command) => commands::config::config(&command),
         Command::Setup(options) => commands::setup::setup(&options),
         Command::Completions(options) => commands::completions::completions(&options),

@@ -192,7 +192,9 @@ fn hint(error: &Error) -> Option<String> {
         Error::Root => Some("run it as the user who is to own the container".into()),
         Error::Driver(error) => error.hint(),
         Error::NoPodman => Some("install podman with the system's package manager".into()),
-        Error::Hook(hooks::Error::Read { .. } | hooks::Error::Parse { .. })
+        Error::Hook(
+            hooks::Error::Read { .. } | hooks::Error::Parse { .. } | hooks::Error::Unknown { .. },
+        )
         | Error::Rootless { .. }
         | Error::Podmans(_)
         | Error::Podman(_)

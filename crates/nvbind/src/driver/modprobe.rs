@@ -48,13 +48,9 @@ pub(super) fn make_missing(plan: &Plan, host: &Host, run: impl Fn(&[String]) -> 
 }
 
 #[cfg(test)]
-#[expect(dead_code, reason = "it serves the tests of several crates")]
-#[path = "../../../../tests/fixtures/machine.rs"]
-mod fixture;
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture;
     use nvbind_core::capability::Capabilities;
     use nvbind_core::extras::Extras;
     use nvbind_core::inventory::Inventory;

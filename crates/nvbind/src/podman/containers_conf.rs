@@ -1,4 +1,5 @@
-//! The two settings of containers.conf(5) that decide whether the hook runs: `[engine] hooks_dir` and `remote`.
+//! The settings of containers.conf(5) that decide whether the hook runs, `[engine] hooks_dir` and `remote`, and the `runtime`
+//! that runs it.
 //!
 //! The order of files is that of `pkg/config/new.go` in containers/common (Podman 5; Podman 4.3 lacks modules and
 //! `CONTAINERS_CONF_OVERRIDE`, and reads no user's files as root).
@@ -39,6 +40,8 @@ pub(crate) struct Engine {
     pub(crate) hooks_dirs_from: Vec<PathBuf>,
     /// `remote`: podman is a client of another podman.
     pub(crate) remote: bool,
+    /// `runtime`: a name or a path; podman's choice where it is not set.
+    pub(crate) runtime: Option<String>,
     /// A list marked `{append = true}` makes the following lists append too.
     append: bool,
 }
@@ -130,6 +133,7 @@ impl Default for Engine {
             hooks_dirs: vec![PathBuf::from(DEFAULT_HOOKS_DIR)],
             hooks_dirs_from: Vec::new(),
             remote: false,
+            runtime: None,
             append: false,
         }
     }
@@ -157,6 +161,9 @@ impl Engine {
         if let Some(remote) = engine.get("remote").and_then(Value::as_bool) {
             self.remote = remote;
         }
+        if let Some(runtime) = engine.get("runtime").and_then(Value::as_str) {
+            self.runtime = Some(runtime.to_owned());
+        }
         if let Some(list) = engine.get("hooks_dir").and_then(Value::as_array) {
             self.set_hooks_dirs(list);
             self.hooks_dirs_from.push(path.to_owned());
@@ -177,9 +184,10 @@ impl Engine {
 
 /// The distribution's containers.conf is long and all comments: parsing it would be most of the pre-flight's time.
 fn mentions_a_key(text: &str) -> bool {
+    const KEYS: [&str; 3] = ["hooks_dir", "remote", "runtime"];
     text.lines()
         .map(str::trim_start)
-        .any(|line| !line.starts_with('#') && (line.contains("hooks_dir") || line.contains("remote")))
+        .any(|line| !line.starts_with('#') && KEYS.iter().any(|key| line.contains(key)))
 }
 
 fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, Error> {

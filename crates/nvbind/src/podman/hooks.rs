@@ -64,7 +64,25 @@ pub(crate) enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A file that is JSON and still makes podman refuse every container.
+    #[error("{}: podman knows no hook {what} {word:?}, and starts no container", path.display())]
+    Unknown {
+        /// It.
+        path: PathBuf,
+        /// What it would be.
+        what: &'static str,
+        /// The word that is none.
+        word: String,
+    },
 }
+
+/// The versions of hook JSONs that podman knows (pkg/hooks/read.go of containers/common); without one it takes the old.
+const CURRENT: &str = "1.0.0";
+const OLD: &str = "0.1.0";
+
+/// The stages that podman knows (oci-hooks(5), and `precreate` of podman's own).
+const STAGES: &[&str] =
+    &["precreate", "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// The parts of a hook JSON (hooks 1.0.0, oci-hooks(5)) that matter here.
 #[derive(Debug, Deserialize)]
@@ -88,10 +106,15 @@ pub(crate) fn from_command_line(values: &[OsString]) -> Vec<PathBuf> {
 
 /// The hook that podman finds in these directories.
 pub(crate) fn find(directories: &[PathBuf]) -> Result<Installed, Error> {
-    for path in files(directories)? {
+    find_below(Path::new("/"), directories)
+}
+
+/// The hook that podman finds in these directories of a machine whose `/` is that directory.
+pub(crate) fn find_below(root: &Path, directories: &[PathBuf]) -> Result<Installed, Error> {
+    for path in files(root, directories)? {
         let value = read(&path)?;
         if is_nvbinds(&value) {
-            return installed(&path, command(&path, value)?);
+            return installed(root, &path, command(&path, value)?);
         }
     }
     Err(Error::NotInstalled { directories: directories.to_vec() })
@@ -100,18 +123,55 @@ pub(crate) fn find(directories: &[PathBuf]) -> Result<Installed, Error> {
 /// Whether podman finds NVIDIA's own hook in these directories. What cannot be read is told by [`find`].
 #[must_use]
 pub(crate) fn has_nvidias(directories: &[PathBuf]) -> bool {
+    nvidias_below(Path::new("/"), directories).is_some()
+}
+
+/// The JSON of NVIDIA's own hook, of a machine whose `/` is that directory.
+#[must_use]
+pub(crate) fn nvidias_below(root: &Path, directories: &[PathBuf]) -> Option<PathBuf> {
     let is_nvidias = |path: &PathBuf| {
         let command = read(path).and_then(|value| command(path, value));
         command.is_ok_and(|command| is_nvidias_hook(&command.path))
     };
-    files(directories).is_ok_and(|files| files.iter().any(is_nvidias))
+    files(root, directories).ok()?.into_iter().find(is_nvidias)
+}
+
+/// Reads every hook JSON, anybody's, since podman starts no container where one of them is broken; returns how many
+/// there are.
+pub(crate) fn check_below(root: &Path, directories: &[PathBuf]) -> Result<usize, Error> {
+    let files = files(root, directories)?;
+    for path in &files {
+        let unknown = |what, word: &str| Error::Unknown { path: path.clone(), what, word: word.to_owned() };
+        let value = read(path)?;
+        match value.get("version").and_then(Value::as_str).unwrap_or_default() {
+            CURRENT => {}
+            OLD | "" => continue,
+            version => return Err(unknown("version", version)),
+        }
+        let stages = value.get("stages").and_then(Value::as_array).cloned().unwrap_or_default();
+        let command = command(path, value)?;
+        let mut words = stages.iter().filter_map(Value::as_str);
+        // It skips a hook whose binary is missing before it looks at the stages.
+        if let Some(stage) = words.find(|stage| !STAGES.contains(stage))
+            && below(root, &command.path).exists()
+        {
+            return Err(unknown("stage", stage));
+        }
+    }
+    Ok(files.len())
+}
+
+/// A path of a machine whose `/` is that directory.
+#[must_use]
+pub(crate) fn below(root: &Path, path: &Path) -> PathBuf {
+    path.strip_prefix("/").map_or_else(|_relative| path.to_owned(), |inside| root.join(inside))
 }
 
 /// The hook JSONs, as podman keys them by file name: the same name in a later directory replaces the earlier one.
-fn files(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+fn files(root: &Path, directories: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut files = BTreeMap::new();
     for directory in directories {
-        for path in json_files(directory)? {
+        for path in json_files(&below(root, directory))? {
             if let Some(name) = path.file_name() {
                 files.insert(name.to_owned(), path);
             }
@@ -160,8 +220,8 @@ fn is_for_nvbind(pattern: &str) -> bool {
     pattern.replace("\\.", ".") == GPU_ANNOTATION
 }
 
-fn installed(json: &Path, command: Command) -> Result<Installed, Error> {
-    match nix::unistd::access(&command.path, nix::unistd::AccessFlags::X_OK) {
+fn installed(root: &Path, json: &Path, command: Command) -> Result<Installed, Error> {
+    match nix::unistd::access(&below(root, &command.path), nix::unistd::AccessFlags::X_OK) {
         Ok(()) => {
             let args = command.args.unwrap_or_default();
             let value_of = |option| value_of(&args, option);

@@ -1,0 +1,106 @@
+//! The configuration, and the driver that it leads to.
+
+use super::{Facts, Finding};
+use crate::driver::Error;
+use crate::failure::line;
+use nvbind_core::inventory::Error as Driver;
+use nvbind_core::plan::Error as Plan;
+use nvbind_core::settings::Error as Settings;
+
+/// Where nvidia-persistenced listens (nvidia-persistenced(1)).
+const SOCKET: &str = "/run/nvidia-persistenced/socket";
+
+pub(super) fn configuration(facts: &Facts<'_>) -> Finding {
+    match &facts.host {
+        Ok(_) => Finding::ok("valid"),
+        Err(Error::Settings(error)) => {
+            let command = match error {
+                Settings::Untrusted { path } => format!("sh -c 'chown root: {path} && chmod go-w {path}'"),
+                Settings::Read { path, .. }
+                | Settings::Syntax { path, .. }
+                | Settings::Relative { path, .. } => format!("vi {path}"),
+            };
+            Finding::fail(line(error), facts.machine.as_root(&command))
+        }
+        Err(error) => Finding::fail(line(error), facts.machine.as_root("vi /etc/nvbind/config.toml")),
+    }
+}
+
+pub(super) fn loaded(facts: &Facts<'_>) -> Finding {
+    match &facts.driver {
+        None => Finding::skipped("where the driver is, the configuration does not tell"),
+        Some(Err(error @ Driver::NotLoaded { .. })) => {
+            Finding::fail(line(error), facts.machine.as_root("modprobe nvidia"))
+        }
+        Some(Ok(inventory)) if inventory.wsl.is_some() => {
+            Finding::ok("the driver of the Windows host, by /dev/dxg (WSL2)")
+        }
+        Some(Ok(inventory)) => {
+            let modules = if inventory.driver.open_modules { "open modules" } else { "closed modules" };
+            Finding::ok(format!("{} is loaded ({modules})", inventory.driver.version))
+        }
+        // The next check's matter.
+        Some(Err(
+            Driver::Mismatch { version, .. } | Driver::NoLibraries { version } | Driver::NoNvml { version },
+        )) => Finding::ok(format!("{version} is loaded")),
+        Some(Err(error @ (Driver::Version { .. } | Driver::NoMajor { .. } | Driver::Gpu { .. }))) => {
+            Finding::fail(
+                line(error),
+                facts.machine.as_root(
+                    "sh -c 'modprobe -r nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia'",
+                ),
+            )
+        }
+        Some(Err(error @ Driver::Host(_))) => Finding::fail(line(error), "sudo nvbind doctor"),
+    }
+}
+
+pub(super) fn versions(facts: &Facts<'_>) -> Finding {
+    match &facts.driver {
+        Some(Ok(inventory)) if inventory.wsl.is_some() => Finding::skipped("WSL2 tells no versions"),
+        Some(Ok(inventory)) => Finding::ok(format!("both are {}", inventory.driver.version)),
+        Some(Err(error @ Driver::Mismatch { .. })) => {
+            Finding::fail(line(error), facts.machine.as_root("reboot"))
+        }
+        Some(Err(error @ (Driver::NoLibraries { .. } | Driver::NoNvml { .. }))) => {
+            Finding::fail(line(error), facts.machine.install("nvidia-driver"))
+        }
+        None
+        | Some(Err(
+            Driver::NotLoaded { .. }
+            | Driver::Version { .. }
+            | Driver::NoMajor { .. }
+            | Driver::Gpu { .. }
+            | Driver::Host(_),
+        )) => Finding::skipped("the driver cannot be used"),
+    }
+}
+
+pub(super) fn gpus(facts: &Facts<'_>) -> Finding {
+    match (&facts.plan, facts.inventory()) {
+        (Some(Ok(_)), Some(inventory)) if inventory.wsl.is_some() => {
+            Finding::ok("those of the Windows host (WSL2)")
+        }
+        (Some(Ok(_)), Some(inventory)) => {
+            let names: Vec<&str> = inventory.gpus.iter().map(|gpu| gpu.model.as_str()).collect();
+            Finding::ok(format!("{}: {}", names.len(), names.join(", ")))
+        }
+        (Some(Err(error @ Error::Plan(Plan::Module { .. }))), _) => {
+            Finding::fail(line(error), facts.machine.as_root("nvbind devices"))
+        }
+        (Some(Err(error)), _) => Finding::fail(line(error), "lspci -d 10de:"),
+        (Some(Ok(_)) | None, _) => Finding::skipped("the driver cannot be used"),
+    }
+}
+
+pub(super) fn persistence(facts: &Facts<'_>) -> Finding {
+    match facts.inventory() {
+        None => Finding::skipped("the driver cannot be used"),
+        Some(inventory) if inventory.wsl.is_some() => Finding::skipped("Windows has the driver (WSL2)"),
+        Some(_) if facts.machine.has(SOCKET) => Finding::ok("nvidia-persistenced runs"),
+        Some(_) => Finding::warn(
+            "nvidia-persistenced does not run: the first use of a GPU is slow, and its settings are lost in between",
+            facts.machine.as_root("systemctl enable --now nvidia-persistenced"),
+        ),
+    }
+}

@@ -1,0 +1,109 @@
+//! `nvbind doctor`: the checks as a table, each a function of the [`Facts`], and what they found.
+
+mod driver;
+mod facts;
+mod hook;
+mod last;
+mod machine;
+mod nodes;
+mod podman;
+mod report;
+mod system;
+mod user;
+mod version;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use facts::Facts;
+pub(crate) use last::{Error as RecordError, Record};
+pub(crate) use machine::Machine;
+pub(crate) use report::Report;
+
+use serde::Serialize;
+
+/// What a check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    /// Nothing to do.
+    Ok,
+    /// Containers with GPUs start, with something to know.
+    Warn,
+    /// Containers with GPUs do not start, or start without them.
+    Fail,
+    /// It does not apply to this machine, or another check has to be fine first.
+    Skipped,
+}
+
+/// What a check found, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Finding {
+    status: Status,
+    detail: String,
+    /// The one command that mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+impl Finding {
+    fn ok(detail: impl Into<String>) -> Finding {
+        Finding { status: Status::Ok, detail: detail.into(), fix: None }
+    }
+
+    fn warn(detail: impl Into<String>, fix: impl Into<String>) -> Finding {
+        Finding { status: Status::Warn, detail: detail.into(), fix: Some(fix.into()) }
+    }
+
+    fn fail(detail: impl Into<String>, fix: impl Into<String>) -> Finding {
+        Finding { status: Status::Fail, detail: detail.into(), fix: Some(fix.into()) }
+    }
+
+    fn skipped(why: impl Into<String>) -> Finding {
+        Finding { status: Status::Skipped, detail: why.into(), fix: None }
+    }
+}
+
+/// A check.
+#[derive(Clone, Copy, Debug)]
+struct Check {
+    /// Its name, which stays the same for programs.
+    id: &'static str,
+    /// What it asks.
+    title: &'static str,
+    run: fn(&Facts<'_>) -> Finding,
+}
+
+const fn check(id: &'static str, title: &'static str, run: fn(&Facts<'_>) -> Finding) -> Check {
+    Check { id, title, run }
+}
+
+/// All of them, in the order in which things depend on each other.
+const CHECKS: &[Check] = &[
+    check("config", "the configuration is valid", driver::configuration),
+    check("driver", "the kernel module is loaded", driver::loaded),
+    check("nouveau", "no other driver has the GPUs", system::nouveau),
+    check("secure-boot", "Secure Boot lets the kernel module in", system::secure_boot),
+    check("versions", "kernel module and libraries are of one version", driver::versions),
+    check("gpus", "the driver has GPUs, and the modules for compute", driver::gpus),
+    check("nodes", "the device nodes are there", nodes::present),
+    check("access", "this user may use the device nodes", nodes::usable),
+    check("persistence", "the persistence daemon runs", driver::persistence),
+    check("podman", "podman is there and not too old", podman::podman),
+    check("runtime", "an OCI runtime is there", podman::runtime),
+    check("hooks", "no hook JSON is broken", hook::json),
+    check("hook", "podman finds nvbind's hook", hook::installed),
+    check("static", "the hook needs no library", hook::is_static),
+    check("other-hook", "NVIDIA's own hook is not there", hook::nvidias),
+    check("cdi", "CDI specifications name files that exist", system::cdi),
+    check("subids", "this user has subordinate ids", user::subids),
+    check("linger", "this user's containers outlive the session", user::linger),
+    check("cgroup", "cgroup version", user::cgroup),
+    check("selinux", "SELinux lets containers use the devices", user::selinux),
+];
+
+/// Runs them all.
+pub(crate) fn examine(machine: &Machine) -> Report {
+    let facts = Facts::gather(machine);
+    Report::new(CHECKS.iter().map(|check| (*check, (check.run)(&facts))))
+}

@@ -1,0 +1,397 @@
+//! A healthy machine, broken in one way at a time: the check that is for it tells so, and no other.
+
+use super::{CHECKS, Machine, Record, Report, Status, examine};
+use crate::fixture;
+use crate::podman::containers_conf::Sources;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+const HOOKS: &str = "usr/share/containers/oci/hooks.d";
+const HOOK: &str = "usr/libexec/nvbind/nvbind-hook";
+const LIBRARY: &str = "/usr/lib64/libcuda.so.570.172.08";
+
+/// A user that no test runs as, so that no file of a fixture is theirs.
+const USER: u32 = 4242;
+
+/// A machine with nothing to complain of.
+fn healthy() -> fixture::Machine {
+    let tree = fixture::Machine::new();
+    tree.gpu("0000:01:00.0", 0, "GPU-aaaa0000-0000-0000-0000-000000000001", &[]);
+    for node in ["nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"] {
+        tree.write(&format!("dev/{node}"), "");
+        mode(&tree, &format!("dev/{node}"), 0o666);
+    }
+    for (path, content) in [
+        ("run/nvidia-persistenced/socket", ""),
+        ("usr/bin/podman", "podman version 5.4.2"),
+        ("usr/bin/crun", "crun version 1.21\ncommit: 0"),
+        (&format!("{HOOKS}/nvbind.json"), include_str!("../../../../hooks.d/nvbind.json")),
+        ("etc/cdi/nvidia.yaml", &format!("kind: nvidia.com/gpu\nmounts:\n- hostPath: {LIBRARY}\n")),
+        ("etc/subuid", "other:100000:65536\ntester:165536:65536\n"),
+        ("etc/subgid", "4242:100000:65536\n"),
+        ("run/systemd/system/unit", ""),
+        ("var/lib/systemd/linger/tester", ""),
+        ("sys/fs/cgroup/cgroup.controllers", "cpu memory"),
+        ("sys/fs/selinux/enforce", "1"),
+        ("sys/fs/selinux/booleans/container_use_devices", "1 1"),
+    ] {
+        tree.write(path, content);
+    }
+    tree.write(HOOK, fixture::shared_object("none"));
+    for program in ["usr/bin/podman", "usr/bin/crun", HOOK] {
+        mode(&tree, program, 0o755);
+    }
+    tree
+}
+
+fn mode(tree: &fixture::Machine, path: &str, mode: u32) {
+    fs::set_permissions(tree.path(path), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn remove(tree: &fixture::Machine, path: &str) {
+    let path = tree.path(path);
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+}
+
+/// The fixture's programs are files with what they would print.
+fn machine(tree: &fixture::Machine, uid: u32) -> Machine {
+    Machine {
+        root: tree.path("/"),
+        uid,
+        user: if uid == 0 { "root" } else { "tester" }.into(),
+        groups: vec![uid, 777],
+        search: vec![PathBuf::from("/usr/local/bin"), PathBuf::from("/usr/bin")],
+        sources: Sources {
+            vendor: tree.path("usr/share/containers"),
+            admin: tree.path("etc/containers"),
+            user: Some(tree.path("home/.config/containers")),
+            instead: None,
+            on_top: None,
+            rootless: uid != 0,
+        },
+        version_of: |program: &Path| fs::read_to_string(program).ok(),
+    }
+}
+
+fn report(tree: &fixture::Machine, uid: u32) -> Report {
+    examine(&machine(tree, uid))
+}
+
+#[test]
+fn a_healthy_machine_has_nothing_to_mend() {
+    let tree = healthy();
+    for uid in [USER, 0] {
+        let report = report(&tree, uid);
+        let wrong = (report.ids(Status::Fail), report.ids(Status::Warn));
+        assert_eq!(wrong, (vec![], vec![]), "{}", report.text());
+    }
+    // Secure Boot is asked only where no driver is loaded.
+    assert_eq!(report(&tree, USER).ids(Status::Skipped), ["secure-boot"]);
+    assert_eq!(
+        report(&tree, 0).ids(Status::Skipped),
+        ["secure-boot", "access", "subids", "linger", "selinux"]
+    );
+}
+
+#[test]
+fn ids_are_unique() {
+    for (position, check) in CHECKS.iter().enumerate() {
+        assert!(CHECKS.iter().skip(position + 1).all(|other| other.id != check.id), "{}", check.id);
+    }
+}
+
+/// A hook JSON of somebody else.
+fn other_hook(version: &str, path: &str, stage: &str) -> String {
+    let hook = serde_json::json!({
+        "version": version,
+        "hook": {"path": path},
+        "when": {"always": true},
+        "stages": [stage],
+    });
+    hook.to_string()
+}
+
+#[test]
+fn hooks_that_podman_skips_or_reads_in_its_old_way_are_not_broken() {
+    let tree = healthy();
+    tree.write(
+        &format!("{HOOKS}/y.json"),
+        r#"{"hook": "/usr/bin/none", "stage": ["prestart"], "cmd": [".*"]}"#,
+    );
+    tree.write(&format!("{HOOKS}/z.json"), other_hook("1.0.0", "/usr/bin/none", "none"));
+    assert_eq!(report(&tree, USER).finding("hooks").detail, "3 read");
+    assert_eq!(report(&tree, USER).ids(Status::Fail), Vec::<&str>::new());
+}
+
+/// How a tree is broken, what fails then for a user, and what warns; the last of them has this in its detail or its fix.
+struct Case {
+    breaks: fn(&fixture::Machine),
+    fails: &'static [&'static str],
+    warns: &'static [&'static str],
+    says: &'static str,
+}
+
+const fn fails(fails: &'static [&'static str], says: &'static str, breaks: fn(&fixture::Machine)) -> Case {
+    Case { breaks, fails, warns: &[], says }
+}
+
+const fn warns(warns: &'static [&'static str], says: &'static str, breaks: fn(&fixture::Machine)) -> Case {
+    Case { breaks, fails: &[], warns, says }
+}
+
+const CASES: &[Case] = &[
+    fails(&["config"], "vi ", |tree| tree.write("etc/nvbind/config.toml", "[driver]\nrot = \"/\"\n")),
+    fails(&["config"], "cannot read", |tree| {
+        tree.write("etc/nvbind/config.toml", "[driver]\nroot = \"/none\"\n")
+    }),
+    fails(&["driver"], "modprobe nvidia", |tree| remove(tree, "proc/driver/nvidia")),
+    fails(&["driver", "nouveau"], "blacklist nouveau", |tree| {
+        remove(tree, "proc/driver/nvidia");
+        tree.write("sys/module/nouveau/refcnt", "1");
+    }),
+    fails(&["versions"], "reboot", |tree| {
+        for library in ["libcuda", "libnvidia-ml"] {
+            remove(tree, &format!("usr/lib64/{library}.so.570.172.08"));
+            tree.library("/usr/lib64", &format!("{library}.so.575.57.08"), &format!("{library}.so.1"));
+        }
+        remove(tree, "etc/cdi");
+    }),
+    fails(&["versions"], "nvidia-driver", |tree| {
+        remove(tree, "usr/lib64");
+        remove(tree, "etc/cdi");
+    }),
+    fails(&["gpus"], "nvbind devices", |tree| {
+        tree.write("proc/devices", "Character devices:\n195 nvidia\n\nBlock devices:\n");
+    }),
+    fails(&["driver"], "modprobe -r", |tree| {
+        tree.write("proc/driver/nvidia/version", "NVRM version: none\n")
+    }),
+    fails(&["gpus"], "lspci", |tree| remove(tree, "proc/driver/nvidia/gpus")),
+    fails(&["nodes"], "sudo nvbind devices", |tree| remove(tree, "dev/nvidia-uvm")),
+    fails(&["access"], "0600", |tree| mode(tree, "dev/nvidia0", 0o600)),
+    fails(&["access"], "0644", |tree| mode(tree, "dev/nvidiactl", 0o644)),
+    warns(&["persistence"], "systemctl enable --now nvidia-persistenced", |tree| {
+        remove(tree, "run/nvidia-persistenced");
+    }),
+    fails(&["podman"], "sudo dnf install podman", |tree| {
+        remove(tree, "usr/bin/podman");
+        tree.write("usr/bin/dnf", "");
+    }),
+    fails(&["podman"], "not in PATH", |tree| mode(tree, "usr/bin/podman", 0o644)),
+    fails(&["podman"], "3.4.4 is older than 4.3.0", |tree| {
+        tree.write("usr/bin/podman", "podman version 3.4.4")
+    }),
+    warns(&["podman"], "4.5.0: an image's own annotation", |tree| {
+        tree.write("usr/bin/podman", "podman version 4.5.0");
+    }),
+    warns(&["podman"], "does not tell its version", |tree| tree.write("usr/bin/podman", "no such thing")),
+    fails(&["runtime"], "crun or runc is not installed", |tree| remove(tree, "usr/bin/crun")),
+    fails(&["runtime"], "apt-get install runc", |tree| {
+        tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"runc\"\n");
+    }),
+    fails(&["runtime"], "/opt/crun is not installed", |tree| {
+        tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"/opt/crun\"\n");
+    }),
+    warns(&["runtime"], "createContainer", |tree| {
+        let json =
+            include_str!("../../../../hooks.d/nvbind.json").replace("\"prestart\"", "\"createContainer\"");
+        tree.write(&format!("{HOOKS}/nvbind.json"), json);
+    }),
+    fails(&["hooks"], "a.json.broken", |tree| tree.write(&format!("{HOOKS}/a.json"), "{")),
+    fails(&["hooks"], "z.json.broken", |tree| {
+        tree.write(&format!("{HOOKS}/z.json"), "{\"version\":\"1.0.0\"}")
+    }),
+    fails(&["hooks"], "no hook stage \"createContaine\"", |tree| {
+        tree.write(&format!("{HOOKS}/z.json"), other_hook("1.0.0", &format!("/{HOOK}"), "createContaine"));
+    }),
+    fails(&["hooks"], "no hook version \"2.0.0\"", |tree| {
+        tree.write(&format!("{HOOKS}/z.json"), other_hook("2.0.0", &format!("/{HOOK}"), "prestart"));
+    }),
+    fails(&["hooks"], "containers.conf", |tree| {
+        tree.write("etc/containers/containers.conf", "[engine\nhooks_dir=1")
+    }),
+    fails(&["hook"], "nvbind setup --user", |tree| remove(tree, HOOKS)),
+    fails(&["hook"], "cannot be executed", |tree| mode(tree, HOOK, 0o644)),
+    fails(&["hook"], "/elsewhere", |tree| {
+        tree.write("home/.config/containers/containers.conf", "[engine]\nhooks_dir = [\"/elsewhere\"]\n");
+    }),
+    fails(&["static"], "dynamic loader", |tree| {
+        let mut program = fixture::shared_object("none");
+        // The type of the first program header (elf(5)): PT_INTERP.
+        program[64] = 3;
+        tree.write(HOOK, program);
+    }),
+    fails(&["static"], "no 64-bit ELF file", |tree| tree.write(HOOK, "#!/bin/sh\n")),
+    warns(&["other-hook"], "rm ", |tree| {
+        let hook = other_hook("1.0.0", "/usr/bin/nvidia-container-runtime-hook", "prestart");
+        tree.write(&format!("{HOOKS}/oci-nvidia-hook.json"), hook);
+    }),
+    warns(&["cdi"], "nvidia.yaml names /usr/lib64/libgone.so", |tree| {
+        let spec = format!(
+            "kind: nvidia.com/gpu\nmounts:\n- hostPath: {LIBRARY}\n- hostPath: /usr/lib64/libgone.so\n"
+        );
+        tree.write("etc/cdi/nvidia.yaml", spec);
+    }),
+    warns(&["cdi"], "nvidia.json names /gone", |tree| {
+        tree.write(
+            "var/run/cdi/nvidia.json",
+            "{\n\"kind\": \"nvidia.com/gpu\",\n\"hostPath\": \"/gone\",\n}",
+        );
+    }),
+    fails(&["subids"], "usermod --add-subuids 165536-231071 tester", |tree| {
+        tree.write("etc/subuid", "other:100000:65536\n");
+    }),
+    fails(&["subids"], "usermod --add-subgids 100000-165535 tester", |tree| remove(tree, "etc/subgid")),
+    warns(&["linger"], "loginctl enable-linger tester", |tree| remove(tree, "var/lib/systemd/linger/tester")),
+    warns(&["cgroup"], "unified_cgroup_hierarchy", |tree| remove(tree, "sys/fs/cgroup/cgroup.controllers")),
+    warns(&["selinux"], "setsebool -P container_use_devices=true", |tree| {
+        tree.write("sys/fs/selinux/booleans/container_use_devices", "0 1");
+    }),
+];
+
+#[test]
+fn each_way_to_break_a_machine_is_told_by_its_check_and_by_no_other() {
+    for Case { breaks, fails, warns, says } in CASES {
+        let tree = healthy();
+        breaks(&tree);
+        let report = report(&tree, USER);
+        assert_eq!(report.ids(Status::Fail), *fails, "{}", report.text());
+        assert_eq!(report.ids(Status::Warn), *warns, "{}", report.text());
+        let finding = report.finding(fails.iter().chain(*warns).last().unwrap());
+        let fix = finding.fix.as_deref().unwrap();
+        assert!(format!("{}\n{fix}", finding.detail).contains(says), "{says}: {finding:?}");
+    }
+}
+
+#[test]
+fn every_check_that_can_complain_is_made_to() {
+    let told: Vec<&str> =
+        CASES.iter().flat_map(|case| case.fails.iter().chain(case.warns)).copied().collect();
+    let untold: Vec<&str> = CHECKS.iter().map(|check| check.id).filter(|id| !told.contains(id)).collect();
+    // It needs the driver to be unloaded, and has a test of its own.
+    assert_eq!(untold, ["secure-boot"]);
+}
+
+#[test]
+fn secure_boot_is_a_hint_where_the_driver_is_not_loaded() {
+    const VARIABLE: &str = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    let tree = healthy();
+    tree.write("etc/pki/akmods/certs/public_key.der", "");
+    tree.write(VARIABLE, [6, 0, 0, 0, 1]);
+    assert_eq!(report(&tree, 0).ids(Status::Warn), Vec::<&str>::new());
+    remove(&tree, "proc/driver/nvidia");
+    let on = report(&tree, 0);
+    assert_eq!((on.ids(Status::Fail), on.ids(Status::Warn)), (vec!["driver"], vec!["secure-boot"]));
+    let fix = on.finding("secure-boot").fix.as_deref();
+    assert_eq!(fix, Some("mokutil --import /etc/pki/akmods/certs/public_key.der"));
+    tree.write(VARIABLE, [6, 0, 0, 0, 0]);
+    assert_eq!(report(&tree, 0).ids(Status::Warn), Vec::<&str>::new());
+}
+
+#[test]
+fn a_users_group_is_enough_where_the_container_keeps_it() {
+    let tree = healthy();
+    mode(&tree, "dev/nvidia0", 0o660);
+    let mut machine = machine(&tree, USER);
+    assert_eq!(examine(&machine).ids(Status::Fail), ["access"]);
+    machine
+        .groups
+        .push(std::os::unix::fs::MetadataExt::gid(&fs::metadata(tree.path("dev/nvidia0")).unwrap()));
+    let report = examine(&machine);
+    assert_eq!((report.ids(Status::Fail), report.ids(Status::Warn)), (vec![], vec!["access"]));
+    for (runtime, fails) in [("/usr/bin/crun", vec![]), ("/usr/bin/runc", vec!["access"])] {
+        tree.write("usr/bin/runc", "runc version 1.1.15");
+        mode(&tree, "usr/bin/runc", 0o755);
+        tree.write("etc/containers/containers.conf", format!("[engine]\nruntime = \"{runtime}\"\n"));
+        assert_eq!(examine(&machine).ids(Status::Fail), fails, "{runtime}");
+    }
+}
+
+#[test]
+fn for_root_the_hook_makes_the_nodes_unless_that_is_udevs_alone() {
+    let tree = healthy();
+    remove(&tree, "dev/nvidia0");
+    assert_eq!(report(&tree, 0).ids(Status::Warn), ["nodes"]);
+    tree.write("proc/driver/nvidia/params", "ModifyDeviceFiles: 0\n");
+    assert_eq!(report(&tree, 0).ids(Status::Fail), ["nodes"]);
+}
+
+#[test]
+fn in_wsl2_the_driver_is_windows() {
+    let tree = fixture::Machine::wsl();
+    let report = report(&tree, 0);
+    assert!(report.finding("driver").detail.contains("WSL2"), "{}", report.text());
+    for id in ["driver", "gpus", "nodes"] {
+        assert_eq!(report.finding(id).status, Status::Ok, "{}", report.text());
+    }
+    assert_eq!(report.finding("persistence").status, Status::Skipped);
+}
+
+#[test]
+fn the_runtime_is_the_one_that_podman_is_set_to() {
+    let tree = healthy();
+    tree.write("usr/sbin/runc", "runc version 1.1.15+ds1");
+    mode(&tree, "usr/sbin/runc", 0o755);
+    for (name, status, detail) in [
+        ("crun", Status::Ok, "crun 1.21.0, "),
+        ("runc", Status::Ok, "runc 1.1.15, "),
+        ("/usr/sbin/runc", Status::Ok, "runc 1.1.15, "),
+        ("kata", Status::Skipped, "where kata is"),
+    ] {
+        tree.write("etc/containers/containers.conf", format!("[engine]\nruntime = \"{name}\"\n"));
+        let report = report(&tree, USER);
+        let finding = report.finding("runtime");
+        assert_eq!(finding.status, status, "{finding:?}");
+        assert!(finding.detail.starts_with(detail), "{finding:?}");
+    }
+}
+
+#[test]
+fn a_client_of_another_machine_has_no_hooks_here() {
+    let tree = healthy();
+    tree.write("etc/containers/containers.conf", "[engine]\nremote = true\n");
+    let report = report(&tree, 0);
+    assert_eq!(report.ids(Status::Fail), Vec::<&str>::new());
+    for id in ["hooks", "hook", "static", "other-hook"] {
+        assert_eq!(report.finding(id).status, Status::Skipped, "{}", report.text());
+    }
+}
+
+#[test]
+fn the_report_is_one_line_for_a_check_and_one_for_its_fix() {
+    let tree = healthy();
+    remove(&tree, "dev/nvidia-uvm");
+    tree.write("usr/bin/crun", "crun version 1.21");
+    let report = report(&tree, USER);
+    let text = report.text();
+    assert!(text.contains("ok      driver       570.172.08 is loaded (open modules)\n"), "{text}");
+    let nodes = "FAIL    nodes        missing: /dev/nvidia-uvm\n        fix: sudo nvbind devices\n";
+    assert!(text.contains(nodes), "{text}");
+    let json = serde_json::to_value(&report).unwrap();
+    let node = json["checks"].as_array().unwrap().iter().find(|check| check["id"] == "nodes").unwrap();
+    let expected = serde_json::json!({
+        "id": "nodes",
+        "title": "the device nodes are there",
+        "status": "fail",
+        "detail": "missing: /dev/nvidia-uvm",
+        "fix": "sudo nvbind devices",
+    });
+    assert_eq!(*node, expected);
+}
+
+#[test]
+fn the_last_failure_is_the_users_own() {
+    let tree = healthy();
+    tree.write("run/nvbind/last-failure", "exit code 3: container c: no GPU\n");
+    let record = |uid| Record::read(&machine(&tree, uid)).unwrap().text();
+    assert_eq!(record(0), "exit code 3: container c: no GPU\n");
+    let none =
+        format!("no failure is recorded in {}\n", tree.path("run/user/4242/nvbind/last-failure").display());
+    assert_eq!(record(USER), none);
+    // The hook makes the file when it starts, and writes when it fails.
+    tree.write("run/user/4242/nvbind/last-failure", "");
+    assert_eq!(record(USER), none);
+    tree.write("run/user/4242/nvbind/last-failure", "exit code 4: \u{1b}[2J\n");
+    assert_eq!(record(USER), "exit code 4: \\u{1b}[2J\n");
+}
