@@ -119,8 +119,12 @@ fn hooks_that_podman_skips_or_reads_in_its_old_way_are_not_broken() {
         &format!("{HOOKS}/y.json"),
         r#"{"hook": "/usr/bin/none", "stage": ["prestart"], "cmd": [".*"]}"#,
     );
+    tree.write(
+        &format!("{HOOKS}/x.json"),
+        r#"{"version": "0.1.0", "hook": "/usr/bin/none", "stages": ["prestart"]}"#,
+    );
     tree.write(&format!("{HOOKS}/z.json"), other_hook("1.0.0", "/usr/bin/none", "none"));
-    assert_eq!(report(&tree, USER).finding("hooks").detail, "3 read");
+    assert_eq!(report(&tree, USER).finding("hooks").detail, "4 read");
     assert_eq!(report(&tree, USER).ids(Status::Fail), Vec::<&str>::new());
 }
 
