@@ -50,11 +50,12 @@ pub(super) fn usable(facts: &Facts<'_>) -> Finding {
     for Device { node, .. } in &plan.devices {
         // One that is missing is the check before this one's matter.
         let Ok(stat) = host.dev.stat(&node.path) else { continue };
-        if stat.st_uid == machine.uid || stat.st_mode & 0o006 == 0o006 {
+        let needed = needed(&node.path);
+        if stat.st_uid == machine.uid || stat.st_mode & needed == needed {
             continue;
         }
         let (path, mode) = (&node.path, stat.st_mode & 0o777);
-        if stat.st_mode & 0o060 == 0o060 && machine.groups.contains(&stat.st_gid) {
+        if (stat.st_mode >> 3) & needed == needed && machine.groups.contains(&stat.st_gid) {
             kept = Some(format!(
                 "{path} is for its group alone ({mode:04o}), which a container does not keep by itself"
             ));
@@ -73,6 +74,12 @@ pub(super) fn usable(facts: &Facts<'_>) -> Finding {
     } else {
         Finding::fail(format!("{detail}, and only crun can keep it"), machine.as_root(RULE))
     }
+}
+
+/// The permission bits without which a node is of no use: programs write to all but those that stand for a right to use
+/// something, which the driver makes for reading alone (`DeviceFileMode` of a MIG instance's access file).
+fn needed(path: &str) -> u32 {
+    if path.starts_with("/dev/nvidia-caps") { 0o4 } else { 0o6 }
 }
 
 /// Whether podman is not set to another runtime than crun, which alone keeps groups (podman-run(1), `--group-add`).

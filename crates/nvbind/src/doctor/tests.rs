@@ -313,6 +313,19 @@ fn a_users_group_is_enough_where_the_container_keeps_it() {
 }
 
 #[test]
+fn nodes_of_mig_instances_are_for_reading() {
+    let tree = healthy();
+    tree.mig(0, &[(1, 0, 12, 13)]);
+    for node in ["dev/nvidia-caps/nvidia-cap12", "dev/nvidia-caps/nvidia-cap13"] {
+        tree.write(node, "");
+        mode(&tree, node, 0o444);
+    }
+    assert_eq!(report(&tree, USER).ids(Status::Fail), Vec::<&str>::new());
+    mode(&tree, "dev/nvidia-caps/nvidia-cap13", 0o440);
+    assert_eq!(report(&tree, USER).ids(Status::Fail), ["access"]);
+}
+
+#[test]
 fn for_root_the_hook_makes_the_nodes_unless_that_is_udevs_alone() {
     let tree = healthy();
     remove(&tree, "dev/nvidia0");
