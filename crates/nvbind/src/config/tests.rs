@@ -3,6 +3,7 @@
 use super::*;
 use crate::podman::command_line::{CommandLine, Verb};
 use crate::podman::shell;
+use crate::profiles::This;
 use std::ffi::OsString;
 use std::fs;
 use tempfile::TempDir;
@@ -19,27 +20,22 @@ const USER: Caller<'static> = Caller {
     is_root: false,
     has_terminal: true,
     variable: &|name| (name == "DISPLAY").then(|| OsString::from(":0")),
+    host: &This,
 };
 
 /// root's, as a service has it.
 const ROOT: Caller<'static> =
-    Caller { verb: Verb::Run, is_root: true, has_terminal: false, variable: &|_name| None };
+    Caller { verb: Verb::Run, is_root: true, has_terminal: false, variable: &|_name| None, host: &This };
 
 /// A user's file `config.toml` of this text alone.
 fn configuration(text: &str) -> Result<Configuration, Error> {
-    Configuration::new(parse(text)?, &Values::default())
-}
-
-fn parse(text: &str) -> Result<Values, Error> {
-    let values = Values::parse(text, Path::new("config.toml"))?;
-    check::values(&values)?;
-    Ok(values)
+    Configuration::new(parse(text, Path::new("config.toml"))?, &Values::default())
 }
 
 /// podman's command line after `nvbind run TYPED`, without what nvbind always adds, and the notes.
 fn podman(text: &str, typed: &str, caller: Caller<'_>) -> (String, Vec<String>) {
     let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
-    let words = configuration(text).unwrap().words(&typed, caller);
+    let words = configuration(text).unwrap().words(&typed, caller).unwrap();
     let line = CommandLine::parse(words.words).unwrap();
     let arguments = line.podman_arguments(caller.verb, false, &[]);
     let text = String::from_utf8(shell::quote(arguments.iter().map(OsString::as_os_str))).unwrap();
@@ -115,7 +111,7 @@ additional_libraries = ["/etc/passwd", "/nonexistent/lib.so"]
 /// The selection, capabilities and isolation that the hook will read.
 fn request(text: &str, typed: &str) -> (String, String, bool) {
     let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
-    let words = configuration(text).unwrap().words(&typed, USER).words;
+    let words = configuration(text).unwrap().words(&typed, USER).unwrap().words;
     let request = CommandLine::parse(words).unwrap().request().unwrap();
     (request.gpus.to_string(), request.capabilities.to_string(), request.isolate)
 }
@@ -171,7 +167,7 @@ fn what_is_wrong_is_told_with_its_place() {
         (
             "x = 1",
             "config.toml:1:1: there is no x in the configuration",
-            "there are driver, runtime, gpu, security",
+            "there are driver, runtime, gpu, security, profiles",
         ),
         (
             "[gpu]\nenable_isolation = 'yes'",

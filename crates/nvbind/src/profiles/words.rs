@@ -1,0 +1,296 @@
+//! The words that profiles become, and what is left out of them on this machine and beside the user's own words.
+
+use super::Host;
+use super::taken::Taken;
+use crate::config::Words;
+use crate::config::expand::{self, expand};
+use crate::podman::lexer;
+use nvbind_core::catalogue::{EXTRA_NODES, SHARED};
+use nvbind_core::extras::{Extra, Extras};
+use nvbind_core::request::CAPABILITIES_VARIABLE;
+use nvbind_core::settings::Profile;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Variables that name a directory in which the driver keeps what it compiled, for other containers to run.
+const CACHES: &[&str] = &["CUDA_CACHE_PATH", "__GL_SHADER_DISK_CACHE_PATH"];
+
+/// The profiles of a command line, and what stands on it beside them.
+pub(crate) struct Selection<'a> {
+    /// By name, a later one over an earlier.
+    pub(crate) profiles: &'a [(&'a str, &'a Profile)],
+    /// Options of the configuration, before those of the profiles.
+    pub(crate) before: &'a [OsString],
+    /// What the user typed.
+    pub(crate) typed: &'a [OsString],
+    /// Whether it is root.
+    pub(crate) is_root: bool,
+    /// The caller's variables.
+    pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The machine.
+    pub(crate) host: &'a dyn Host,
+}
+
+/// A place in the container at which a profile puts nothing.
+struct Absent {
+    place: PathBuf,
+    entry: String,
+    why: String,
+}
+
+impl Selection<'_> {
+    /// The words of the profiles. `arguments` leaves out of their options what this start cannot have.
+    pub(crate) fn additions(&self, arguments: &dyn Fn(&[String], &str) -> Words) -> Words {
+        let is_isolated = self.is_isolated();
+        let mut all = self.of_nvbind(is_isolated);
+        let mut taken = Taken::of(self.before);
+        taken.extend(self.typed);
+        let mut parts = Vec::new();
+        // A place or limit belongs to the last profile that names it.
+        for (name, profile) in self.profiles.iter().rev() {
+            let mut part = Words::default();
+            let mut list = profile.args.clone();
+            list.extend(profile.shm_size.iter().map(|size| format!("--shm-size={size}")));
+            part.extend(arguments(&list, &format!("profile {name}")));
+            taken.extend(&part.words);
+            let absent = self.volumes(name, profile, is_isolated, &mut taken, &mut part);
+            self.environment(name, profile, &absent, &mut part);
+            self.devices(name, profile, &mut taken, &mut part);
+            self.limits(name, profile, &mut taken, &mut part);
+            parts.push(part);
+        }
+        for part in parts.into_iter().rev() {
+            all.extend(part);
+        }
+        all
+    }
+
+    /// What the hook will be asked beside the GPUs.
+    fn of_nvbind(&self, is_isolated: bool) -> Words {
+        let mut part = Words::default();
+        let capabilities =
+            self.profiles.iter().rev().find_map(|(_, profile)| profile.capabilities.as_deref());
+        // The option would win over the variable, which the user typed.
+        if let Some(list) = capabilities.filter(|_| !self.types_capabilities()) {
+            part.add("--capabilities", list);
+        }
+        match self.profiles.iter().rev().find_map(|(_, profile)| profile.isolate) {
+            Some(true) => part.words.push("--isolate".into()),
+            Some(false) => part.words.push("--isolate=false".into()),
+            None => {}
+        }
+        let mut extras: Vec<&str> = Vec::new();
+        for (name, profile) in self.profiles {
+            for word in &profile.extras {
+                let why = match Extras::parse(word).0.iter().find(|extra| !self.has(*extra)) {
+                    Some(_) => Some("this user has none on this machine"),
+                    None if word == Extra::Mps.name() && is_isolated => Some("isolation shares nothing"),
+                    None => None,
+                };
+                match why {
+                    Some(why) => part.notes.push(left_out(&format!("--extras {word}"), name, why)),
+                    None if extras.contains(&word.as_str()) => {}
+                    None => extras.push(word),
+                }
+            }
+        }
+        if !extras.is_empty() {
+            part.add("--extras", extras.join(","));
+        }
+        part
+    }
+
+    fn types_capabilities(&self) -> bool {
+        let is_it = |value: &OsStr| value.to_string_lossy().split('=').next() == Some(CAPABILITIES_VARIABLE);
+        lexer::options(self.typed)
+            .any(|given| given.name == "env" && given.value.as_deref().is_some_and(is_it))
+    }
+
+    fn is_isolated(&self) -> bool {
+        let last = |words| lexer::options(words).filter(|given| given.name == "isolate").last();
+        let typed = last(self.typed).map(|given| given.is_on());
+        let of_profile = || self.profiles.iter().rev().find_map(|(_, profile)| profile.isolate);
+        typed.or_else(of_profile).unwrap_or_else(|| last(self.before).is_some_and(|given| given.is_on()))
+    }
+
+    /// Whether the host has it, in a way that this user may have it in a container.
+    fn has(&self, extra: Extra) -> bool {
+        // The hook takes the directory of MPS only where it is root's, rootless the user's own.
+        let is_shared =
+            || SHARED.iter().any(|row| row.extra == extra && self.host.is_own(Path::new(row.host)));
+        let has_node = || {
+            EXTRA_NODES.iter().filter(|row| row.extra == extra && row.required).any(|row| {
+                let directory = Path::new(row.directory);
+                let is_it = |name: &OsString| match row.name.strip_suffix('*') {
+                    Some(prefix) => name.as_bytes().starts_with(prefix.as_bytes()),
+                    None => name == row.name,
+                };
+                let names = self.host.names(directory);
+                names.iter().any(|name| is_it(name) && self.host.is_readable(&directory.join(name)))
+            })
+        };
+        is_shared() || has_node()
+    }
+
+    fn volumes(
+        &self,
+        name: &str,
+        profile: &Profile,
+        is_isolated: bool,
+        taken: &mut Taken,
+        part: &mut Words,
+    ) -> Vec<Absent> {
+        let mut absent: Vec<Absent> = Vec::new();
+        for entry in &profile.volumes {
+            let mut parts = entry.split(':').map(|part| expand(part, self.variable));
+            // A checked file has both.
+            let (Some(host), Some(Ok(place))) = (parts.next(), parts.next()) else { continue };
+            let place = PathBuf::from(place);
+            if taken.has_place(&place) {
+                continue;
+            }
+            let is_cache = || {
+                let names_it = |cache| profile.environment.get(cache).map(Path::new) == Some(&place);
+                CACHES.iter().copied().any(names_it)
+            };
+            let why = match &host {
+                Err(expand::Error::Unset(unset)) => Some(format!("{unset} is not set here")),
+                Err(expand::Error::Dollar) => continue,
+                Ok(host) if host.as_bytes().contains(&b':') => {
+                    Some(format!("podman can't mount {}: it has a colon", host.display()))
+                }
+                Ok(host) if is_path(host) => (!self.host.exists(Path::new(host)))
+                    .then(|| format!("{} is not on this machine", host.display())),
+                Ok(_) if is_isolated && is_cache() => {
+                    Some("isolation shares no cache of the driver".to_owned())
+                }
+                Ok(_) => None,
+            };
+            match (host, why) {
+                (Ok(host), None) => {
+                    let mut value = host;
+                    for part in [Ok(place.into_os_string())].into_iter().chain(parts).flatten() {
+                        value.push(":");
+                        value.push(part);
+                    }
+                    part.add("--volume", &value);
+                    taken.extend(&["--volume".into(), value]);
+                }
+                (_, why) => absent.push(Absent { place, entry: entry.clone(), why: why.unwrap_or_default() }),
+            }
+        }
+        // Another entry may have brought the place.
+        absent.retain(|absent| !taken.has_place(&absent.place));
+        for (at, Absent { place, entry, why }) in absent.iter().enumerate() {
+            let is_told = absent.iter().skip(at + 1).any(|later| later.place == *place);
+            if !is_told {
+                part.notes.push(left_out(&format!("--volume {entry}"), name, why));
+            }
+        }
+        absent
+    }
+
+    fn environment(&self, name: &str, profile: &Profile, absent: &[Absent], part: &mut Words) {
+        for (variable, value) in &profile.environment {
+            let what = format!("--env {variable}");
+            match expand(value, self.variable) {
+                Ok(value) => {
+                    let leads = |absent: &&Absent| contains(&value, absent.place.as_os_str());
+                    if let Some(Absent { place, .. }) = absent.iter().find(leads) {
+                        let why = format!("nothing is at {}", place.display());
+                        part.notes.push(left_out(&what, name, &why));
+                        continue;
+                    }
+                    let mut assignment = OsString::from(format!("{variable}="));
+                    assignment.push(value);
+                    part.add("--env", assignment);
+                }
+                Err(expand::Error::Unset(unset)) => {
+                    part.notes.push(left_out(&what, name, &format!("{unset} is not set here")));
+                }
+                // Not in a checked file.
+                Err(expand::Error::Dollar) => {}
+            }
+        }
+    }
+
+    fn devices(&self, name: &str, profile: &Profile, taken: &mut Taken, part: &mut Words) {
+        for entry in &profile.devices {
+            let what = format!("--device {entry}");
+            let value = match expand(entry, self.variable) {
+                Ok(value) => value,
+                Err(expand::Error::Unset(unset)) => {
+                    part.notes.push(left_out(&what, name, &format!("{unset} is not set here")));
+                    continue;
+                }
+                Err(expand::Error::Dollar) => continue,
+            };
+            let text = value.to_string_lossy();
+            let mut parts = text.split(':');
+            let host = Path::new(parts.next().unwrap_or_default());
+            let place = parts.next().map(Path::new).filter(|place| place.is_absolute()).unwrap_or(host);
+            if taken.has_place(place) {
+                continue;
+            }
+            if let Some(why) = self.why_no_device(host) {
+                part.notes.push(left_out(&what, name, why));
+                continue;
+            }
+            part.add("--device", &value);
+            taken.extend(&["--device".into(), value.clone()]);
+        }
+    }
+
+    /// Of a directory podman takes all nodes, and fails where there is none.
+    fn why_no_device(&self, host: &Path) -> Option<&'static str> {
+        if !self.host.exists(host) {
+            return Some("it is not on this machine");
+        }
+        let names = self.host.names(host);
+        let is_readable = match names.as_slice() {
+            [] => self.host.is_readable(host),
+            names => names.iter().any(|name| self.host.is_readable(&host.join(name))),
+        };
+        (!is_readable).then_some("this user may not read it")
+    }
+
+    fn limits(&self, name: &str, profile: &Profile, taken: &mut Taken, part: &mut Words) {
+        for entry in &profile.ulimits {
+            let (limit, value) = entry.split_once('=').unwrap_or((entry, ""));
+            if taken.has_limit(limit) {
+                continue;
+            }
+            // root's podman may raise any limit.
+            let hard = (!self.is_root).then(|| self.host.hard_limit(limit)).flatten();
+            let wanted = value.split(':').filter_map(number).max();
+            if let (Some(hard), Some(wanted)) = (hard, wanted)
+                && wanted > hard
+            {
+                let why = format!("this user's hard limit is {hard}; see limits.conf(5)");
+                part.notes.push(left_out(&format!("--ulimit {entry}"), name, &why));
+                continue;
+            }
+            part.add("--ulimit", entry);
+            taken.extend(&["--ulimit".into(), entry.into()]);
+        }
+    }
+}
+
+/// Whether podman takes it for a path, and not for the name of a volume.
+fn is_path(host: &OsStr) -> bool {
+    matches!(host.as_bytes(), [b'/' | b'.', ..])
+}
+
+fn contains(text: &OsStr, part: &OsStr) -> bool {
+    text.as_bytes().windows(part.len().max(1)).any(|window| window == part.as_bytes())
+}
+
+/// A limit's number; the largest there is, for none at all.
+fn number(text: &str) -> Option<u64> {
+    if text == "-1" { Some(u64::MAX) } else { text.parse().ok() }
+}
+
+fn left_out(what: &str, profile: &str, why: &str) -> String {
+    format!("{what} of the profile {profile} is left out: {why}")
+}
