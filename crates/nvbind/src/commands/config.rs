@@ -196,7 +196,7 @@ mod tests {
                 &dir,
                 "b",
                 Kind::Named,
-                "[gpu]\n\ndefault_selection = '0,1'\n[runtime.environment]\nA = \"$A\"\n",
+                "[gpu]\n\ndefault_selection = '0,1'\n[runtime.environment]\nA = \"$A\"\n[profiles.\"my own\"]\nshm_size = '1g'\n",
             ),
         ];
         let configuration = Configuration::load(&layers).unwrap();
@@ -205,6 +205,7 @@ mod tests {
         for line in [
             format!("environment.A = \"$A\"  {}", at("b", 5)),
             format!("environment.\"B c\" = \"2\"  {}", at("a", 2)),
+            format!("\n[profiles]\n\"my own\".shm_size = \"1g\"  {}", at("b", 7)),
             format!("default_selection = \"0,1\"  {}", at("b", 3)),
             "default_args = []  # default\n".to_owned(),
         ] {

@@ -148,6 +148,8 @@ fn default_arguments_that_podman_would_refuse_are_left_out() {
         ("'--restart=always'", "--rm I", USER, "run --rm I"),
         ("'--restart', 'always'", "--rm=false I", USER, "run --restart always --rm=false I"),
         ("'--rmi'", "--restart always I", USER, "run --restart always I"),
+        ("'--uts=host', '--shm-size=1g'", "--hostname x I", USER, "run --shm-size=1g --hostname x I"),
+        ("'--uts=host', '--shm-size', '1g'", "--ipc host I", USER, "run --uts=host --ipc host I"),
         ("'--tty=false', '-ti'", "I", ROOT, "run --tty=false -i I"),
     ] {
         let text = format!("[runtime]\ndefault_args = [{arguments}]\n");
@@ -212,6 +214,57 @@ fn what_is_wrong_is_told_with_its_place() {
         (
             "[runtime.environment]\n'A=B' = ''",
             "config.toml:2: runtime.environment.A=B cannot be used: this is no name of a variable",
+            "",
+        ),
+        (
+            "[profiles.x]\nargs = []\nvolume = []",
+            "config.toml:3:1: there is no profiles.x.volume in the configuration",
+            "did you mean profiles.x.volumes?",
+        ),
+        ("[profiles]\nx = 1", "config.toml:2:5: invalid type: integer `1`, expected struct Profile", ""),
+        (
+            "[profiles.x]",
+            "config.toml:1: profiles.x cannot be used: it says nothing; `nvbind config init` writes a file with all keys",
+            "",
+        ),
+        (
+            "profiles.x.args = ['--profile', 'gaming']",
+            "config.toml:1: profiles.x.args cannot be used: --profile is for the command line",
+            "",
+        ),
+        (
+            "profiles.x.args = ['-v']",
+            "config.toml:1: profiles.x.args cannot be used: --volume needs a value",
+            "",
+        ),
+        (
+            "profiles.x.capabilities = 'compute,grafics'",
+            "config.toml:1: profiles.x.capabilities cannot be used: \"grafics\" is no driver capability: there are compute, utility, graphics, video, display, ngx, compat32, all",
+            "",
+        ),
+        (
+            "profiles.x.extras = ['mps', 'sockets']",
+            "config.toml:1: profiles.x.extras cannot be used: \"sockets\" is no extra: there are mps, imex, imex:N (a channel below 1048576), nvswitch, gds, gdrcopy, infiniband",
+            "",
+        ),
+        (
+            "profiles.x.environment.NVIDIA_VISIBLE_DEVICES = '0'",
+            "config.toml:1: profiles.x.environment.NVIDIA_VISIBLE_DEVICES cannot be used: --gpu names the GPUs",
+            "",
+        ),
+        (
+            "profiles.x.volumes = ['/a']",
+            "config.toml:1: profiles.x.volumes cannot be used: /a is no volume: write HOST:CONTAINER or HOST:CONTAINER:OPTIONS",
+            "",
+        ),
+        (
+            "profiles.x.devices = ['$']",
+            "config.toml:1: profiles.x.devices cannot be used: $ has to be followed by a name; a dollar is written $$",
+            "",
+        ),
+        (
+            "profiles.x.ulimits = ['memlock']",
+            "config.toml:1: profiles.x.ulimits cannot be used: memlock is no limit: write NAME=SOFT or NAME=SOFT:HARD",
             "",
         ),
         (

@@ -102,8 +102,8 @@ const RULES: &[Rule] = &[
     },
     Rule {
         names: &["shm-size"],
-        holds: |_given, mode| mode.last("ipc").is_some(),
-        why: "the --ipc of the command line decides on shared memory",
+        holds: |_given, mode| mode.last("ipc").is_some_and(|ipc| !is_private(ipc)),
+        why: "podman does not take it with the --ipc of the command line",
     },
     Rule {
         names: &["env"],
@@ -160,7 +160,6 @@ impl Configuration {
             profiles: &profiles,
             before: &words.words,
             typed,
-            is_root: caller.is_root,
             variable: caller.variable,
             host: caller.host,
         };
@@ -262,6 +261,11 @@ fn broken(given: &Given, mode: &Mode<'_>) -> Option<&'static Rule> {
 /// Whether podman refuses this `--restart` beside `--rm`.
 fn is_lasting(given: &Given) -> bool {
     given.value.as_deref().is_some_and(|policy| !["", "no", "on-failure"].iter().any(|fits| policy == *fits))
+}
+
+/// Whether a container of this `--ipc` has a /dev/shm of its own (podman-run(1)).
+fn is_private(given: &Given) -> bool {
+    given.value.as_deref().is_some_and(|ipc| ["", "private", "shareable"].iter().any(|own| ipc == *own))
 }
 
 fn is_visible_variable(variable: &OsStr) -> bool {

@@ -1,6 +1,6 @@
 //! What a profile asks of the machine and of the user before it names something.
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{AccessFlags, access, geteuid};
 use std::ffi::OsString;
 use std::fs;
@@ -17,8 +17,8 @@ pub(crate) trait Host {
     fn is_own(&self, path: &Path) -> bool;
     /// The names in a directory; none, if there is no such directory.
     fn names(&self, directory: &Path) -> Vec<OsString>;
-    /// How far the user may raise a limit; nothing for one that is not known.
-    fn hard_limit(&self, name: &str) -> Option<u64>;
+    /// The hard limit of this name, where it is below `wanted` and the user may not raise it so far.
+    fn limit_below(&self, name: &str, wanted: u64) -> Option<u64>;
 }
 
 /// This machine and this process' user.
@@ -41,9 +41,12 @@ impl Host for This {
         fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
     }
 
-    fn hard_limit(&self, name: &str) -> Option<u64> {
+    fn limit_below(&self, name: &str, wanted: u64) -> Option<u64> {
         let (_, resource) = LIMITS.iter().find(|(known, _)| *known == name)?;
-        getrlimit(*resource).ok().map(|(_soft, hard)| hard)
+        let (soft, hard) = getrlimit(*resource).ok().filter(|(_, hard)| *hard < wanted)?;
+        // root need not have CAP_SYS_RESOURCE, nor be the machine's root. To lower it again is always allowed.
+        let is_raised = setrlimit(*resource, soft, wanted).is_ok();
+        (!is_raised || setrlimit(*resource, soft, hard).is_err()).then_some(hard)
     }
 }
 

@@ -40,8 +40,8 @@ impl Host for Simulated {
         self.below(directory).filter_map(|path| path.file_name().map(OsString::from)).collect()
     }
 
-    fn hard_limit(&self, name: &str) -> Option<u64> {
-        if name == "memlock" { self.memlock } else { Some(u64::MAX) }
+    fn limit_below(&self, name: &str, wanted: u64) -> Option<u64> {
+        self.memlock.filter(|hard| name == "memlock" && *hard < wanted)
     }
 }
 
@@ -124,15 +124,11 @@ fn games_on_a_server_get_no_variable_that_leads_nowhere() {
     assert_eq!(line, expected);
     let left_out = [
         "--volume /tmp/.X11-unix:/tmp/.X11-unix:ro of the profile gaming is left out: /tmp/.X11-unix is not on this machine",
-        "--volume $HOME/.Xauthority:/run/session/xauthority:ro of the profile gaming is left out: HOME is not set here",
-        "--volume $XDG_RUNTIME_DIR/$WAYLAND_DISPLAY:/run/session/wayland of the profile gaming is left out: XDG_RUNTIME_DIR is not set here",
-        "--volume $XDG_RUNTIME_DIR/pulse/native:/run/session/pulse of the profile gaming is left out: XDG_RUNTIME_DIR is not set here",
-        "--volume $XDG_RUNTIME_DIR/pipewire-0:/run/session/pipewire of the profile gaming is left out: XDG_RUNTIME_DIR is not set here",
+        "--volume $HOME/.Xauthority:/run/session/xauthority:ro of the profile gaming is left out: HOME is not set here; XAUTHORITY with it",
+        "--volume $XDG_RUNTIME_DIR/$WAYLAND_DISPLAY:/run/session/wayland of the profile gaming is left out: XDG_RUNTIME_DIR is not set here; WAYLAND_DISPLAY with it",
+        "--volume $XDG_RUNTIME_DIR/pulse/native:/run/session/pulse of the profile gaming is left out: XDG_RUNTIME_DIR is not set here; PULSE_SERVER with it",
+        "--volume $XDG_RUNTIME_DIR/pipewire-0:/run/session/pipewire of the profile gaming is left out: XDG_RUNTIME_DIR is not set here; PIPEWIRE_REMOTE with it",
         "--env DISPLAY of the profile gaming is left out: DISPLAY is not set here",
-        "--env PIPEWIRE_REMOTE of the profile gaming is left out: nothing is at /run/session/pipewire",
-        "--env PULSE_SERVER of the profile gaming is left out: nothing is at /run/session/pulse",
-        "--env WAYLAND_DISPLAY of the profile gaming is left out: nothing is at /run/session/wayland",
-        "--env XAUTHORITY of the profile gaming is left out: nothing is at /run/session/xauthority",
         "--device /dev/input of the profile gaming is left out: this user may not read it",
     ];
     assert_eq!(notes, left_out);
@@ -195,7 +191,9 @@ fn computing_gets_shared_and_locked_memory_as_far_as_the_user_may() {
     assert_eq!(line, expected);
     assert_eq!(
         notes,
-        ["--shm-size of profile ai-ml is left out: the --ipc of the command line decides on shared memory"]
+        [
+            "--shm-size of profile ai-ml is left out: podman does not take it with the --ipc of the command line"
+        ]
     );
 }
 
@@ -208,8 +206,7 @@ fn an_isolated_container_shares_no_cache_and_no_server() {
         notes,
         [
             "--extras mps of the profile shared is left out: isolation shares nothing",
-            "--volume nvbind-cuda-cache:/var/cache/nvbind/cuda of the profile ai-ml is left out: isolation shares no cache of the driver",
-            "--env CUDA_CACHE_PATH of the profile ai-ml is left out: nothing is at /var/cache/nvbind/cuda",
+            "--volume nvbind-cuda-cache:/var/cache/nvbind/cuda of the profile ai-ml is left out: isolation shares no cache of the driver; CUDA_CACHE_PATH with it",
         ]
     );
     let (line, notes) = podman("[gpu]\nenable_isolation = true", "--profile shared I", user(&SERVER));
@@ -261,6 +258,18 @@ fn a_later_profile_is_over_an_earlier_one() {
 }
 
 #[test]
+fn a_limit_that_this_user_has_is_not_below_itself() {
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE).unwrap();
+    assert_eq!(This.limit_below("core", hard), None);
+    assert_eq!(This.limit_below("no limit", u64::MAX), None);
+    let after = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE).unwrap();
+    if let Some(below) = This.limit_below("core", u64::MAX) {
+        assert_eq!(below, hard);
+    }
+    assert_eq!(nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE).unwrap(), after);
+}
+
+#[test]
 fn every_built_in_profile_is_whole() {
     let profiles = Profiles::of(&Configuration::default()).unwrap();
     let names: Vec<&str> = profiles.iter().map(|(name, _)| name).collect();
@@ -271,6 +280,14 @@ fn every_built_in_profile_is_whole() {
             let (line, _) = podman("", &format!("--profile {name} I"), user(&DESKTOP));
             assert!(line.len() > 10, "{name} {verb:?}");
         }
+    }
+}
+
+#[test]
+fn a_private_ipc_namespace_has_a_shared_memory_of_its_own() {
+    for (ipc, expected) in [("private", true), ("shareable", true), ("host", false), ("container:x", false)] {
+        let (line, _) = podman("", &format!("--profile ai-ml --ipc={ipc} I"), user(&DESKTOP));
+        assert_eq!(line.contains("--shm-size=0"), expected, "{ipc}");
     }
 }
 

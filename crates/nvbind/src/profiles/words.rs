@@ -9,6 +9,7 @@ use nvbind_core::catalogue::{EXTRA_NODES, SHARED};
 use nvbind_core::extras::{Extra, Extras};
 use nvbind_core::request::CAPABILITIES_VARIABLE;
 use nvbind_core::settings::Profile;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,6 @@ pub(crate) struct Selection<'a> {
     pub(crate) before: &'a [OsString],
     /// What the user typed.
     pub(crate) typed: &'a [OsString],
-    /// Whether it is root.
-    pub(crate) is_root: bool,
     /// The caller's variables.
     pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// The machine.
@@ -54,8 +53,8 @@ impl Selection<'_> {
             list.extend(profile.shm_size.iter().map(|size| format!("--shm-size={size}")));
             part.extend(arguments(&list, &format!("profile {name}")));
             taken.extend(&part.words);
-            let absent = self.volumes(name, profile, is_isolated, &mut taken, &mut part);
-            self.environment(name, profile, &absent, &mut part);
+            let absent = self.volumes(profile, is_isolated, &mut taken, &mut part);
+            self.environment(name, profile, absent, &mut part);
             self.devices(name, profile, &mut taken, &mut part);
             self.limits(name, profile, &mut taken, &mut part);
             parts.push(part);
@@ -135,7 +134,6 @@ impl Selection<'_> {
 
     fn volumes(
         &self,
-        name: &str,
         profile: &Profile,
         is_isolated: bool,
         taken: &mut Taken,
@@ -180,38 +178,50 @@ impl Selection<'_> {
                 (_, why) => absent.push(Absent { place, entry: entry.clone(), why: why.unwrap_or_default() }),
             }
         }
-        // Another entry may have brought the place.
+        // Another entry may have brought the place; of several that did not the last one tells why.
         absent.retain(|absent| !taken.has_place(&absent.place));
-        for (at, Absent { place, entry, why }) in absent.iter().enumerate() {
-            let is_told = absent.iter().skip(at + 1).any(|later| later.place == *place);
-            if !is_told {
-                part.notes.push(left_out(&format!("--volume {entry}"), name, why));
-            }
-        }
+        absent.reverse();
+        let mut told = BTreeSet::new();
+        absent.retain(|absent| told.insert(absent.place.clone()));
+        absent.reverse();
         absent
     }
 
-    fn environment(&self, name: &str, profile: &Profile, absent: &[Absent], part: &mut Words) {
+    /// Those variables that lead to an absent place go with it.
+    fn environment(&self, name: &str, profile: &Profile, absent: Vec<Absent>, part: &mut Words) {
+        let mut along: Vec<(Absent, Vec<&str>)> =
+            absent.into_iter().map(|absent| (absent, Vec::new())).collect();
+        let mut unset = Vec::new();
         for (variable, value) in &profile.environment {
-            let what = format!("--env {variable}");
             match expand(value, self.variable) {
                 Ok(value) => {
-                    let leads = |absent: &&Absent| contains(&value, absent.place.as_os_str());
-                    if let Some(Absent { place, .. }) = absent.iter().find(leads) {
-                        let why = format!("nothing is at {}", place.display());
-                        part.notes.push(left_out(&what, name, &why));
+                    let leads = |absent: &Absent| contains(&value, absent.place.as_os_str());
+                    if let Some((_, variables)) = along.iter_mut().find(|(absent, _)| leads(absent)) {
+                        variables.push(variable);
                         continue;
                     }
                     let mut assignment = OsString::from(format!("{variable}="));
                     assignment.push(value);
                     part.add("--env", assignment);
                 }
-                Err(expand::Error::Unset(unset)) => {
-                    part.notes.push(left_out(&what, name, &format!("{unset} is not set here")));
-                }
+                Err(expand::Error::Unset(name)) => unset.push((variable, name)),
                 // Not in a checked file.
                 Err(expand::Error::Dollar) => {}
             }
+        }
+        for (Absent { entry, why, .. }, variables) in along {
+            let whys = match variables.as_slice() {
+                [] => why,
+                variables => format!("{why}; {} with it", variables.join(", ")),
+            };
+            part.notes.push(left_out(&format!("--volume {entry}"), name, &whys));
+        }
+        for (variable, unset) in unset {
+            part.notes.push(left_out(
+                &format!("--env {variable}"),
+                name,
+                &format!("{unset} is not set here"),
+            ));
         }
     }
 
@@ -261,12 +271,8 @@ impl Selection<'_> {
             if taken.has_limit(limit) {
                 continue;
             }
-            // root's podman may raise any limit.
-            let hard = (!self.is_root).then(|| self.host.hard_limit(limit)).flatten();
             let wanted = value.split(':').filter_map(number).max();
-            if let (Some(hard), Some(wanted)) = (hard, wanted)
-                && wanted > hard
-            {
+            if let Some(hard) = wanted.and_then(|wanted| self.host.limit_below(limit, wanted)) {
                 let why = format!("this user's hard limit is {hard}; see limits.conf(5)");
                 part.notes.push(left_out(&format!("--ulimit {entry}"), name, &why));
                 continue;
