@@ -192,7 +192,7 @@ fn computing_gets_shared_and_locked_memory_as_far_as_the_user_may() {
     assert_eq!(
         notes,
         [
-            "--shm-size of profile ai-ml is left out: podman does not take it with the --ipc of the command line"
+            "--shm-size of the profile ai-ml is left out: podman does not take it with the --ipc of the command line"
         ]
     );
 }
@@ -219,7 +219,7 @@ fn an_isolated_container_shares_no_cache_and_no_server() {
 
 #[test]
 fn a_profile_of_ones_own_changes_a_built_in_one_key_by_key() {
-    let text = "[profiles.ai-ml]\nulimits = []\nenvironment.NCCL_DEBUG = 'INFO'\n[profiles.mine]\nisolate = true\nargs = ['--network=host', '-t']\nvolumes = ['$HOME/games:/games', '$TRICKY:/c']\ndevices = ['/dev/input/event1:rw', '/dev/none', '$NONE']\nenvironment = { A = '$HOME' }\n";
+    let text = "[profiles.ai-ml]\nulimits = []\nenvironment.NCCL_DEBUG = 'INFO'\n[profiles.mine]\nisolate = true\nargs = ['--network=host', '-t']\nvolumes = ['$HOME/games:/games', '$TRICKY:/c', '/home/u/games:/g/$NONE', '/none:/none']\ndevices = ['/dev/input/event1:rw', '/dev/none', '$NONE']\nenvironment = { A = '$HOME', B = '/nonesuch:/cc', C = 'x:/none/y' }\n";
     let (line, notes) = podman(text, "--profile ai-ml I", user(&DESKTOP));
     assert!(line.ends_with("--env CUDA_CACHE_PATH=/var/cache/nvbind/cuda --env NCCL_DEBUG=INFO I"), "{line}");
     assert_eq!(notes.len(), 1, "{notes:?}");
@@ -227,13 +227,15 @@ fn a_profile_of_ones_own_changes_a_built_in_one_key_by_key() {
     let (line, notes) = podman(text, "--profile mine I", no_terminal);
     assert_eq!(
         line,
-        "--annotation io.nvbind.isolate=true --network=host --volume /home/u/games:/games --env A=/home/u --device /dev/input/event1:rw I"
+        "--annotation io.nvbind.isolate=true --network=host --volume /home/u/games:/games --env A=/home/u --env B=/nonesuch:/cc --device /dev/input/event1:rw I"
     );
     assert_eq!(
         notes,
         [
-            "--tty of profile mine is left out: stdin is no terminal",
+            "--tty of the profile mine is left out: stdin is no terminal",
             "--volume $TRICKY:/c of the profile mine is left out: podman can't mount /a:/b: it has a colon",
+            "--volume /home/u/games:/g/$NONE of the profile mine is left out: NONE is not set here",
+            "--volume /none:/none of the profile mine is left out: /none is not on this machine; C with it",
             "--device /dev/none of the profile mine is left out: it is not on this machine",
             "--device $NONE of the profile mine is left out: NONE is not set here",
         ]

@@ -51,7 +51,7 @@ impl Selection<'_> {
             let mut part = Words::default();
             let mut list = profile.args.clone();
             list.extend(profile.shm_size.iter().map(|size| format!("--shm-size={size}")));
-            part.extend(arguments(&list, &format!("profile {name}")));
+            part.extend(arguments(&list, &format!("the profile {name}")));
             taken.extend(&part.words);
             let absent = self.volumes(profile, is_isolated, &mut taken, &mut part);
             self.environment(name, profile, absent, &mut part);
@@ -141,42 +141,32 @@ impl Selection<'_> {
     ) -> Vec<Absent> {
         let mut absent: Vec<Absent> = Vec::new();
         for entry in &profile.volumes {
-            let mut parts = entry.split(':').map(|part| expand(part, self.variable));
+            let parts: Vec<&str> = entry.split(':').collect();
             // A checked file has both.
-            let (Some(host), Some(Ok(place))) = (parts.next(), parts.next()) else { continue };
-            let place = PathBuf::from(place);
+            let [_, place, ..] = parts.as_slice() else { continue };
+            let place = PathBuf::from(expand(place, self.variable).unwrap_or_else(|_| place.into()));
             if taken.has_place(&place) {
                 continue;
             }
-            let is_cache = || {
-                let names_it = |cache| profile.environment.get(cache).map(Path::new) == Some(&place);
-                CACHES.iter().copied().any(names_it)
-            };
-            let why = match &host {
-                Err(expand::Error::Unset(unset)) => Some(format!("{unset} is not set here")),
+            let is_cache = CACHES
+                .iter()
+                .any(|cache| profile.environment.get(*cache).map(Path::new) == Some(place.as_path()));
+            let parts = parts.into_iter().map(|part| expand(part, self.variable));
+            let why = match parts.collect::<Result<Vec<OsString>, _>>() {
+                Err(expand::Error::Unset(unset)) => format!("{unset} is not set here"),
+                // Not in a checked file.
                 Err(expand::Error::Dollar) => continue,
-                Ok(host) if host.as_bytes().contains(&b':') => {
-                    Some(format!("podman can't mount {}: it has a colon", host.display()))
-                }
-                Ok(host) if is_path(host) => (!self.host.exists(Path::new(host)))
-                    .then(|| format!("{} is not on this machine", host.display())),
-                Ok(_) if is_isolated && is_cache() => {
-                    Some("isolation shares no cache of the driver".to_owned())
-                }
-                Ok(_) => None,
-            };
-            match (host, why) {
-                (Ok(host), None) => {
-                    let mut value = host;
-                    for part in [Ok(place.into_os_string())].into_iter().chain(parts).flatten() {
-                        value.push(":");
-                        value.push(part);
+                Ok(parts) => match self.why_no_volume(&parts, is_isolated && is_cache) {
+                    Some(why) => why,
+                    None => {
+                        let value = parts.join(OsStr::new(":"));
+                        part.add("--volume", &value);
+                        taken.extend(&["--volume".into(), value]);
+                        continue;
                     }
-                    part.add("--volume", &value);
-                    taken.extend(&["--volume".into(), value]);
-                }
-                (_, why) => absent.push(Absent { place, entry: entry.clone(), why: why.unwrap_or_default() }),
-            }
+                },
+            };
+            absent.push(Absent { place, entry: entry.clone(), why });
         }
         // Another entry may have brought the place; of several that did not the last one tells why.
         absent.retain(|absent| !taken.has_place(&absent.place));
@@ -187,6 +177,18 @@ impl Selection<'_> {
         absent
     }
 
+    fn why_no_volume(&self, parts: &[OsString], is_shared_cache: bool) -> Option<String> {
+        if let Some(part) = parts.iter().find(|part| part.as_bytes().contains(&b':')) {
+            return Some(format!("podman can't mount {}: it has a colon", part.display()));
+        }
+        let host = parts.first()?;
+        if is_path(host) {
+            let is_there = self.host.exists(Path::new(host));
+            return (!is_there).then(|| format!("{} is not on this machine", host.display()));
+        }
+        is_shared_cache.then(|| "isolation shares no cache of the driver".to_owned())
+    }
+
     /// Those variables that lead to an absent place go with it.
     fn environment(&self, name: &str, profile: &Profile, absent: Vec<Absent>, part: &mut Words) {
         let mut along: Vec<(Absent, Vec<&str>)> =
@@ -195,7 +197,7 @@ impl Selection<'_> {
         for (variable, value) in &profile.environment {
             match expand(value, self.variable) {
                 Ok(value) => {
-                    let leads = |absent: &Absent| contains(&value, absent.place.as_os_str());
+                    let leads = |absent: &Absent| leads_to(&value, &absent.place);
                     if let Some((_, variables)) = along.iter_mut().find(|(absent, _)| leads(absent)) {
                         variables.push(variable);
                         continue;
@@ -288,8 +290,11 @@ fn is_path(host: &OsStr) -> bool {
     matches!(host.as_bytes(), [b'/' | b'.', ..])
 }
 
-fn contains(text: &OsStr, part: &OsStr) -> bool {
-    text.as_bytes().windows(part.len().max(1)).any(|window| window == part.as_bytes())
+/// Whether a variable's value has this path in it, or one below it: `unix:/run/x`.
+fn leads_to(value: &OsStr, place: &Path) -> bool {
+    let value = value.to_string_lossy();
+    let mut words = value.split([':', ',', ';', '=']);
+    words.any(|word| Path::new(word).starts_with(place))
 }
 
 /// A limit's number; the largest there is, for none at all.
