@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Show, check or begin the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Show the profiles of `nvbind run --profile`
+    #[command(subcommand)]
+    Profile(Profile),
     /// Check all that a container with GPUs needs of this machine
     ///
     /// Exit status: 1 where a check failed, else 0.
@@ -72,7 +75,7 @@ const EXIT_STATUS: &str =
 
 /// The options of `nvbind run` and `create`, for their help, man pages and completions: clap does not parse them (see
 /// `podman::command_line`).
-pub(crate) fn run_options() -> [Arg; 11] {
+pub(crate) fn run_options() -> [Arg; 12] {
     let value =
         |name, what, help| Arg::new(name).long(name).value_name(what).value_hint(ValueHint::Other).help(help);
     let switch = |name, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
@@ -105,6 +108,12 @@ pub(crate) fn run_options() -> [Arg; 11] {
         )
         .value_hint(ValueHint::AnyPath),
         switch("rootless", "Refuse to start a container as root"),
+        value(
+            "profile",
+            "NAME",
+            "Add what this profile says, of what this machine has: ai-ml, gaming, shared or one of the configuration's; \
+             may be repeated",
+        ),
         value("config", "FILE", "Read this configuration as well, after the system's and the user's")
             .value_hint(ValueHint::FilePath),
         switch("dry-run", "Print the podman command instead of running it"),
@@ -126,12 +135,26 @@ pub(crate) enum Config {
     Init,
 }
 
-/// Options of `nvbind config show`, `check` and `path`.
+/// Options of `nvbind config show`, `check` and `path`, and of `nvbind profile`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ConfigFiles {
     /// As `nvbind run --config FILE` reads it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// What `nvbind profile` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Profile {
+    /// Print every profile with what it is for and where it comes from
+    List(ConfigFiles),
+    /// Print the keys of a profile, where each comes from, and what would be left out here
+    Show {
+        /// The profile
+        name: String,
+        #[command(flatten)]
+        files: ConfigFiles,
+    },
 }
 
 /// Options of `nvbind plan`.

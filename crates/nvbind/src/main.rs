@@ -1,4 +1,4 @@
-//! What a person types: run, create, plan, info, devices, doctor, config, setup, completions.
+//! What a person types: run, create, plan, info, devices, doctor, config, profile, setup, completions.
 
 mod args;
 mod commands;
@@ -9,6 +9,7 @@ mod failure;
 mod nvml;
 mod output;
 mod podman;
+mod profiles;
 
 #[cfg(test)]
 #[expect(dead_code, reason = "it serves the tests of several crates")]
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Devices => commands::devices::devices(),
         Command::Doctor(options) => commands::doctor::doctor(options),
         Command::Config(command) => commands::config::config(&command),
+        Command::Profile(command) => commands::profile::profile(&command),
         Command::Setup(options) => commands::setup::setup(&options),
         Command::Completions(options) => commands::completions::completions(&options),
         Command::Man(options) => commands::man::man(&options),

@@ -82,6 +82,50 @@ pub const KEYS: &[Key] = &[
     run("security", "security_opts", "[]", "podman's --security-opt for each: [\"label=disable\"]"),
 ];
 
+/// The table of the profiles, whose entries have names of the user's own.
+pub const PROFILES: &str = "profiles";
+
+/// A key of a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProfileKey {
+    /// Its name.
+    pub name: &'static str,
+    /// A value, as TOML.
+    pub example: &'static str,
+    /// What it means, in a line.
+    pub meaning: &'static str,
+}
+
+const fn of_profile(name: &'static str, example: &'static str, meaning: &'static str) -> ProfileKey {
+    ProfileKey { name, example, meaning }
+}
+
+/// All keys of a `[profiles.NAME]`; `nvbind run` and `nvbind create` read them, from all files.
+pub const PROFILE_KEYS: &[ProfileKey] = &[
+    of_profile("description", "\"Blender\"", "what nvbind profile list says of it"),
+    of_profile("capabilities", "\"graphics,utility\"", "--capabilities"),
+    of_profile("isolate", "true", "--isolate; false: --isolate=false"),
+    of_profile("extras", "[\"infiniband\"]", "--extras, those that this machine has"),
+    of_profile("args", "[\"--network=host\"]", "further options, as in runtime.default_args"),
+    of_profile("environment", "{ DISPLAY = \"$DISPLAY\" }", "variables, as in runtime.environment"),
+    of_profile(
+        "volumes",
+        "[\"/tmp/.X11-unix:/tmp/.X11-unix:ro\"]",
+        "podman's --volume for each; one whose path is not on this machine is left out",
+    ),
+    of_profile(
+        "devices",
+        "[\"/dev/input\"]",
+        "podman's --device for each; one that this user cannot read is left out",
+    ),
+    of_profile(
+        "ulimits",
+        "[\"memlock=-1\"]",
+        "podman's --ulimit for each; one that this user may not have is left out",
+    ),
+    of_profile("shm_size", "\"8g\"", "podman's --shm-size"),
+];
+
 /// The key of this table and name.
 #[must_use]
 pub fn find(table: &str, name: &str) -> Option<&'static Key> {
@@ -106,6 +150,12 @@ pub fn template() -> String {
         };
         text.push_str(&format!("# {}{place}\n#{} = {}\n", key.meaning, key.name, key.default));
     }
+    text.push_str(&format!(
+        "\n# Profiles, for nvbind run --profile NAME, of any name. One of a built-in profile's name changes that key by key.\n# [{PROFILES}.NAME]\n"
+    ));
+    for ProfileKey { name, example, meaning } in PROFILE_KEYS {
+        text.push_str(&format!("# {name} = {example}  # {meaning}\n"));
+    }
     text
 }
 
@@ -126,7 +176,9 @@ mod tests {
     fn the_table_has_all_that_the_parser_takes() {
         let mut tables: Vec<&str> = KEYS.iter().map(|key| key.table).collect();
         tables.dedup();
-        assert_eq!(fields(""), tables);
+        assert_eq!(fields(""), [tables.as_slice(), &[PROFILES]].concat());
+        let names: Vec<&str> = PROFILE_KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(fields("profiles.x"), names);
         for table in tables {
             let names: Vec<&str> = KEYS.iter().filter(|key| key.table == table).map(|key| key.name).collect();
             assert_eq!(fields(table), names, "[{table}]");
@@ -152,10 +204,25 @@ mod tests {
     }
 
     #[test]
+    fn the_templates_profile_is_one() {
+        let template = template();
+        let (_, profile) = template.split_once("\n# [profiles.NAME]\n").unwrap();
+        let lines = profile.lines().map(|line| line.strip_prefix("# ").unwrap());
+        let profile: String = lines.map(|line| format!("{line}\n")).collect();
+        let settings = Settings::parse(&format!("[profiles.NAME]\n{profile}"), "f").unwrap();
+        assert_eq!(settings.profiles["NAME"].volumes, ["/tmp/.X11-unix:/tmp/.X11-unix:ro"]);
+        assert_eq!(profile.lines().count(), PROFILE_KEYS.len());
+    }
+
+    #[test]
     fn the_reference_has_every_key_with_its_default() {
         let reference = include_str!("../../../../docs/reference.md");
         for Key { table, name, default, .. } in KEYS {
             let row = format!("| `{table}.{name}` | `{default}` |");
+            assert!(reference.contains(&row), "{row}");
+        }
+        for ProfileKey { name, .. } in PROFILE_KEYS {
+            let row = format!("| `profiles.NAME.{name}` |");
             assert!(reference.contains(&row), "{row}");
         }
     }

@@ -5,16 +5,19 @@
 
 mod error;
 pub mod keys;
+mod profile;
 mod tables;
 
 use crate::input;
 use crate::security::Security;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 pub use error::Error;
+pub use profile::Profile;
 pub use tables::{Driver, Gpu, Runtime};
 
 /// Where the hook and the command line read the system's configuration from.
@@ -35,6 +38,8 @@ pub struct Settings {
     pub gpu: Gpu,
     /// `[security]`
     pub security: Security,
+    /// `[profiles.NAME]`
+    pub profiles: BTreeMap<String, Profile>,
 }
 
 impl Settings {

@@ -7,7 +7,7 @@ use crate::output;
 use nix::sys::stat::{Mode, umask};
 use nvbind_core::exit::Exit;
 use nvbind_core::settings::SYSTEM_FILE;
-use nvbind_core::settings::keys::{KEYS, Key, template};
+use nvbind_core::settings::keys::{KEYS, Key, PROFILES, template};
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -75,6 +75,13 @@ fn text(configuration: &Configuration) -> String {
         }
         text.extend(lines);
     }
+    let of_profile = |path: &[String]| path.first().is_some_and(|table| table == PROFILES);
+    let profiles: Vec<String> =
+        configuration.values.0.iter().filter(|(path, _)| of_profile(path)).map(line).collect();
+    if !profiles.is_empty() {
+        let _ = writeln!(text, "\n[{PROFILES}]");
+    }
+    text.extend(profiles);
     text
 }
 
@@ -83,12 +90,14 @@ fn lines(configuration: &Configuration, key: &Key) -> Vec<String> {
     let of_key =
         |path: &[String]| matches!(path, [table, name, ..] if table == key.table && name == key.name);
     let set = configuration.values.0.iter().filter(|(path, _)| of_key(path));
-    let line = |(path, set): (&Vec<String>, &config::Set)| {
-        let names: Vec<String> = path.iter().skip(1).map(|name| bare_or_quoted(name)).collect();
-        let origin = failure::printable(&set.origin.to_string());
-        format!("{} = {}  # {origin}\n", names.join("."), set.value)
-    };
     set.map(line).collect()
+}
+
+/// A key below its table, with its value and where that stands.
+pub(super) fn line((path, set): (&config::KeyPath, &config::Set)) -> String {
+    let names: Vec<String> = path.iter().skip(1).map(|name| bare_or_quoted(name)).collect();
+    let origin = failure::printable(&set.origin.to_string());
+    format!("{} = {}  # {origin}\n", names.join("."), set.value)
 }
 
 fn bare_or_quoted(name: &str) -> String {
@@ -187,7 +196,7 @@ mod tests {
                 &dir,
                 "b",
                 Kind::Named,
-                "[gpu]\n\ndefault_selection = '0,1'\n[runtime.environment]\nA = \"$A\"\n",
+                "[gpu]\n\ndefault_selection = '0,1'\n[runtime.environment]\nA = \"$A\"\n[profiles.\"my own\"]\nshm_size = '1g'\n",
             ),
         ];
         let configuration = Configuration::load(&layers).unwrap();
@@ -196,6 +205,7 @@ mod tests {
         for line in [
             format!("environment.A = \"$A\"  {}", at("b", 5)),
             format!("environment.\"B c\" = \"2\"  {}", at("a", 2)),
+            format!("\n[profiles]\n\"my own\".shm_size = \"1g\"  {}", at("b", 7)),
             format!("default_selection = \"0,1\"  {}", at("b", 3)),
             "default_args = []  # default\n".to_owned(),
         ] {

@@ -8,6 +8,7 @@ pub(crate) mod info;
 pub(crate) mod man;
 pub(crate) mod nvml;
 pub(crate) mod plan;
+pub(crate) mod profile;
 pub(crate) mod run;
 pub(crate) mod setup;
 

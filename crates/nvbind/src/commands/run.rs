@@ -9,6 +9,7 @@ use crate::output;
 use crate::podman::command_line::{self, CommandLine, Verb};
 use crate::podman::containers_conf::{self, Sources};
 use crate::podman::{hooks, shell};
+use crate::profiles;
 use clap::CommandFactory;
 use nvbind_core::host::Host;
 use nvbind_core::plan::Plan;
@@ -104,8 +105,9 @@ fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<Com
         is_root,
         has_terminal: io::stdin().is_terminal(),
         variable: &|name| std::env::var_os(name),
+        host: &profiles::This,
     };
-    let whole = configuration.words(words, caller);
+    let whole = configuration.words(words, caller)?;
     configuration.lost.iter().chain(&whole.notes).for_each(|note| failure::note(note));
     let line = CommandLine::parse(whole.words)?;
     if is_root && line.rootless {

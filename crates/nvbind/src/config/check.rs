@@ -6,12 +6,16 @@ use super::values::Values;
 use crate::podman::command_line::oci_runtime;
 use crate::podman::lexer::{self, Item};
 use nvbind_core::request::Request;
+use nvbind_core::visible_devices;
 use std::ffi::OsString;
 use std::path::Path;
 use toml::Value;
 
 /// Options of nvbind that are for one command line.
 const OF_ONE_LINE: &[&str] = &["config", "dry-run", "help"];
+
+/// The same of a profile, which names no other one.
+const NOT_OF_A_PROFILE: &[&str] = &["config", "dry-run", "help", "profile"];
 
 /// Finds what is wrong with the values of a file.
 pub(super) fn values(values: &Values) -> Result<(), Error> {
@@ -21,7 +25,7 @@ pub(super) fn values(values: &Values) -> Result<(), Error> {
             (["runtime", "default_runtime"], Value::String(name)) => {
                 oci_runtime(name.into()).err().map(|error| error.to_string())
             }
-            (["runtime", "default_args"], Value::Array(list)) => arguments(list),
+            (["runtime", "default_args"], Value::Array(list)) => arguments(list, OF_ONE_LINE),
             (["runtime", "environment", name], Value::String(value)) => variable(name, value),
             (["gpu", "default_selection"], Value::String(gpus)) => {
                 Request::parse(gpus, None, None).err().map(|error| error.to_string())
@@ -29,6 +33,7 @@ pub(super) fn values(values: &Values) -> Result<(), Error> {
             (["gpu", "additional_libraries"], Value::Array(list)) => {
                 list.iter().filter_map(Value::as_str).find_map(library)
             }
+            (["profiles", _, key, rest @ ..], value) => of_profile(key, rest, value),
             _ => None,
         };
         if let Some(why) = found {
@@ -39,7 +44,40 @@ pub(super) fn values(values: &Values) -> Result<(), Error> {
     Ok(())
 }
 
-fn arguments(list: &[Value]) -> Option<String> {
+fn of_profile(key: &str, rest: &[&str], value: &Value) -> Option<String> {
+    match (key, rest, value) {
+        ("capabilities", [], Value::String(list)) => {
+            Request::parse("all", Some(list), None).err().map(|error| error.to_string())
+        }
+        ("extras", [], Value::Array(list)) => {
+            let mut words = list.iter().filter_map(Value::as_str);
+            let parse = |word| Request::parse("all", None, None)?.with_extras(Some(word));
+            words.find_map(|word| parse(word).err().map(|error| error.to_string()))
+        }
+        ("args", [], Value::Array(list)) => arguments(list, NOT_OF_A_PROFILE),
+        ("environment", [visible_devices::VARIABLE], _) => Some("--gpu names the GPUs".to_owned()),
+        ("environment", [name], Value::String(value)) => variable(name, value),
+        ("volumes", [], Value::Array(list)) => list.iter().filter_map(Value::as_str).find_map(volume),
+        ("devices", [], Value::Array(list)) => list.iter().filter_map(Value::as_str).find_map(dollar),
+        ("ulimits", [], Value::Array(list)) => list.iter().filter_map(Value::as_str).find_map(limit),
+        _ => None,
+    }
+}
+
+fn volume(entry: &str) -> Option<String> {
+    let mut parts = entry.split(':');
+    let is_whole = parts.next().is_some_and(|host| !host.is_empty())
+        && parts.next().is_some_and(|place| place.starts_with('/'));
+    let what = || format!("{entry} is no volume: write HOST:CONTAINER or HOST:CONTAINER:OPTIONS");
+    (!is_whole).then(what).or_else(|| dollar(entry))
+}
+
+fn limit(entry: &str) -> Option<String> {
+    let is_whole = entry.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty());
+    (!is_whole).then(|| format!("{entry} is no limit: write NAME=SOFT or NAME=SOFT:HARD"))
+}
+
+fn arguments(list: &[Value], not_here: &[&str]) -> Option<String> {
     let mut words = list.iter().filter_map(Value::as_str).map(OsString::from);
     while let Some(item) = lexer::next(&mut words) {
         let options = match item {
@@ -54,7 +92,7 @@ fn arguments(list: &[Value]) -> Option<String> {
         if let Some(given) = options.all.iter().find(|given| given.lacks_its_value()) {
             return Some(format!("--{} needs a value", given.name));
         }
-        if let Some(given) = options.long().filter(|given| OF_ONE_LINE.contains(&given.name.as_str())) {
+        if let Some(given) = options.long().filter(|given| not_here.contains(&given.name.as_str())) {
             return Some(format!("--{} is for the command line", given.name));
         }
     }
@@ -65,6 +103,10 @@ fn variable(name: &str, value: &str) -> Option<String> {
     if name.is_empty() || name.contains('=') {
         return Some("this is no name of a variable".to_owned());
     }
+    dollar(value)
+}
+
+fn dollar(value: &str) -> Option<String> {
     match expand(value, &|_name| Some(OsString::new())) {
         Err(expand::Error::Dollar) => {
             Some("$ has to be followed by a name; a dollar is written $$".to_owned())

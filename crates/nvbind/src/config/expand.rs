@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 /// Why a value has no expansion.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Error<'a> {
+pub(crate) enum Error<'a> {
     /// The caller has no such variable.
     Unset(&'a str),
     /// A dollar that begins no name.
@@ -12,7 +12,7 @@ pub(super) enum Error<'a> {
 }
 
 /// The value with the caller's variables in it; `$$` is a dollar.
-pub(super) fn expand<'a>(
+pub(crate) fn expand<'a>(
     text: &'a str,
     variable: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<OsString, Error<'a>> {

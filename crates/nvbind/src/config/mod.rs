@@ -2,18 +2,20 @@
 //! the one before it, key by key.
 
 mod check;
-mod expand;
+pub(crate) mod expand;
 mod origin;
 mod values;
 mod words;
 
+use crate::podman::command_line;
+use crate::profiles;
 use nvbind_core::settings::keys::{self, Key, Reader};
 use nvbind_core::settings::{self, SYSTEM_FILE, Settings};
 pub(crate) use origin::Origin;
 use std::env;
 use std::path::{Path, PathBuf};
-pub(crate) use values::{Set, Values};
-pub(crate) use words::Caller;
+pub(crate) use values::{KeyPath, Set, Values};
+pub(crate) use words::{Caller, Words};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,12 @@ pub(crate) enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// Words of a file that make no command line.
+    #[error(transparent)]
+    CommandLine(#[from] command_line::Error),
+    /// A profile that there is not.
+    #[error(transparent)]
+    Profile(#[from] profiles::Unknown),
     /// What each file has alone does not fit together.
     #[error("the configuration files do not fit together")]
     Merged(#[source] toml::de::Error),
@@ -59,7 +67,12 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Error::Unknown { nearest, .. } => Some(nearest.clone()),
-            Error::File(_) | Error::Wrong { .. } | Error::Value { .. } | Error::Merged(_) => None,
+            Error::Profile(unknown) => unknown.hint(),
+            Error::CommandLine(_)
+            | Error::File(_)
+            | Error::Wrong { .. }
+            | Error::Value { .. }
+            | Error::Merged(_) => None,
         }
     }
 }
@@ -110,10 +123,15 @@ impl Layer {
             Err(error) if error.is_not_found() && self.kind != Kind::Named => return Ok(None),
             text => text?,
         };
-        let values = Values::parse(&text, &self.path)?;
-        check::values(&values)?;
-        Ok(Some(values))
+        parse(&text, &self.path).map(Some)
     }
+}
+
+/// What this text of a file sets, where all of it can be used.
+pub(crate) fn parse(text: &str, file: &Path) -> Result<Values, Error> {
+    let values = Values::parse(text, file)?;
+    check::values(&values)?;
+    Ok(values)
 }
 
 /// All files together.

@@ -1,6 +1,6 @@
 //! Where in a configuration file something stands, and what is wrong there.
 
-use nvbind_core::settings::keys::{KEYS, Key};
+use nvbind_core::settings::keys::{KEYS, Key, PROFILE_KEYS, PROFILES};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -37,12 +37,13 @@ pub(crate) fn nearest(table: &str, name: &str) -> String {
     let is_here = |key: &Key| key.table == table;
     let tables =
         KEYS.iter().filter(|_key| table.is_empty()).map(|key| (near(key.table), format!("[{}]", key.table)));
+    let profiles = table.is_empty().then(|| (near(PROFILES), format!("[{PROFILES}.NAME]")));
     let keys = KEYS.iter().map(|key| {
         // Of two that are as near, the one of the same table.
         let score = near(key.name) - if is_here(key) { 0.0 } else { 0.01 };
         (score, format!("{}.{}", key.table, key.name))
     });
-    let best = tables.chain(keys).max_by(|left, right| left.0.total_cmp(&right.0));
+    let best = tables.chain(profiles).chain(keys).max_by(|left, right| left.0.total_cmp(&right.0));
     match best {
         Some((score, text)) if score >= 0.5 => format!("did you mean {text}?"),
         _ => {
@@ -50,9 +51,20 @@ pub(crate) fn nearest(table: &str, name: &str) -> String {
             if all.is_empty() {
                 all.extend(KEYS.iter().map(|key| key.table));
                 all.dedup();
+                all.push(PROFILES);
             }
             format!("there are {}", all.join(", "))
         }
+    }
+}
+
+/// The same for a key of a profile.
+pub(super) fn nearest_of_profile(profile: &str, name: &str) -> String {
+    let near = |word: &str| strsim::normalized_damerau_levenshtein(name, word);
+    let names = || PROFILE_KEYS.iter().map(|key| key.name);
+    match names().max_by(|left, right| near(left).total_cmp(&near(right))) {
+        Some(best) if near(best) >= 0.5 => format!("did you mean {PROFILES}.{profile}.{best}?"),
+        _ => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -78,9 +90,12 @@ mod tests {
             ("gpu", "default_runtime", "did you mean runtime.default_runtime?"),
             ("", "gpus", "did you mean [gpu]?"),
             ("", "default_args", "did you mean runtime.default_args?"),
-            ("", "x", "there are driver, runtime, gpu, security"),
+            ("", "x", "there are driver, runtime, gpu, security, profiles"),
+            ("", "profile", "did you mean [profiles.NAME]?"),
         ] {
             assert_eq!(nearest(table, name), expected, "{table} {name}");
         }
+        assert_eq!(nearest_of_profile("x", "volume"), "did you mean profiles.x.volumes?");
+        assert!(nearest_of_profile("x", "y").starts_with("there are description, capabilities, isolate, "));
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::podman::command_line::{CommandLine, Verb};
 use crate::podman::shell;
+use crate::profiles::This;
 use std::ffi::OsString;
 use std::fs;
 use tempfile::TempDir;
@@ -19,27 +20,22 @@ const USER: Caller<'static> = Caller {
     is_root: false,
     has_terminal: true,
     variable: &|name| (name == "DISPLAY").then(|| OsString::from(":0")),
+    host: &This,
 };
 
 /// root's, as a service has it.
 const ROOT: Caller<'static> =
-    Caller { verb: Verb::Run, is_root: true, has_terminal: false, variable: &|_name| None };
+    Caller { verb: Verb::Run, is_root: true, has_terminal: false, variable: &|_name| None, host: &This };
 
 /// A user's file `config.toml` of this text alone.
 fn configuration(text: &str) -> Result<Configuration, Error> {
-    Configuration::new(parse(text)?, &Values::default())
-}
-
-fn parse(text: &str) -> Result<Values, Error> {
-    let values = Values::parse(text, Path::new("config.toml"))?;
-    check::values(&values)?;
-    Ok(values)
+    Configuration::new(parse(text, Path::new("config.toml"))?, &Values::default())
 }
 
 /// podman's command line after `nvbind run TYPED`, without what nvbind always adds, and the notes.
 fn podman(text: &str, typed: &str, caller: Caller<'_>) -> (String, Vec<String>) {
     let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
-    let words = configuration(text).unwrap().words(&typed, caller);
+    let words = configuration(text).unwrap().words(&typed, caller).unwrap();
     let line = CommandLine::parse(words.words).unwrap();
     let arguments = line.podman_arguments(caller.verb, false, &[]);
     let text = String::from_utf8(shell::quote(arguments.iter().map(OsString::as_os_str))).unwrap();
@@ -115,7 +111,7 @@ additional_libraries = ["/etc/passwd", "/nonexistent/lib.so"]
 /// The selection, capabilities and isolation that the hook will read.
 fn request(text: &str, typed: &str) -> (String, String, bool) {
     let typed: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
-    let words = configuration(text).unwrap().words(&typed, USER).words;
+    let words = configuration(text).unwrap().words(&typed, USER).unwrap().words;
     let request = CommandLine::parse(words).unwrap().request().unwrap();
     (request.gpus.to_string(), request.capabilities.to_string(), request.isolate)
 }
@@ -152,6 +148,8 @@ fn default_arguments_that_podman_would_refuse_are_left_out() {
         ("'--restart=always'", "--rm I", USER, "run --rm I"),
         ("'--restart', 'always'", "--rm=false I", USER, "run --restart always --rm=false I"),
         ("'--rmi'", "--restart always I", USER, "run --restart always I"),
+        ("'--uts=host', '--shm-size=1g'", "--hostname x I", USER, "run --shm-size=1g --hostname x I"),
+        ("'--uts=host', '--shm-size', '1g'", "--ipc host I", USER, "run --uts=host --ipc host I"),
         ("'--tty=false', '-ti'", "I", ROOT, "run --tty=false -i I"),
     ] {
         let text = format!("[runtime]\ndefault_args = [{arguments}]\n");
@@ -171,7 +169,7 @@ fn what_is_wrong_is_told_with_its_place() {
         (
             "x = 1",
             "config.toml:1:1: there is no x in the configuration",
-            "there are driver, runtime, gpu, security",
+            "there are driver, runtime, gpu, security, profiles",
         ),
         (
             "[gpu]\nenable_isolation = 'yes'",
@@ -216,6 +214,57 @@ fn what_is_wrong_is_told_with_its_place() {
         (
             "[runtime.environment]\n'A=B' = ''",
             "config.toml:2: runtime.environment.A=B cannot be used: this is no name of a variable",
+            "",
+        ),
+        (
+            "[profiles.x]\nargs = []\nvolume = []",
+            "config.toml:3:1: there is no profiles.x.volume in the configuration",
+            "did you mean profiles.x.volumes?",
+        ),
+        ("[profiles]\nx = 1", "config.toml:2:5: invalid type: integer `1`, expected struct Profile", ""),
+        (
+            "[profiles.x]",
+            "config.toml:1: profiles.x cannot be used: it says nothing; `nvbind config init` writes a file with all keys",
+            "",
+        ),
+        (
+            "profiles.x.args = ['--profile', 'gaming']",
+            "config.toml:1: profiles.x.args cannot be used: --profile is for the command line",
+            "",
+        ),
+        (
+            "profiles.x.args = ['-v']",
+            "config.toml:1: profiles.x.args cannot be used: --volume needs a value",
+            "",
+        ),
+        (
+            "profiles.x.capabilities = 'compute,grafics'",
+            "config.toml:1: profiles.x.capabilities cannot be used: \"grafics\" is no driver capability: there are compute, utility, graphics, video, display, ngx, compat32, all",
+            "",
+        ),
+        (
+            "profiles.x.extras = ['mps', 'sockets']",
+            "config.toml:1: profiles.x.extras cannot be used: \"sockets\" is no extra: there are mps, imex, imex:N (a channel below 1048576), nvswitch, gds, gdrcopy, infiniband",
+            "",
+        ),
+        (
+            "profiles.x.environment.NVIDIA_VISIBLE_DEVICES = '0'",
+            "config.toml:1: profiles.x.environment.NVIDIA_VISIBLE_DEVICES cannot be used: --gpu names the GPUs",
+            "",
+        ),
+        (
+            "profiles.x.volumes = ['/a']",
+            "config.toml:1: profiles.x.volumes cannot be used: /a is no volume: write HOST:CONTAINER or HOST:CONTAINER:OPTIONS",
+            "",
+        ),
+        (
+            "profiles.x.devices = ['$']",
+            "config.toml:1: profiles.x.devices cannot be used: $ has to be followed by a name; a dollar is written $$",
+            "",
+        ),
+        (
+            "profiles.x.ulimits = ['memlock']",
+            "config.toml:1: profiles.x.ulimits cannot be used: memlock is no limit: write NAME=SOFT or NAME=SOFT:HARD",
             "",
         ),
         (

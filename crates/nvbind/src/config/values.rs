@@ -1,7 +1,7 @@
 //! A configuration file key by key, each value with the place where it stands.
 
 use super::Error;
-use super::origin::{Origin, nearest};
+use super::origin::{Origin, nearest, nearest_of_profile};
 use nvbind_core::settings::{self, Settings, keys};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,6 +34,10 @@ impl Values {
         };
         let document = DeTable::parse(text).map_err(|error| wrong(&error))?;
         for (table, content) in document.get_ref() {
+            if table.get_ref() == keys::PROFILES {
+                profiles(content.get_ref(), &at)?;
+                continue;
+            }
             let content_table = content.get_ref().as_table();
             for (name, _) in content_table.into_iter().flatten() {
                 if keys::find(table.get_ref(), name.get_ref()).is_none() {
@@ -97,6 +101,25 @@ impl Values {
         let found = self.0.iter().find(|(key, _)| key.iter().map(String::as_str).eq(path.iter().copied()));
         found.map(|(_, set)| &set.origin)
     }
+}
+
+/// Finds what is no key of a profile, and a profile without any.
+fn profiles(table: &DeValue<'_>, at: &dyn Fn(usize) -> Origin) -> Result<(), Error> {
+    for (profile, content) in table.as_table().into_iter().flatten() {
+        let Some(content) = content.get_ref().as_table() else { continue };
+        let path = format!("{}.{}", keys::PROFILES, profile.get_ref());
+        if content.is_empty() {
+            let why = "it says nothing; `nvbind config init` writes a file with all keys".to_owned();
+            return Err(Error::Value { origin: at(profile.span().start), key: path, why });
+        }
+        let is_key = |name: &str| keys::PROFILE_KEYS.iter().any(|key| key.name == name);
+        if let Some((name, _)) = content.iter().find(|(name, _)| !is_key(name.get_ref())) {
+            let key = format!("{path}.{}", name.get_ref());
+            let nearest = nearest_of_profile(profile.get_ref(), name.get_ref());
+            return Err(Error::Unknown { origin: at(name.span().start), key, nearest });
+        }
+    }
+    Ok(())
 }
 
 fn insert(table: &mut Table, path: &[String], value: &Value) {

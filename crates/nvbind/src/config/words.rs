@@ -1,10 +1,11 @@
 //! What the configuration adds to a command line: words before the caller's own.
 
-use super::Configuration;
 use super::expand::{self, expand};
-use crate::podman::command_line::Verb;
+use super::{Configuration, Error};
+use crate::podman::command_line::{CommandLine, Verb};
 use crate::podman::lexer::{self, Given, Item};
 use crate::podman::options::OF_RUN_ALONE;
+use crate::profiles::{Host, Profiles, Selection};
 use nvbind_core::visible_devices;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -21,6 +22,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) has_terminal: bool,
     /// The caller's variables.
     pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The machine, for profiles.
+    pub(crate) host: &'a dyn Host,
 }
 
 /// The words, and what was left out of them and why.
@@ -35,10 +38,26 @@ pub(crate) struct Words {
 /// What a default argument meets.
 struct Mode<'a> {
     caller: Caller<'a>,
+    /// What else is on the command line.
+    others: Vec<Given>,
     /// The user asks for the container's removal.
     removed: bool,
     /// The user asks for restarts, in a way that podman does not do with `--rm`.
     restarted: bool,
+}
+
+impl<'a> Mode<'a> {
+    fn new(caller: Caller<'a>, others: &[OsString]) -> Mode<'a> {
+        let mut mode =
+            Mode { caller, others: lexer::options(others).collect(), removed: false, restarted: false };
+        mode.removed = ["rm", "rmi"].iter().any(|name| mode.last(name).is_some_and(Given::is_on));
+        mode.restarted = mode.last("restart").is_some_and(is_lasting);
+        mode
+    }
+
+    fn last(&self, name: &str) -> Option<&Given> {
+        self.others.iter().rev().find(|given| given.name == name)
+    }
 }
 
 /// An option that some mode cannot have.
@@ -48,8 +67,8 @@ struct Rule {
     why: &'static str,
 }
 
-/// When an option of `default_args` is left out. podman's own refusals are those of `pkg/specgenutil/createparse.go` and
-/// `pkg/specgen/generate/oci_linux.go`.
+/// When an option of `default_args` or of a profile is left out. podman's own refusals are those of
+/// `pkg/specgenutil/createparse.go`, `pkg/specgen/container_validate.go` and `pkg/specgen/generate/oci_linux.go`.
 const RULES: &[Rule] = &[
     Rule {
         names: &["tty"],
@@ -77,6 +96,16 @@ const RULES: &[Rule] = &[
         why: "podman create has no such option",
     },
     Rule {
+        names: &["uts"],
+        holds: |_given, mode| mode.last("hostname").is_some(),
+        why: "podman does not take it with the --hostname of the command line",
+    },
+    Rule {
+        names: &["shm-size"],
+        holds: |_given, mode| mode.last("ipc").is_some_and(|ipc| !is_private(ipc)),
+        why: "podman does not take it with the --ipc of the command line",
+    },
+    Rule {
         names: &["env"],
         holds: |given, _mode| given.value.as_deref().is_some_and(is_visible_variable),
         why: "nvbind run sets NVIDIA_VISIBLE_DEVICES to the GPUs that --gpu or gpu.default_selection names",
@@ -85,10 +114,11 @@ const RULES: &[Rule] = &[
 
 impl Configuration {
     /// The words for the caller who typed these: the configuration's, and then the caller's own, which win.
-    pub(crate) fn words(&self, typed: &[OsString], caller: Caller<'_>) -> Words {
+    pub(crate) fn words(&self, typed: &[OsString], caller: Caller<'_>) -> Result<Words, Error> {
         let mut words = Words::default();
         self.add_own_options(&mut words);
-        self.add_arguments(&mut words, typed, caller);
+        let place = self.named(&["runtime", "default_args"]);
+        words.add_arguments(&self.settings.runtime.default_args, &place, &Mode::new(caller, typed));
         self.add_environment(&mut words, caller);
         for device in &self.settings.gpu.additional_devices {
             words.add("--device", device);
@@ -106,8 +136,40 @@ impl Configuration {
         for option in &self.settings.security.security_opts {
             words.add("--security-opt", option);
         }
+        self.add_profiles(&mut words, typed, caller)?;
         words.words.extend_from_slice(typed);
-        words
+        Ok(words)
+    }
+
+    /// What the profiles of the configuration's and the caller's words add.
+    fn add_profiles(&self, words: &mut Words, typed: &[OsString], caller: Caller<'_>) -> Result<(), Error> {
+        let others = [&words.words, typed].concat();
+        let names = CommandLine::parse(others.iter().cloned())?.profiles;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let all = Profiles::of(self)?;
+        let mut profiles = Vec::new();
+        for name in &names {
+            let found = all.find(name)?;
+            profiles.retain(|(known, _)| known != name);
+            profiles.push(found);
+        }
+        let mode = Mode::new(caller, &others);
+        let selection = Selection {
+            profiles: &profiles,
+            before: &words.words,
+            typed,
+            variable: caller.variable,
+            host: caller.host,
+        };
+        let added = selection.additions(&|list, place| {
+            let mut words = Words::default();
+            words.add_arguments(list, place, &mode);
+            words
+        });
+        words.extend(added);
+        Ok(())
     }
 
     /// nvbind's own options, where a file says something else than they would be anyway.
@@ -121,29 +183,6 @@ impl Configuration {
         }
         if gpu.enable_isolation {
             words.words.push("--isolate".into());
-        }
-    }
-
-    fn add_arguments(&self, words: &mut Words, typed: &[OsString], caller: Caller<'_>) {
-        let last = |name: &str| lexer::options(typed).filter(|given| given.name == name).last();
-        let mode = Mode {
-            caller,
-            removed: ["rm", "rmi"].iter().any(|name| last(name).is_some_and(|given| given.is_on())),
-            restarted: last("restart").is_some_and(|given| is_lasting(&given)),
-        };
-        let mut arguments = self.settings.runtime.default_args.iter().map(OsString::from);
-        // There is no image among them: the file was checked.
-        while let Some(Item::Options(options)) = lexer::next(&mut arguments) {
-            for given in &options.all {
-                if let Some(rule) = broken(given, &mode) {
-                    let place = self.named(&["runtime", "default_args"]);
-                    let note = format!("--{} of {place} is left out: {}", given.name, rule.why);
-                    if !words.notes.contains(&note) {
-                        words.notes.push(note);
-                    }
-                }
-            }
-            words.words.extend(options.without(|given| broken(given, &mode).is_some()));
         }
     }
 
@@ -186,7 +225,31 @@ impl Configuration {
 }
 
 impl Words {
-    fn add(&mut self, option: &str, value: impl AsRef<OsStr>) {
+    /// Adds those words and notes.
+    pub(crate) fn extend(&mut self, further: Words) {
+        self.words.extend(further.words);
+        self.notes.extend(further.notes);
+    }
+
+    /// Adds options that were written at `place`, without those that this start cannot have.
+    fn add_arguments(&mut self, list: &[String], place: &str, mode: &Mode<'_>) {
+        let mut arguments = list.iter().map(OsString::from);
+        // There is no image among them: the file was checked.
+        while let Some(Item::Options(options)) = lexer::next(&mut arguments) {
+            for given in &options.all {
+                if let Some(rule) = broken(given, mode) {
+                    let note = format!("--{} of {place} is left out: {}", given.name, rule.why);
+                    if !self.notes.contains(&note) {
+                        self.notes.push(note);
+                    }
+                }
+            }
+            self.words.extend(options.without(|given| broken(given, mode).is_some()));
+        }
+    }
+
+    /// Adds an option with its value.
+    pub(crate) fn add(&mut self, option: &str, value: impl AsRef<OsStr>) {
         self.words.extend([OsStr::new(option), value.as_ref()].map(OsStr::to_owned));
     }
 }
@@ -198,6 +261,11 @@ fn broken(given: &Given, mode: &Mode<'_>) -> Option<&'static Rule> {
 /// Whether podman refuses this `--restart` beside `--rm`.
 fn is_lasting(given: &Given) -> bool {
     given.value.as_deref().is_some_and(|policy| !["", "no", "on-failure"].iter().any(|fits| policy == *fits))
+}
+
+/// Whether a container of this `--ipc` has a /dev/shm of its own (podman-run(1)).
+fn is_private(given: &Given) -> bool {
+    given.value.as_deref().is_some_and(|ipc| ["", "private", "shareable"].iter().any(|own| ipc == *own))
 }
 
 fn is_visible_variable(variable: &OsStr) -> bool {

@@ -44,6 +44,8 @@ pub(crate) struct CommandLine {
     pub(crate) rootless: bool,
     /// `--config`.
     pub(crate) config: Option<PathBuf>,
+    /// Values of `--profile`; those words are made by the configuration.
+    pub(crate) profiles: Vec<String>,
     /// `--runtime`, except for `podman`.
     pub(crate) runtime: Option<OsString>,
     /// Values of podman's `--annotation`.
@@ -168,6 +170,7 @@ impl CommandLine {
             "capabilities" => self.capabilities = Some(text(own_value()?, name)?),
             "extras" => self.extras = Some(text(own_value()?, name)?),
             "runtime" => self.runtime = oci_runtime(own_value()?)?,
+            "profile" => self.profiles.push(text(own_value()?, name)?),
             _ => return Ok(false),
         }
         Ok(true)

@@ -1,0 +1,129 @@
+//! `nvbind profile`: which profiles there are, and what one adds on this machine.
+
+use super::config::line;
+use crate::args;
+use crate::config::{self, Caller, Configuration};
+use crate::failure::{self, Failure};
+use crate::output;
+use crate::podman::command_line::Verb;
+use crate::profiles::{self, Profiles};
+use nvbind_core::exit::Exit;
+use nvbind_core::settings::keys::PROFILES;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Configuration(#[from] config::Error),
+    #[error(transparent)]
+    Output(#[from] output::Error),
+}
+
+/// Does what the subcommand says.
+pub(crate) fn profile(command: &args::Profile) -> Result<(), Failure> {
+    print(command).map_err(|error| {
+        let (exit, hint) = match &error {
+            Error::Configuration(error) => (Exit::Request, error.hint()),
+            Error::Output(_) => (Exit::Permission, None),
+        };
+        Failure::new(error, exit as u8).hint(hint)
+    })
+}
+
+fn print(command: &args::Profile) -> Result<(), Error> {
+    let (args::Profile::List(files) | args::Profile::Show { files, .. }) = command;
+    let configuration = Configuration::load(&config::layers(files.config.as_deref()))?;
+    let profiles = Profiles::of(&configuration)?;
+    let text = match command {
+        args::Profile::List(_) => list(&profiles),
+        args::Profile::Show { name, .. } => {
+            let caller = Caller {
+                verb: Verb::Run,
+                is_root: nix::unistd::geteuid().is_root(),
+                has_terminal: true,
+                variable: &|name| std::env::var_os(name),
+                host: &profiles::This,
+            };
+            show(&profiles, name, caller)?
+        }
+    };
+    Ok(output::print(text.as_bytes())?)
+}
+
+fn list(profiles: &Profiles) -> String {
+    let width = profiles.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    profiles.iter().fold(String::new(), |mut text, (name, profile)| {
+        let keys = profiles.keys(name);
+        let files: BTreeSet<String> =
+            keys.0.values().map(|set| set.origin.file.display().to_string()).collect();
+        let files: Vec<String> = files.into_iter().collect();
+        let gap = if profile.description.is_empty() { "" } else { " " };
+        let rest = format!("{}{gap}({})", profile.description, files.join(", "));
+        let name = failure::printable(name);
+        let _ = writeln!(text, "{name:width$}  {}", failure::printable(&rest));
+        text
+    })
+}
+
+/// The profile as a table of a file, and as comments what this caller would not get of it.
+fn show(profiles: &Profiles, name: &str, caller: Caller<'_>) -> Result<String, config::Error> {
+    profiles.find(name)?;
+    let mut text = format!("[{PROFILES}]\n");
+    text.extend(profiles.keys(name).0.iter().map(line));
+    // Without what the configuration says for every container.
+    let configuration = Configuration { values: profiles.keys(name), ..Configuration::default() };
+    let words = configuration.words(&["--profile".into(), OsString::from(name)], caller)?;
+    for note in words.notes {
+        let _ = writeln!(text, "# {}", failure::printable(&note));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_profile_is_shown_as_a_file_that_says_the_same_and_with_what_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(
+            &path,
+            "[profiles.gaming]\ndevices = ['/nonexistent/pad']\n[profiles.mine]\nisolate = true\n",
+        )
+        .unwrap();
+        let layer = |path| config::Layer { path, kind: config::Kind::Named };
+        let profiles = Profiles::of(&Configuration::load(&[layer(path.clone())]).unwrap()).unwrap();
+        let caller = Caller {
+            verb: Verb::Run,
+            is_root: false,
+            has_terminal: true,
+            variable: &|_name| None,
+            host: &profiles::This,
+        };
+        let shown = show(&profiles, "gaming", caller).unwrap();
+        for line in [
+            "gaming.capabilities = \"all\"  # built-in/gaming.toml:3\n".to_owned(),
+            format!("gaming.devices = [\"/nonexistent/pad\"]  # {}:2\n", path.display()),
+            "# --device /nonexistent/pad of the profile gaming is left out: it is not on this machine\n"
+                .to_owned(),
+            "# --env DISPLAY of the profile gaming is left out: DISPLAY is not set here\n".to_owned(),
+        ] {
+            assert!(shown.contains(&line), "{line} in\n{shown}");
+        }
+        let again = dir.path().join("again.toml");
+        fs::write(&again, &shown).unwrap();
+        let again = Profiles::of(&Configuration::load(&[layer(again)]).unwrap()).unwrap();
+        assert_eq!(again.find("gaming").unwrap(), profiles.find("gaming").unwrap());
+        let list = list(&profiles);
+        assert!(list.contains(&format!("mine    ({})\n", path.display())), "{list}");
+        assert!(list.contains(&format!("({}, built-in/gaming.toml)\n", path.display())), "{list}");
+        let error = show(&profiles, "gamign", caller).unwrap_err();
+        assert_eq!(error.to_string(), "there is no profile gamign; there are ai-ml, gaming, mine, shared");
+        assert_eq!(error.hint().unwrap(), "did you mean gaming?");
+    }
+}
