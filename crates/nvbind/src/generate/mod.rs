@@ -35,7 +35,17 @@ const OF_ALL_COMMANDS: &[&str] = &[
 ];
 
 /// Options whose value is a path, which may begin at the current directory.
-const PATHS: &[&str] = &["authfile", "cert-dir", "config", "env-file", "hooks-dir", "label-file", "module"];
+const PATHS: &[&str] = &[
+    "authfile",
+    "cert-dir",
+    "config",
+    "conmon-pidfile",
+    "env-file",
+    "hooks-dir",
+    "label-file",
+    "pidfile",
+    "pod-id-file",
+];
 
 /// A container as podman is asked for it. All text: unit files and JSON hold nothing else.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -234,6 +244,10 @@ fn absolute(option: &str, value: &str, directory: &Path) -> Option<String> {
                 _ => part.to_owned(),
             });
             Some(parts.collect::<Vec<_>>().join(",")).filter(|changed| changed != value)
+        }
+        "security-opt" => {
+            let profile = value.strip_prefix("seccomp=").filter(|profile| *profile != "unconfined")?;
+            (!profile.starts_with('/')).then(|| format!("seccomp={}", below(directory, profile)))
         }
         option if PATHS.contains(&option) && !value.starts_with('/') => Some(below(directory, value)),
         _ => None,

@@ -105,6 +105,8 @@ fn every_option_becomes_its_key_or_reaches_podman() {
         ("--security-opt label=disable I", &["SecurityLabelDisable=true"]),
         ("--security-opt label=type:container_runtime_t I", &["SecurityLabelType=container_runtime_t"]),
         ("--security-opt no-new-privileges I", &["NoNewPrivileges=true"]),
+        ("--security-opt seccomp=unconfined I", &["SeccompProfile=unconfined"]),
+        ("--security-opt seccomp=s.json I", &["SeccompProfile=/home/me/project/s.json"]),
         ("--security-opt apparmor=unconfined I", &["PodmanArgs=--security-opt=apparmor=unconfined"]),
         ("--privileged --ipc=host I", &["PodmanArgs=--privileged", "PodmanArgs=--ipc=host"]),
         ("--read-only=false --init I", &["ReadOnly=false", "RunInit=true"]),
