@@ -110,9 +110,12 @@ pub(crate) enum Error {
         /// As it was typed.
         image: String,
     },
-    /// Quadlet hands it to systemd unquoted.
-    #[error("a Quadlet cannot hold the word `;`: systemd would begin another command there")]
-    Semicolon,
+    /// Quadlet hands `;` to systemd unquoted, which begins another command there, and drops all that follows an empty word.
+    #[error("the command has the word {word:?}, which Quadlet cannot hold")]
+    Word {
+        /// The word.
+        word: &'static str,
+    },
     /// No policy of podman's.
     #[error("podman has no restart policy {policy:?}")]
     Restart {
@@ -133,7 +136,7 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::NoImage => "write it as `nvbind generate KIND -- [OPTIONS] IMAGE [COMMAND]`",
-            Error::Semicolon => "`nvbind generate systemd` can, or put the command into `sh -c`",
+            Error::Word { .. } => "`nvbind generate systemd` can, or put the command into `sh -c`",
             Error::Pod { .. } => {
                 "take them out, of runtime.default_args too, or see `nvbind generate quadlet`"
             }

@@ -106,8 +106,8 @@ const NOTIFY: &[(&str, &str)] = &[("container", "true"), ("healthy", "healthy")]
 
 /// The `.container` file.
 pub(crate) fn render(asked: &Asked) -> Result<Generated, Error> {
-    if asked.command.iter().any(|word| word == ";") {
-        return Err(Error::Semicolon);
+    if let Some(word) = ["", ";"].into_iter().find(|word| asked.command.iter().any(|other| other == word)) {
+        return Err(Error::Word { word });
     }
     if !unit::is_plain(&asked.image) {
         return Err(Error::Image { image: asked.image.clone() });

@@ -42,6 +42,9 @@ pub(crate) fn render(
     };
     let mut file = Unit::default();
     file.describe(asked)?;
+    // Quadlet adds these by itself.
+    file.set("Wants", "network-online.target");
+    file.set("After", "network-online.target");
     file.set("RequiresMountsFor", "%t/containers");
     file.serve(asked)?;
     file.set("Type", "notify");

@@ -55,8 +55,6 @@ fn a_quadlet_holds_the_whole_command_line() {
                 -e MODE=fast --stop-timeout 30 docker.io/library/ai:1 serve --port 80";
     let expected = "[Unit]
 Description=docker.io/library/ai:1 with NVIDIA GPUs
-Wants=network-online.target
-After=network-online.target
 
 [Container]
 Image=docker.io/library/ai:1
@@ -243,7 +241,8 @@ fn nothing_in_a_word_means_anything_to_systemd() {
         assert!(lines.contains(&format!("Environment={quotes}V={quoted}{quotes}")), "{value:?}: {lines:?}");
         assert!(lines.contains(&format!("Exec=echo {quotes}{quoted}{quotes}")), "{value:?}: {lines:?}");
     }
-    assert!(typed("").contains(&"Exec=echo \"\"".to_owned()));
+    let empty = systemd(&["I".into(), "echo".into(), "".into(), ";".into()]).text;
+    assert!(empty.contains(" I echo \"\" \";\"\n"), "{empty}");
     let rule = quadlet(&["--device-cgroup-rule".into(), "c 195:* rmw".into(), "I".into()]);
     assert!(rule.text.contains("PodmanArgs=\"--device-cgroup-rule=c 195:* rmw\"\n"), "{}", rule.text);
     // A key that takes its value as it is can't hold this one.
@@ -455,7 +454,10 @@ fn what_is_no_command_line_is_refused() {
     use std::os::unix::ffi::OsStringExt;
     let word = OsString::from_vec(vec![b'a', 0xff]);
     assert_eq!(asked(&["I".into(), word.clone()]), Err(Error::NotText { word }));
-    assert_eq!(quadlet::render(&asked(&words("I find ;")).unwrap()), Err(Error::Semicolon));
+    for word in ["", ";"] {
+        let asked = asked(&["I".into(), "find".into(), word.into()]).unwrap();
+        assert_eq!(quadlet::render(&asked), Err(Error::Word { word }));
+    }
     let image = "I\nExec=x".to_owned();
     let broken = quadlet::render(&asked(&[image.clone().into()]).unwrap());
     assert_eq!(broken, Err(Error::Image { image }));

@@ -53,8 +53,6 @@ impl Unit {
     pub(super) fn describe(&mut self, asked: &Asked) -> Result<(), Error> {
         self.section("Unit");
         self.set("Description", &format!("{} with NVIDIA GPUs", quote(&asked.image)));
-        self.set("Wants", "network-online.target");
-        self.set("After", "network-online.target");
         if let Some(burst) = Restart::of(asked)?.burst {
             self.set("StartLimitBurst", burst);
         }
