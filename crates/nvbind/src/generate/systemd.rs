@@ -1,5 +1,6 @@
 //! A systemd service that calls `nvbind run` itself, so that the configuration and the pre-flight count at every start. As
-//! `podman generate systemd --new` made them (`pkg/systemd/generate/containers.go` of podman's source), with cgroups as Quadlet has them.
+//! `podman generate systemd --new` makes them (`pkg/systemd/generate/containers.go` of podman's source): its
+//! `--cgroups=no-conmon` works with cgroup v1 as well, which Quadlet's `split` does not.
 
 use super::unit::{self, Unit};
 use super::{Asked, Error, Generated, absolute, inherited, text};
@@ -8,7 +9,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// Where podman keeps the container's id, with systemd's specifiers.
-const CIDFILE: &str = "--cidfile=%t/%n.ctr-id";
+const ID: &str = "%t/%n.ctr-id";
 
 /// The service for the words after `nvbind run`; `own` is nvbind, `directory` the current one.
 pub(crate) fn render(
@@ -17,17 +18,18 @@ pub(crate) fn render(
     own: &Path,
     directory: &Path,
 ) -> Result<Generated, Error> {
+    let cidfile = format!("--cidfile={ID}");
     let notifies = asked.value("sdnotify").filter(|value| ["container", "healthy"].contains(value));
     let mut start = vec![
         unit::quote(&text(own.into())?),
         "run".to_owned(),
-        CIDFILE.to_owned(),
+        cidfile.clone(),
         "--rm".to_owned(),
         "--detach".to_owned(),
         format!("--sdnotify={}", notifies.unwrap_or("conmon")),
     ];
     if asked.value("cgroups").is_none() {
-        start.push("--cgroups=split".to_owned());
+        start.push("--cgroups=no-conmon".to_owned());
     }
     if asked.value("name").is_some() {
         start.push("--replace".to_owned());
@@ -38,7 +40,7 @@ pub(crate) fn render(
     }
     let podman = |verb: &str| {
         let global: String = asked.global.iter().map(|setting| unit::quote(&setting.word()) + " ").collect();
-        format!("podman {global}{verb} --ignore {CIDFILE}")
+        format!("podman {global}{verb} --ignore {cidfile}")
     };
     let mut file = Unit::default();
     file.describe(asked)?;
@@ -50,11 +52,12 @@ pub(crate) fn render(
     file.set("Type", "notify");
     file.set("NotifyAccess", "all");
     file.set("KillMode", "mixed");
-    file.set("Delegate", "yes");
     file.set("Environment", "PODMAN_SYSTEMD_UNIT=%n");
     if needs_directory {
         file.set("WorkingDirectory", &text(directory.into())?.replace('%', "%%"));
     }
+    // Podman before 4.4 leaves the file behind, and refuses to start where it is.
+    file.set("ExecStartPre", &format!("/bin/rm -f {ID}"));
     file.set("ExecStart", &start.join(" "));
     file.set("ExecStop", &podman("stop"));
     file.set("ExecStopPost", &format!("-{}", podman("rm --force --volumes")));

@@ -312,10 +312,10 @@ TimeoutStopSec=70
 Type=notify
 NotifyAccess=all
 KillMode=mixed
-Delegate=yes
 Environment=PODMAN_SYSTEMD_UNIT=%n
 WorkingDirectory=/home/me/project
-ExecStart=/usr/local/bin/nvbind run --cidfile=%t/%n.ctr-id --rm --detach --sdnotify=conmon --cgroups=split \
+ExecStartPre=/bin/rm -f %t/%n.ctr-id
+ExecStart=/usr/local/bin/nvbind run --cidfile=%t/%n.ctr-id --rm --detach --sdnotify=conmon --cgroups=no-conmon \
 --replace --runtime crun --gpu 0 --name worker --config my.toml -e V=%%h I cmd -t
 ExecStop=podman --runtime=crun stop --ignore --cidfile=%t/%n.ctr-id
 ExecStopPost=-podman --runtime=crun rm --force --volumes --ignore --cidfile=%t/%n.ctr-id
@@ -342,8 +342,8 @@ fn a_service_has_a_directory_where_a_path_needs_one() {
 
 #[test]
 fn a_service_keeps_how_the_container_notifies_and_its_cgroups() {
-    let text = systemd(&words("--sdnotify=container --cgroups no-conmon I")).text;
-    assert!(text.contains("--sdnotify=container --cgroups no-conmon I\n"), "{text}");
+    let text = systemd(&words("--sdnotify=container --cgroups split I")).text;
+    assert!(text.contains("--sdnotify=container --cgroups split I\n"), "{text}");
     assert!(systemd(&words("--sdnotify=ignore I")).text.contains("--sdnotify=conmon"));
 }
 
