@@ -1,6 +1,6 @@
 //! The command line: clap's structures, and nothing that acts.
 
-use clap::{Arg, ArgAction, Parser, Subcommand, ValueHint};
+use clap::{Arg, ArgAction, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -59,6 +59,14 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Install nvbind and its hook
     Setup(Setup),
+    /// Print a file that starts the container of an `nvbind run` command line
+    ///
+    /// Example: `nvbind generate quadlet -- --gpu 0 --name worker IMAGE > ~/.config/containers/systemd/worker.container`.
+    /// What the file cannot hold is told on stderr, or is an error.
+    #[command(
+        override_usage = "nvbind generate <KIND> -- [OPTIONS] [PODMAN OPTIONS] IMAGE [COMMAND [ARG...]]"
+    )]
+    Generate(Generate),
     /// Print completions for a shell, to be put where it looks for them
     Completions(Completions),
     /// Write the man pages into a directory, for packages
@@ -220,6 +228,27 @@ pub(crate) struct Setup {
     /// Remove what setup with the same options installed
     #[arg(long, conflicts_with_all = ["driver_root", "visible_devices"])]
     pub(crate) uninstall: bool,
+}
+
+/// Options of `nvbind generate`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Generate {
+    /// What to print
+    pub(crate) kind: Kind,
+    /// What would follow `nvbind run`
+    #[arg(last = true, required = true, value_name = "RUN ARGUMENTS")]
+    pub(crate) words: Vec<OsString>,
+}
+
+/// What `nvbind generate` can print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// A `.container` file (podman-systemd.unit(5)), for Podman 5.4 or newer
+    Quadlet,
+    /// A systemd service that calls `nvbind run`
+    Systemd,
+    /// A pod for `podman kube play`, in JSON, which is YAML as well
+    Kube,
 }
 
 /// Options of `nvbind completions`.

@@ -1,4 +1,4 @@
-//! What a person types: run, create, plan, info, devices, doctor, config, profile, setup, completions.
+//! What a person types: run, create, plan, info, devices, doctor, config, profile, setup, generate, completions.
 
 mod args;
 mod commands;
@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod driver;
 mod failure;
+mod generate;
 mod nvml;
 mod output;
 mod podman;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Config(command) => commands::config::config(&command),
         Command::Profile(command) => commands::profile::profile(&command),
         Command::Setup(options) => commands::setup::setup(&options),
+        Command::Generate(options) => commands::generate::generate(&options),
         Command::Completions(options) => commands::completions::completions(&options),
         Command::Man(options) => commands::man::man(&options),
         Command::Nvml(options) => commands::nvml::nvml(&options),

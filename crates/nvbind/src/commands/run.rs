@@ -56,10 +56,12 @@ fn place(origin: Option<&config::Origin>) -> String {
 
 /// Runs podman in place of this process.
 pub(crate) fn run(verb: Verb, words: Vec<OsString>) -> Result<(), Failure> {
-    start(verb, words).map_err(|error| {
-        let hint = hint(&error);
-        Failure::new(error, PODMAN_FAILED).hint(hint)
-    })
+    start(verb, words).map_err(into_failure)
+}
+
+fn into_failure(error: Error) -> Failure {
+    let hint = hint(&error);
+    Failure::new(error, PODMAN_FAILED).hint(hint)
 }
 
 fn start(verb: Verb, words: Vec<OsString>) -> Result<(), Error> {
@@ -68,19 +70,10 @@ fn start(verb: Verb, words: Vec<OsString>) -> Result<(), Error> {
         return help(verb);
     }
     let line = configured(verb, &typed, &words)?;
-    let directories = hooks_dirs(&line);
     if line.dry_run {
-        // Where podman's configuration is broken, podman says so.
-        let directories = directories.ok().flatten();
-        let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
-        let plan = directories.filter(|_| line.device_rules).map(|directories| preview(&line, &directories));
-        return print(&line.podman_arguments(
-            verb,
-            has_nvidias,
-            &device_rules(&line, plan.transpose()?.as_ref()),
-        ));
+        return print(&previewed(verb, &line)?);
     }
-    let (plan, has_nvidias) = match directories? {
+    let (plan, has_nvidias) = match hooks_dirs(&line)? {
         Some(directories) => (Some(pre_flight(&line, &directories)?), hooks::has_nvidias(&directories)),
         None => {
             line.request().map_err(driver::Error::from)?;
@@ -90,6 +83,26 @@ fn start(verb: Verb, words: Vec<OsString>) -> Result<(), Error> {
     let arguments = line.podman_arguments(verb, has_nvidias, &device_rules(&line, plan.as_ref()));
     let error = Command::new("podman").args(arguments).exec();
     Err(if error.kind() == io::ErrorKind::NotFound { Error::NoPodman } else { Error::Podman(error) })
+}
+
+/// What podman would be told of these words after `nvbind run`; starts and changes nothing.
+pub(crate) fn arguments(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
+    let told = || {
+        let typed = CommandLine::parse(words.iter().cloned())?;
+        let line = configured(Verb::Run, &typed, words)?;
+        line.request().map_err(driver::Error::from)?;
+        previewed(Verb::Run, &line)
+    };
+    told().map_err(into_failure)
+}
+
+/// podman's arguments, as far as they can be told without changing anything.
+fn previewed(verb: Verb, line: &CommandLine) -> Result<Vec<OsString>, Error> {
+    // Where podman's configuration is broken, podman says so.
+    let directories = hooks_dirs(line).ok().flatten();
+    let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
+    let plan = directories.filter(|_| line.device_rules).map(|directories| preview(line, &directories));
+    Ok(line.podman_arguments(verb, has_nvidias, &device_rules(line, plan.transpose()?.as_ref())))
 }
 
 /// The command line with what the configuration puts before it.

@@ -11,6 +11,7 @@ mod container;
 mod devices;
 mod ended;
 mod filters;
+mod generate;
 mod gpu;
 mod groups;
 pub(crate) mod images;
@@ -66,6 +67,7 @@ const CASES: &[&[(&str, Function)]] = &[
     shim::CASES,
     config::CASES,
     quadlet::CASES,
+    generate::CASES,
     annotation::CASES,
     visible_devices::CASES,
     compat::CASES,

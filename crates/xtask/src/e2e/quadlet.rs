@@ -18,7 +18,7 @@ use crate::lanes::tree::{USER, USER_ID, write};
 pub(crate) const CASES: &[(&str, Function)] = &[("quadlet", quadlet)];
 
 /// Podman has it from 4.4 on.
-const GENERATOR: &str = "/usr/lib/systemd/system-generators/podman-system-generator";
+pub(super) const GENERATOR: &str = "/usr/lib/systemd/system-generators/podman-system-generator";
 
 const EXAMPLE: &str = include_str!("../../../../packaging/quadlet/gpu.container");
 
@@ -37,16 +37,22 @@ fn quadlet(lane: &Lane, podman: Podman) -> Result<(), Ended> {
         User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
     };
     let path = folder.join("gpu.container");
-    write(&path, &unit)?;
-    if podman.user == User::Rootless {
-        for own in path.ancestors().take(4) {
-            chown(own, Some(USER_ID), Some(USER_ID)).on("give away", own)?;
-        }
-    }
+    install(podman.user, &path, &unit)?;
     let ended = start(podman.user);
     fs::remove_file(&path).on("remove", &path)?;
     systemctl(podman.user, &["daemon-reload"])?.must()?;
     ended
+}
+
+/// Writes a unit of this user's, whose folders are below the home directory.
+pub(super) fn install(user: User, path: &Path, unit: &str) -> Result<(), Error> {
+    write(path, unit)?;
+    if user == User::Rootless {
+        for own in path.ancestors().take(4) {
+            chown(own, Some(USER_ID), Some(USER_ID)).on("give away", own)?;
+        }
+    }
+    Ok(())
 }
 
 fn start(user: User) -> Result<(), Ended> {
@@ -54,13 +60,13 @@ fn start(user: User) -> Result<(), Ended> {
     for verb in ["start", "restart"] {
         let started = systemctl(user, &[verb, "gpu.service"])?;
         claim(started.code == 0, "the service did not start, or its container lacks a GPU", || {
-            journal(user, &started)
+            journal(user, "gpu.service", &started)
         })?;
     }
     systemctl(user, &["stop", "gpu.service"])?.must().map(drop)
 }
 
-fn systemctl(user: User, words: &[&str]) -> Result<Said, Error> {
+pub(super) fn systemctl(user: User, words: &[&str]) -> Result<Said, Error> {
     let mut command = Command::new("systemctl");
     if user == User::Rootless {
         command.arg("--user");
@@ -69,7 +75,8 @@ fn systemctl(user: User, words: &[&str]) -> Result<Said, Error> {
     said(&mut as_user(user, command))
 }
 
-fn journal(user: User, started: &Said) -> String {
-    let status = systemctl(user, &["status", "--full", "--lines=40", "gpu.service"]);
+/// What is known of a service that did not start.
+pub(super) fn journal(user: User, unit: &str, started: &Said) -> String {
+    let status = systemctl(user, &["status", "--full", "--lines=40", unit]);
     format!("{}\n{}", started.told(), status.map(|said| said.told()).unwrap_or_default())
 }

@@ -1,0 +1,133 @@
+//! What `nvbind generate` prints, as Quadlet, systemd and `podman kube play` take it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Function;
+use super::container::{GPU, then_remove};
+use super::ended::{Ended, claim};
+use super::lane::Lane;
+use super::podman::{IMAGE, Podman, Runtime, Said, User, as_user, said};
+use super::probe;
+use super::quadlet::{GENERATOR, install, journal, systemctl};
+use super::shim::nvbind;
+use crate::error::Doing;
+use crate::lanes::spec::Init;
+use crate::lanes::tree::USER;
+
+/// The cases, by name.
+pub(crate) const CASES: &[(&str, Function)] =
+    &[("generate-quadlet", quadlet), ("generate-systemd", service), ("generate-kube", kube)];
+
+/// All that a unit file could take for something else.
+const TRICK: &str = r#"100% %h $HOME ${HOME} "it's" \n ; x"#;
+
+/// Ends at once where the value did not get through.
+const COMMAND: &str = r#"test "$0" = "$TRICK" && exec sleep 1000"#;
+
+const SERVICE: &str = "generated.service";
+
+/// The file for a container that runs until it is stopped.
+fn generated(podman: Podman, kind: &str) -> Result<String, Ended> {
+    let runtime = format!("--runtime={}", podman.runtime());
+    let trick = format!("--env=TRICK={TRICK}");
+    let own = ["generate", kind, "--", &runtime, "--gpu=0", "--name", GPU, "-d", "--network=none"];
+    let more = ["--stop-timeout=0", "--cap-drop=chown", &trick, IMAGE, "sh", "-c", COMMAND, TRICK];
+    Ok(nvbind(podman.user, &[own.as_slice(), more.as_slice()].concat())?.must()?.out)
+}
+
+/// Fails the case unless the container runs, with all it was asked for.
+fn claim_runs(podman: Podman, name: &str) -> Result<(), Ended> {
+    let look = format!("{} && test \"$TRICK\" = '{}'", probe::command(None), TRICK.replace('\'', r"'\''"));
+    probe::claim_works(&podman.run(&["exec", name, "sh", "-c", &look])?)
+}
+
+/// Quadlet has no complaint, and systemd starts the container.
+fn quadlet(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    if !Path::new(GENERATOR).exists() {
+        return Err(Ended::NoSuchCase);
+    }
+    let text = generated(podman, "quadlet")?;
+    let folder = match podman.user {
+        User::Root => PathBuf::from("/etc/containers/systemd"),
+        User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
+    };
+    let path = folder.join("generated.container");
+    install(podman.user, &path, &text)?;
+    let mut generator = Command::new(GENERATOR);
+    generator.arg("--dryrun").args((podman.user == User::Rootless).then_some("--user"));
+    let dry = said(&mut as_user(podman.user, generator))?;
+    let holds = dry.code == 0 && dry.out.contains(&format!("--name {GPU}"));
+    let ended = claim(holds, "Quadlet does not take it", || dry.told()).and_then(|()| start(lane, podman));
+    fs::remove_file(&path).on("remove", &path)?;
+    reload(lane, podman)?;
+    ended
+}
+
+/// systemd has no complaint, and starts the container.
+fn service(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    if lane.spec.init != Init::Systemd || podman.runtime != Runtime::Crun {
+        return Err(Ended::NoSuchCase);
+    }
+    let text = generated(podman, "systemd")?;
+    let folder = match podman.user {
+        User::Root => PathBuf::from("/etc/systemd/system"),
+        User::Rootless => PathBuf::from(format!("/home/{USER}/.config/systemd/user")),
+    };
+    let path = folder.join(SERVICE);
+    install(podman.user, &path, &text)?;
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args((podman.user == User::Rootless).then_some("--user")).arg("verify").arg(&path);
+    let verified = said(&mut as_user(podman.user, analyze))?;
+    let holds = verified.code == 0 && !verified.err.contains(SERVICE);
+    let ended =
+        claim(holds, "systemd does not take it", || verified.told()).and_then(|()| start(lane, podman));
+    fs::remove_file(&path).on("remove", &path)?;
+    reload(lane, podman)?;
+    ended
+}
+
+/// Started, looked at and stopped, twice; nothing where no systemd runs.
+fn start(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    if lane.spec.init != Init::Systemd || podman.runtime != Runtime::Crun {
+        return Ok(());
+    }
+    reload(lane, podman)?;
+    for _ in 0..2 {
+        let started = systemctl(podman.user, &["start", SERVICE])?;
+        let told = |said: &Said| journal(podman.user, SERVICE, said);
+        let ended = claim(started.code == 0, "the service did not start", || told(&started))
+            .and_then(|()| claim_runs(podman, GPU));
+        let stopped = systemctl(podman.user, &["stop", SERVICE])?;
+        ended?;
+        claim(stopped.code == 0, "the service did not stop", || told(&stopped))?;
+        let exists = podman.run(&["container", "exists", GPU])?;
+        claim(exists.code == 1, "the service leaves its container behind", || exists.told())?;
+    }
+    Ok(())
+}
+
+fn reload(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    if lane.spec.init != Init::Systemd {
+        return Ok(());
+    }
+    systemctl(podman.user, &["daemon-reload"])?.must().map(drop)
+}
+
+/// podman plays the pod, and its container has the GPU.
+fn kube(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    // Podman got both at about the same time.
+    if !Path::new(GENERATOR).exists() {
+        return Err(Ended::NoSuchCase);
+    }
+    let file = format!("/tmp/generated-{}.json", podman.name().replace('/', "-"));
+    fs::write(&file, generated(podman, "kube")?).on("write", Path::new(&file))?;
+    let ended = then_remove(podman, || {
+        podman.must(&["kube", "play", "--network=none", &file])?;
+        claim_runs(podman, &format!("{GPU}-pod-{GPU}"))
+    });
+    let down = podman.run(&["kube", "down", "--force", &file])?;
+    ended?;
+    down.must().map(drop)
+}
