@@ -2,7 +2,6 @@
 
 mod modprobe;
 
-use crate::failure;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
 use nix::unistd::{Gid, Group};
@@ -168,6 +167,7 @@ impl Place {
         let as_root = nix::unistd::geteuid().is_root();
         let settings = Settings::load(self.config.as_deref(), as_root)?;
         let settings = settings.with_driver_root(self.driver_root.as_deref());
+        log::debug!("looks for the driver below {}", settings.driver.root.display());
         Ok((Host::open(&settings.driver)?, settings.security))
     }
 }
@@ -228,7 +228,15 @@ pub(crate) fn plan(place: &Place, host: &Host, request: &Request) -> Result<Plan
         }
         inventory.identify(&ask_nvml(host, &inventory, Question::Devices)?);
     }
-    Ok(plan::plan(request, &inventory)?)
+    let plan = plan::plan(request, &inventory)?;
+    log::debug!(
+        "driver {}: {} of {} GPUs, {} device nodes",
+        plan.driver.version,
+        plan.gpus.len(),
+        inventory.gpus.len(),
+        plan.devices.len()
+    );
+    Ok(plan)
 }
 
 /// What this machine has, and what NVML says of its GPUs, where there are some and it may be asked.
@@ -250,8 +258,10 @@ pub(crate) fn inventory(
 /// In a process of its own, as the hook does it: a library that hangs or crashes takes this one not with it.
 fn ask_nvml(host: &Host, inventory: &Inventory, question: Question) -> Result<Listing, Error> {
     let program = std::env::current_exe().map_err(Error::Program)?;
-    let listing = nvml::ask(&program, &nvml::library(host, inventory)?, question)?;
-    listing.errors.iter().for_each(|error| failure::note(&format!("NVML leaves out {error}")));
+    let library = nvml::library(host, inventory)?;
+    log::debug!("asks NVML: {}", library.display());
+    let listing = nvml::ask(&program, &library, question)?;
+    listing.errors.iter().for_each(|error| log::warn!("NVML leaves out {error}"));
     Ok(listing)
 }
 
