@@ -22,7 +22,11 @@ fn every_error_has_its_documented_code_and_says_on_stderr_alone_what_is_wrong() 
     let config = ["--config", broken.path().to_str().unwrap()];
     for (words, code, said) in [
         ([&["run"], config.as_slice(), &["IMAGE"]].concat(), 125, "there is no gpu.default_selektion"),
-        ([&["create"], config.as_slice(), &["IMAGE"]].concat(), 125, "hint: did you mean gpu.default_selection?"),
+        (
+            [&["create"], config.as_slice(), &["IMAGE"]].concat(),
+            125,
+            "hint: did you mean gpu.default_selection?",
+        ),
         (vec!["run", "--runtime", "docker", "IMAGE"], 125, "hint: see `nvbind run --help`"),
         (vec!["run", "--color", "blue", "IMAGE"], 125, "--color takes auto, always or never"),
         ([&["config", "check"], config.as_slice()].concat(), 2, "there is no gpu.default_selektion"),

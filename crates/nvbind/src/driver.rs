@@ -339,7 +339,7 @@ mod tests {
         fs::write(&config, text).unwrap();
         let place = Place { driver_root: Some(dir.path().to_owned()), config: Some(config.clone()) };
         let (_, security) = place.open().unwrap();
-        let expected = format!("{} allows 1 (security.allowed_devices)", config.display());
+        let expected = format!("security.allowed_devices of {} allows 1", config.display());
         assert_eq!(security.allowed().unwrap().to_string(), expected);
         fs::write(&config, "[security]\nrestrict_devices = yes\n").unwrap();
         assert!(matches!(place.open().unwrap_err(), Error::Settings(settings::Error::Syntax { .. })));

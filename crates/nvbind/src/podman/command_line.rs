@@ -251,7 +251,7 @@ impl CommandLine {
             arguments.push("--annotation".into());
             arguments.push(format!("{key}={}", comma_free(value)).into());
         }
-        let visible = if has_nvidias_hook { visible_devices::VOID.to_owned() } else { visible(self.gpus()) };
+        let visible = if has_nvidias_hook { request::VOID.to_owned() } else { visible(self.gpus()) };
         for (key, value) in [(visible_devices::VARIABLE, visible.as_str()), DEVICE_ORDER] {
             arguments.push("--env".into());
             arguments.push(format!("{key}={value}").into());
