@@ -12,6 +12,7 @@ mod nvml;
 mod output;
 mod podman;
 mod profiles;
+mod service;
 
 #[cfg(test)]
 #[expect(dead_code, reason = "it serves the tests of several crates")]

@@ -10,7 +10,7 @@ use crate::output;
 use crate::podman::command_line::{self, CommandLine, Verb};
 use crate::podman::containers_conf::{self, Sources};
 use crate::podman::{hooks, shell};
-use crate::profiles;
+use crate::{profiles, service};
 use clap::CommandFactory;
 use nvbind_core::host::Host;
 use nvbind_core::plan::Plan;
@@ -127,7 +127,14 @@ fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<Com
     };
     let whole = configuration.words(words, caller)?;
     configuration.lost.iter().chain(&whole.notes).for_each(|note| log::warn!("{note}"));
-    let line = CommandLine::parse(whole.words)?;
+    let mut words = whole.words;
+    if verb == Verb::Run
+        && let Some((changed, what)) = service::in_foreground(&words)
+    {
+        log::warn!("{what}");
+        words = changed;
+    }
+    let line = CommandLine::parse(words)?;
     if is_root && line.rootless {
         return Err(Error::Root);
     }

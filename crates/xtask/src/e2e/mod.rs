@@ -28,6 +28,7 @@ mod quadlet;
 mod real;
 mod refusals;
 mod rootfs;
+mod services;
 mod shim;
 mod snapshot;
 mod stages;
@@ -68,6 +69,7 @@ const CASES: &[&[(&str, Function)]] = &[
     config::CASES,
     quadlet::CASES,
     generate::CASES,
+    services::CASES,
     annotation::CASES,
     visible_devices::CASES,
     compat::CASES,
