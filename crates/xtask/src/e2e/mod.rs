@@ -28,6 +28,7 @@ mod quadlet;
 mod real;
 mod refusals;
 mod rootfs;
+mod setup;
 mod shim;
 mod snapshot;
 mod stages;
@@ -65,6 +66,7 @@ const CASES: &[&[(&str, Function)]] = &[
     real::CASES,
     stages::CASES,
     shim::CASES,
+    setup::CASES,
     config::CASES,
     quadlet::CASES,
     generate::CASES,
