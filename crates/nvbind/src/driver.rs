@@ -217,9 +217,12 @@ pub(crate) fn make_nodes(place: &Place) -> Result<Vec<String>, Error> {
     }
 }
 
-/// The nodes of the machine's GPUs that nobody has made yet.
+/// The nodes of this machine's GPUs that nobody has made yet.
 pub(crate) fn missing_nodes(place: &Place) -> Result<Vec<String>, Error> {
     let (host, _security) = place.open()?;
+    if !host.is_machine() {
+        return Err(Error::OtherRoot);
+    }
     let plan = plan(place, &host, &Request::parse("all", None, None)?)?;
     Ok(modprobe::missing(&plan, &host).into_iter().map(|(path, _)| path.to_owned()).collect())
 }

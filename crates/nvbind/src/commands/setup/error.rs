@@ -88,7 +88,7 @@ impl Error {
                 "run it as root, or `nvbind setup --user` for this user's containers"
             }
             (_, Some(io::ErrorKind::ReadOnlyFilesystem)) => {
-                "`nvbind setup --prefix DIR` installs on a file system that can be written"
+                "`nvbind setup --prefix DIR --etc` installs on a file system that can be written"
             }
             (Error::NoHook { .. }, _) => "build both, with `cargo build --release`",
             (Error::UserIsRoot, _) => "run `nvbind setup`",

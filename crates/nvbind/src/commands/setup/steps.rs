@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Why a file stays as it is.
-const THEIRS: &str = ": its first line is not nvbind's, so that it is somebody's own";
+const THEIRS: &str = ": its first line does not say that this installation wrote it";
 
 /// What a file is to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
