@@ -82,6 +82,19 @@ fn install(
     options: &args::Setup,
     sources: &Sources,
 ) -> Result<(), Error> {
+    let (steps, notes) = decide(layout, executables, options, sources)?;
+    steps::install(&steps, options.dry_run)?;
+    notes.iter().for_each(|note| say(&format!("note: {note}")));
+    Ok(())
+}
+
+/// What is to be done, and what is left to do afterwards.
+fn decide(
+    layout: &Layout,
+    executables: &Executables,
+    options: &args::Setup,
+    sources: &Sources,
+) -> Result<(Vec<Step>, Vec<String>), Error> {
     let before = sources.read(&[])?;
     let wanted = Installation {
         layout,
@@ -93,11 +106,9 @@ fn install(
     let steps = wanted.files()?.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
     let drop_in = planned(&steps, layout.place(Item::DropIn));
     let after = sources.read_with(&[], drop_in)?;
-    steps::install(&steps, options.dry_run)?;
     let mut notes = notes::podman(layout, sources, &before, &after)?;
     notes.extend(notes::nodes(&wanted, &steps));
-    notes.iter().for_each(|note| say(&format!("note: {note}")));
-    Ok(())
+    Ok((steps, notes))
 }
 
 /// The text that a place among settings holds after the installation, if that is nvbind's.

@@ -2,7 +2,9 @@
 
 use crate::args;
 use crate::podman::containers_conf::DEFAULT_HOOKS_DIR;
+use crate::podman::shell;
 use clap_complete::Shell;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What an installation consists of.
@@ -147,14 +149,14 @@ impl Layout {
             };
             Some(Place { item: *item, path: directory.join(name), is_setting })
         });
-        let mut command = String::from("nvbind setup");
-        if options.user {
-            command.push_str(" --user");
-        }
+        let places = places.collect();
+        let mut command = vec![OsStr::new("nvbind"), OsStr::new("setup")];
+        command.extend(options.user.then_some(OsStr::new("--user")));
         if prefix != usual {
-            command.push_str(&format!(" --prefix {}", prefix.display()));
+            command.extend([OsStr::new("--prefix"), prefix.as_os_str()]);
         }
-        Layout { places: places.collect(), scope, command }
+        let command = String::from_utf8_lossy(&shell::quote(command)).into_owned();
+        Layout { places, scope, command }
     }
 
     /// All of them, in the order of installation.
@@ -200,6 +202,17 @@ mod tests {
         };
         let layout = Layout::new(&options, &bases);
         layout.places().iter().map(|place| place.path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_one_for_a_shell() {
+        let bases =
+            Bases { home: "/h".into(), containers: "/c".into(), data: "/d".into(), etc: "/etc".into() };
+        let command = |options| Layout::new(&options, &bases).command().to_owned();
+        assert_eq!(command(args::Setup::default()), "nvbind setup");
+        assert_eq!(command(below("/usr/local")), "nvbind setup");
+        assert_eq!(command(below("/opt/a b")), "nvbind setup --prefix '/opt/a b'");
+        assert_eq!(command(args::Setup { user: true, ..below("/x") }), "nvbind setup --user --prefix /x");
     }
 
     fn below(prefix: &str) -> args::Setup {

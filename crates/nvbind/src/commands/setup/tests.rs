@@ -1,6 +1,6 @@
 //! Installations below a directory of a test's own.
 
-use super::steps::{Removal, Wanted};
+use super::steps::Removal;
 use super::*;
 use crate::podman::{containers_conf, hooks};
 use std::fs;
@@ -84,18 +84,6 @@ impl Machine {
         paths.retain(|path| !path.is_dir());
         paths
     }
-
-    fn wanted(&self) -> Vec<Wanted> {
-        let directories = self.sources.read(&[]).unwrap().hooks_dirs;
-        let wanted = Installation {
-            layout: &self.layout,
-            executables: &self.executables,
-            options: &self.options,
-            device_files: None,
-            hooks_dirs: &directories,
-        };
-        wanted.files().unwrap()
-    }
 }
 
 fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
@@ -160,7 +148,8 @@ fn a_dry_run_changes_nothing_and_knows_what_the_installation_would() {
         let before = machine.state();
         machine.install_with(&dry).unwrap();
         assert_eq!(machine.state(), before);
-        let planned: Vec<PathBuf> = machine.wanted().into_iter().map(|wanted| wanted.path).collect();
+        let (steps, _) = decide(&machine.layout, &machine.executables, &dry, &machine.sources).unwrap();
+        let planned: Vec<PathBuf> = steps.into_iter().map(|step| step.wanted.path).collect();
 
         machine.install().unwrap();
         let installed = machine.installed();
@@ -320,4 +309,35 @@ fn a_directory_of_nvbinds_with_anothers_file_stays() {
     fs::write(&theirs, "").unwrap();
     uninstall(&machine.layout, false).unwrap();
     assert_eq!(machine.installed(), [theirs]);
+}
+
+#[test]
+fn what_is_left_to_do_is_told_until_it_is_done() {
+    let mut machine = machine(with_etc());
+    let without = args::Setup { etc: false, ..machine.options.clone() };
+    let told = |machine: &Machine, options: &args::Setup| {
+        decide(&machine.layout, &machine.executables, options, &machine.sources).unwrap().1.join("\n")
+    };
+    let notes = told(&machine, &without);
+    assert!(notes.contains("podman does not look in ") && notes.contains(" --etc` does"), "{notes}");
+    assert!(notes.contains("nothing has the driver's device nodes made"), "{notes}");
+    let notes = told(&machine, &machine.options);
+    assert!(!notes.contains("podman"), "{notes}");
+    assert!(
+        notes.contains("systemctl daemon-reload && udevadm control --reload && nvbind devices"),
+        "{notes}"
+    );
+    machine.install().unwrap();
+    assert_eq!(told(&machine, &machine.options), "");
+
+    let theirs = machine.sources.admin.join("containers.conf");
+    fs::write(&theirs, "[engine]\nhooks_dir = [\"/theirs\"]\n").unwrap();
+    let notes = told(&machine, &machine.options);
+    assert!(notes.starts_with(&format!("{} sets hooks_dir too", theirs.display())), "{notes}");
+    // The only file that podman reads.
+    let only = machine.dir.path().join("only");
+    fs::write(&only, "").unwrap();
+    machine.sources.instead = Some(only.clone());
+    let notes = told(&machine, &machine.options);
+    assert!(notes.contains(&format!("or write into {}\n", only.display())), "{notes}");
 }
