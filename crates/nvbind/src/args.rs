@@ -233,11 +233,14 @@ pub(crate) struct Doctor {
 /// Options of `nvbind setup`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Setup {
-    /// Install below DIR instead of /usr/local, the hook JSON too
+    /// Install below DIR instead of /usr/local, and nothing elsewhere
     #[arg(long, value_name = "DIR")]
     pub(crate) prefix: Option<PathBuf>,
+    /// With a prefix of one's own: also write into /etc what makes podman, udev and systemd look there
+    #[arg(long, requires = "prefix")]
+    pub(crate) etc: bool,
     /// Install below ~/.local and make this user's podman look there
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["etc", "device_mode", "device_group"])]
     pub(crate) user: bool,
     /// Take the driver from DIR instead of /, at every start of a container
     #[arg(long, value_name = "DIR")]
@@ -245,9 +248,19 @@ pub(crate) struct Setup {
     /// Take the variable NVIDIA_VISIBLE_DEVICES for a request, too, by a second hook JSON
     #[arg(long)]
     pub(crate) visible_devices: bool,
-    /// Remove what setup with the same options installed
-    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices"])]
+    /// Mode of the driver's device nodes from its next load on: 0600 (root alone), 0660 (a group), 0666 (everybody, which is
+    /// the driver's own default)
+    #[arg(long, value_name = "MODE")]
+    pub(crate) device_mode: Option<String>,
+    /// The group that may use the driver's device nodes, with mode 0660
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) device_group: Option<String>,
+    /// Remove what setup with the same prefix installed
+    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices", "device_mode", "device_group"])]
     pub(crate) uninstall: bool,
+    /// Print what would be installed or removed, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Options of `nvbind generate`.

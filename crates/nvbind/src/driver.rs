@@ -115,9 +115,17 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Error::NoNode { remedy, .. } => Some((*remedy).to_owned()),
-            Error::GroupOnly { group, .. } => Some(format!(
-                "join {group} and add `--group-add keep-groups` (crun only), or give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
-            )),
+            Error::GroupOnly { group, path, .. } => {
+                // The driver's own nodes have no events that a rule could match, unlike those of DRM.
+                let everybody = if path.contains("/dri/") {
+                    "a udev rule: SUBSYSTEM==\"drm\", KERNEL==\"renderD*\", MODE=\"0666\""
+                } else {
+                    "`nvbind setup --device-mode 0666`"
+                };
+                Some(format!(
+                    "join {group} and add `--group-add keep-groups` (crun only), or have root give everybody access by {everybody}"
+                ))
+            }
             Error::GroupLost { .. } => Some("add `--group-add keep-groups` (crun only)".into()),
             Error::NoModprobe { .. } => Some("install nvidia-modprobe, of the driver's version".into()),
             Error::NotMade { .. } => Some(
@@ -207,6 +215,16 @@ pub(crate) fn make_nodes(place: &Place) -> Result<Vec<String>, Error> {
         Some((path, _)) => Err(Error::NotMade { path: (*path).to_owned() }),
         None => Ok(made),
     }
+}
+
+/// The nodes of this machine's GPUs that nobody has made yet.
+pub(crate) fn missing_nodes(place: &Place) -> Result<Vec<String>, Error> {
+    let (host, _security) = place.open()?;
+    if !host.is_machine() {
+        return Err(Error::OtherRoot);
+    }
+    let plan = plan(place, &host, &Request::parse("all", None, None)?)?;
+    Ok(modprobe::missing(&plan, &host).into_iter().map(|(path, _)| path.to_owned()).collect())
 }
 
 /// The plan, once the modules are loaded that it needs.

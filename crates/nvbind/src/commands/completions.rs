@@ -12,7 +12,8 @@ pub(crate) fn completions(options: &args::Completions) -> Result<(), Failure> {
     output::print(&script(options.shell)).map_err(|error| Failure::new(error, Exit::Permission as u8))
 }
 
-fn script(shell: Shell) -> Vec<u8> {
+/// The completions themselves.
+pub(super) fn script(shell: Shell) -> Vec<u8> {
     let cli = Cli::command();
     // The generator does not leave out what is hidden.
     let visible = cli.get_subcommands().filter(|command| !command.is_hide_set()).cloned();

@@ -29,6 +29,7 @@ mod real;
 mod refusals;
 mod rootfs;
 mod services;
+mod setup;
 mod shim;
 mod snapshot;
 mod stages;
@@ -66,6 +67,7 @@ const CASES: &[&[(&str, Function)]] = &[
     real::CASES,
     stages::CASES,
     shim::CASES,
+    setup::CASES,
     config::CASES,
     quadlet::CASES,
     generate::CASES,
