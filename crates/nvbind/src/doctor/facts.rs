@@ -47,7 +47,7 @@ impl Facts<'_> {
         let is_machine = settings.as_ref().is_ok_and(|settings| {
             [&settings.driver.dev_root, &settings.driver.proc_root].iter().all(|root| *root == Path::new("/"))
         });
-        let host = settings.map_err(driver::Error::from).and_then(|settings| open(machine, &settings.driver));
+        let host = settings.and_then(|settings| open(machine, &settings.driver));
         let request = Request::parse("all", None, None);
         let mut driver = match (&host, &request) {
             (Ok(host), Ok(request)) => Some(Inventory::read(host, request.capabilities, &request.extras)),

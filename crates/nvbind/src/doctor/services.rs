@@ -80,10 +80,10 @@ impl Service {
 
 /// Whether a word of the command, which may be wrapped in another, is one of the programs.
 fn runs_podman(command: &str) -> bool {
-    let names = command
+    let mut names = command
         .split_whitespace()
         .filter_map(|word| word.trim_start_matches(['-', '@', ':', '+', '!']).rsplit('/').next());
-    names.into_iter().any(|name| PROGRAMS.contains(&name))
+    names.any(|name| PROGRAMS.contains(&name))
 }
 
 /// The user's name, where the unit has a number; nothing for one that is told at the start only.

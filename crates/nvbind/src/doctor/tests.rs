@@ -622,11 +622,12 @@ fn a_fix_that_fails_says_why_and_its_check_fails_still() {
 #[test]
 fn what_a_user_has_no_right_to_is_not_run() {
     let tree = healthy();
-    let machine =
-        Machine { user: User { uid: USER, groups: vec![USER] }, ..mendable(&tree, ": > $TREE/ran") };
+    let nvbind = mendable(&tree, ": > $TREE/ran").nvbind;
+    let machine = Machine { nvbind, ..machine(&tree, USER) };
     remove(&tree, "dev/nvidia-uvm");
     let mended = mend(&machine);
-    assert_eq!((mended.parts().0, mended.failed()), (&[][..], 1));
+    let after = mended.parts().1;
+    assert_eq!((mended.parts().0, after.ids(Status::Fail)), (&[][..], vec!["nodes"]), "{}", after.text());
     assert!(mended.text().starts_with("nothing to run: "), "{}", mended.text());
     assert!(!tree.path("ran").exists());
 }

@@ -9,6 +9,7 @@ mod compat;
 mod config;
 mod container;
 mod devices;
+mod doctor;
 mod ended;
 mod filters;
 mod generate;
@@ -66,6 +67,7 @@ const CASES: &[&[(&str, Function)]] = &[
     stages::CASES,
     shim::CASES,
     config::CASES,
+    doctor::CASES,
     quadlet::CASES,
     generate::CASES,
     annotation::CASES,
