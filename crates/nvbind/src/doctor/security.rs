@@ -2,6 +2,7 @@
 
 use super::machine::text;
 use super::{Facts, Finding, Fix};
+use std::fs;
 
 /// Rootless the nodes are bind mounts and keep the host's label, `xserver_misc_device_t`. Either boolean allows that
 /// (container-selinux, container.te).
@@ -44,7 +45,12 @@ pub(super) fn apparmor(facts: &Facts<'_>) -> Finding {
     let Some(podman) = &facts.podman else { return Finding::skipped("podman is not in PATH") };
     let inside = podman.path.strip_prefix(&machine.root).unwrap_or(&podman.path);
     let program = format!("/{}", inside.display());
-    let profiles = machine.files(PROFILES, &[]);
+    let mut profiles = machine.files(PROFILES, &[]);
+    // A link of that name in there turns a profile off (aa-disable(8)).
+    profiles.retain(|path| {
+        let name = path.file_name().unwrap_or_default();
+        fs::symlink_metadata(machine.path(PROFILES).join("disable").join(name)).is_err()
+    });
     let allows =
         |text: &str| text.contains(&program) && (text.contains("userns") || text.contains("unconfined"));
     if profiles.iter().filter_map(|path| text(path)).any(|text| allows(&text)) {

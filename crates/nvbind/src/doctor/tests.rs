@@ -266,6 +266,9 @@ const CASES: &[Case] = &[
         tree.write("etc/systemd/system/mail.service.d/gpu.conf", start);
     }),
     fails(&["apparmor"], "--reinstall", |tree| remove(tree, "etc/apparmor.d/podman")),
+    fails(&["apparmor"], "lets /usr/bin/podman make", |tree| {
+        tree.link("etc/apparmor.d/disable/podman", "/etc/apparmor.d/podman");
+    }),
     fails(&["apparmor"], "/usr/bin/podman", |tree| {
         tree.write("etc/apparmor.d/podman", "profile podman /opt/podman {\n  userns,\n}\n");
     }),
