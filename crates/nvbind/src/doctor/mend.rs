@@ -16,8 +16,8 @@ pub(crate) struct Mended {
 /// A command that was run.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Attempt {
-    /// The checks that it is for.
-    pub(super) checks: Vec<&'static str>,
+    /// The check that it is for.
+    pub(super) id: &'static str,
     /// Its words.
     pub(super) command: Vec<String>,
     /// What went wrong; none where nothing did.
@@ -25,19 +25,19 @@ pub(super) struct Attempt {
     pub(super) error: Option<String>,
 }
 
-/// Runs the safe fixes, each once, and checks again.
+/// Runs the safe fixes, and checks again after each: a later check may have been skipped for want of the earlier. None is
+/// run twice.
 pub(crate) fn mend(machine: &Machine) -> Mended {
     let mut fixes: Vec<Attempt> = Vec::new();
-    for (check, command) in examine(machine).safe_fixes() {
-        match fixes.iter_mut().find(|attempt| attempt.command == *command) {
-            Some(attempt) => attempt.checks.push(check),
-            None => fixes.push(Attempt { checks: vec![check], command: command.to_vec(), error: None }),
-        }
+    loop {
+        let report = examine(machine);
+        let is_new = |command: &[String]| fixes.iter().all(|attempt| attempt.command != command);
+        let Some((id, command)) = report.safe_fixes().find(|(_, command)| is_new(command)) else {
+            return Mended { fixes, report };
+        };
+        let command = command.to_vec();
+        fixes.push(Attempt { id, error: machine::run(&command).err(), command });
     }
-    for attempt in &mut fixes {
-        attempt.error = machine::run(&attempt.command).err();
-    }
-    Mended { report: examine(machine), fixes }
 }
 
 impl Mended {

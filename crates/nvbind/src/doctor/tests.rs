@@ -499,6 +499,38 @@ fn in_wsl2_the_driver_is_windows() {
 }
 
 #[test]
+fn a_bug_ends_with_the_version_that_mended_it() {
+    let set = |tree: &fixture::Machine, text: &str| tree.write("etc/containers/containers.conf", text);
+    for (program, last, first, told) in [
+        ("podman", "4.5.0", "4.5.1", "(until 4.5.1, "),
+        ("podman", "4.7.2", "4.8.0", "(until 4.8.0, "),
+        ("crun", "1.25", "1.26", "(until 1.26.0, "),
+        ("crun", "1.26", "1.27", "(until 1.27.0, "),
+        ("runc", "1.2.9", "1.3.0", "(until 1.3.0, "),
+    ] {
+        let tree = healthy();
+        let check = if program == "podman" { "podman" } else { "runtime" };
+        match program {
+            "podman" => set(&tree, "[engine]\nhooks_dir = [{append = true}]\n"),
+            name => {
+                set(&tree, &format!("[engine]\nruntime = \"{name}\"\n"));
+                in_container(&tree);
+                let path = format!("{HOOKS}/nvbind.json");
+                let json = fs::read_to_string(tree.path(&path)).unwrap();
+                tree.write(&path, json.replace("\"env\"", "\"other\""));
+            }
+        }
+        let find = |version: &str| {
+            tree.write(&format!("usr/bin/{program}"), format!("{program} version {version}"));
+            mode(&tree, &format!("usr/bin/{program}"), 0o755);
+            report(&tree, USER).finding(check).detail.clone()
+        };
+        assert!(find(last).contains(told), "{program} {last}: {}", find(last));
+        assert!(!find(first).contains(told), "{program} {first}: {}", find(first));
+    }
+}
+
+#[test]
 fn the_runtime_is_the_one_that_podman_is_set_to() {
     let tree = healthy();
     tree.write("usr/sbin/runc", "runc version 1.1.15+ds1");
@@ -585,7 +617,7 @@ fn mendable(tree: &fixture::Machine, script: &str) -> Machine {
 }
 
 #[test]
-fn safe_fixes_are_run_once_each_and_all_is_checked_again() {
+fn safe_fixes_are_run_and_all_is_checked_again() {
     let tree = healthy();
     let script = "echo \"$@\" >> $TREE/ran; case $1 in devices) : > $TREE/dev/nvidia-uvm;; setup) chmod +x $TREE/usr/libexec/nvbind/nvbind-hook;; esac";
     let machine = mendable(&tree, script);
@@ -597,9 +629,8 @@ fn safe_fixes_are_run_once_each_and_all_is_checked_again() {
     assert_eq!((fails, warns), (vec!["hook"], vec!["nodes", "persistence"]), "{}", before.text());
     let mended = mend(&machine);
     let (attempts, after) = mended.parts();
-    let ran: Vec<_> =
-        attempts.iter().map(|attempt| (attempt.checks.clone(), attempt.error.clone())).collect();
-    assert_eq!(ran, [(vec!["nodes"], None), (vec!["hook"], None)]);
+    let ran: Vec<_> = attempts.iter().map(|attempt| (attempt.id, attempt.error.clone())).collect();
+    assert_eq!(ran, [("nodes", None), ("hook", None)]);
     assert_eq!(fs::read_to_string(tree.path("ran")).unwrap(), "devices\nsetup\n");
     // Whether a daemon runs is not nvbind's to decide.
     assert_eq!((after.ids(Status::Fail), after.ids(Status::Warn)), (vec![], vec!["persistence"]));
@@ -608,8 +639,19 @@ fn safe_fixes_are_run_once_each_and_all_is_checked_again() {
     let text = mended.text();
     assert!(text.starts_with(&format!("ran     {nvbind} devices\nran     {nvbind} setup\n\nok ")), "{text}");
     let json = serde_json::to_value(&mended).unwrap();
-    let first = serde_json::json!({"checks": ["nodes"], "command": [nvbind, "devices"]});
+    let first = serde_json::json!({"id": "nodes", "command": [nvbind, "devices"]});
     assert_eq!((&json["fixes"][0], json["checks"].as_array().unwrap().len()), (&first, CHECKS.len()));
+}
+
+#[test]
+fn what_shows_after_a_fix_is_mended_too() {
+    let tree = healthy();
+    let script = "case $1 in devices) : > $TREE/dev/nvidia-uvm; chmod -x $TREE/usr/libexec/nvbind/nvbind-hook;; setup) chmod +x $TREE/usr/libexec/nvbind/nvbind-hook;; esac";
+    let machine = mendable(&tree, script);
+    remove(&tree, "dev/nvidia-uvm");
+    let mended = mend(&machine);
+    let ran: Vec<_> = mended.parts().0.iter().map(|attempt| attempt.id).collect();
+    assert_eq!((ran, mended.failed()), (vec!["nodes", "hook"], 0), "{}", mended.text());
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn claim_mended(podman: Podman) -> Result<(), Ended> {
     claim(found.code == 1 && told, "doctor does not tell of the missing hook", || found.told())?;
     let mended = nvbind(podman.user, &["doctor", "--fix", "--json"])?;
     let report: Value = serde_json::from_str(&mended.out).unwrap_or_default();
-    let expected = serde_json::json!([{"checks": ["hook"], "command": command}]);
+    let expected = serde_json::json!([{"id": "hook", "command": command}]);
     claim(
         mended.code == 0 && report.get("fixes") == Some(&expected),
         "doctor does not mend the hook",
