@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -127,8 +128,13 @@ pub(super) fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
 
 /// A text file of a sensible size; none where it can't be read. Bytes that are not UTF-8 are replaced.
 pub(super) fn text(path: &Path) -> Option<String> {
-    let (bytes, _) = input::read(path, SIZE_LIMIT).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    read(path).ok()
+}
+
+/// The same, and why it can't be read.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let (bytes, _) = input::read(path, SIZE_LIMIT)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `nvbind`, if that is what a shell runs by this name, else this program's path.

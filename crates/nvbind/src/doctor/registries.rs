@@ -1,10 +1,12 @@
-//! registries.conf(5), without which podman starts not even what it has the image of.
+//! registries.conf(5): while it is wrong, podman pulls no image, and starts one that it has by its full name alone (tried
+//! with Podman 4.3.1).
 //!
 //! Which files are read, and what is an error, is `pkg/sysregistriesv2/system_registries_v2.go` of containers/image.
 
-use super::machine::{Machine, files, text};
+use super::machine::{Machine, files, read};
 use super::{Facts, Finding, Fix};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use toml::{Table, Value};
 
 /// The tables of version 1, each with a list `registries`.
@@ -25,13 +27,20 @@ pub(super) fn registries(facts: &Facts<'_>) -> Finding {
         return Finding::skipped("podman starts containers on another machine");
     }
     let mut registries = Registries::default();
-    for (path, is_drop_in) in sources(machine) {
-        let Some(text) = text(&path) else { continue };
-        if let Err(why) = registries.add(&text, is_drop_in) {
+    for Source { path, is_drop_in, has_to_be_there } in sources(machine) {
+        let added = match read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !has_to_be_there => continue,
+            Err(error) => Err(error.to_string()),
+            Ok(text) => registries.add(&text, is_drop_in),
+        };
+        if let Err(why) = added {
+            let own = machine.sources.user.as_ref().is_some_and(|own| path.starts_with(own));
             let path = path.display().to_string();
-            let own = machine.sources.user.as_ref().is_some_and(|own| Path::new(&path).starts_with(own));
             let fix = if own { Fix::new(["vi", &path]) } else { Fix::edit(machine, &path) };
-            return Finding::fail(format!("{path}: {why}, so podman starts nothing"), fix);
+            return Finding::fail(
+                format!("{path}: {why}, so podman pulls no image and knows none by a short name"),
+                fix,
+            );
         }
     }
     match (registries.search.as_slice(), registries.aliases) {
@@ -47,16 +56,27 @@ pub(super) fn registries(facts: &Facts<'_>) -> Finding {
     }
 }
 
-/// The files in the order in which they are read, and whether each is a drop-in.
-fn sources(machine: &Machine) -> Vec<(PathBuf, bool)> {
+/// A file that podman reads.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    is_drop_in: bool,
+    has_to_be_there: bool,
+}
+
+/// The files in the order in which they are read. A user's own takes the place of the system's and its drop-ins.
+fn sources(machine: &Machine) -> Vec<Source> {
     const FILE: &str = "registries.conf";
     let (admin, user) = (&machine.sources.admin, machine.sources.user.as_ref());
     let named = machine.environment.get("CONTAINERS_REGISTRIES_CONF").map(|path| machine.path(path));
-    let own = user.map(|user| user.join(FILE)).filter(|path| path.exists());
-    let main = named.or(own).unwrap_or_else(|| admin.join(FILE));
-    let drop_ins = [Some(admin), user].into_iter().flatten();
+    let own = user.map(|user| user.join(FILE)).filter(|path| named.is_none() && path.exists());
+    let admins = own.is_none().then_some(admin);
+    let has_to_be_there = named.is_some();
+    let path = named.or(own).unwrap_or_else(|| admin.join(FILE));
+    let drop_ins = [admins, user].into_iter().flatten();
     let drop_ins = drop_ins.flat_map(|directory| files(&directory.join("registries.conf.d"), &["conf"]));
-    [(main, false)].into_iter().chain(drop_ins.map(|path| (path, true))).collect()
+    let drop_ins = drop_ins.map(|path| Source { path, is_drop_in: true, has_to_be_there: false });
+    [Source { path, is_drop_in: false, has_to_be_there }].into_iter().chain(drop_ins).collect()
 }
 
 impl Registries {

@@ -256,6 +256,9 @@ const CASES: &[Case] = &[
         tree.write("etc/containers/registries.conf", "unqualified-search-registries = 'x'\n");
     }),
     warns(&["registries"], "docker.io/library/ubuntu", |tree| {
+        tree.write("home/.config/containers/registries.conf", "");
+    }),
+    warns(&["registries"], "docker.io/library/ubuntu", |tree| {
         remove(tree, "etc/containers/registries.conf.d");
     }),
     warns(&["services"], "loginctl enable-linger alice", |tree| {
@@ -395,7 +398,14 @@ const CASES: &[Case] = &[
     }),
     fails(&["subids"], "usermod --add-subgids 100000-165535 tester", |tree| remove(tree, "etc/subgid")),
     warns(&["linger"], "loginctl enable-linger tester", |tree| remove(tree, "var/lib/systemd/linger/tester")),
-    warns(&["cgroup"], "unified_cgroup_hierarchy", |tree| remove(tree, "sys/fs/cgroup/cgroup.controllers")),
+    warns(&["cgroup"], "boot with systemd.unified_cgroup_hierarchy=1\n", |tree| {
+        remove(tree, "sys/fs/cgroup/cgroup.controllers");
+    }),
+    warns(&["cgroup"], "sudo grubby ", |tree| {
+        remove(tree, "sys/fs/cgroup/cgroup.controllers");
+        tree.write("usr/sbin/grubby", "");
+        mode(tree, "usr/sbin/grubby", 0o755);
+    }),
     warns(&["selinux"], "setsebool -P container_use_devices=true", |tree| {
         tree.write("sys/fs/selinux/booleans/container_use_devices", "0 1");
     }),
@@ -531,6 +541,22 @@ fn a_bug_ends_with_the_version_that_mended_it() {
 }
 
 #[test]
+fn a_bug_matters_where_it_is_met() {
+    let tree = healthy();
+    in_container(&tree);
+    let status = || report(&tree, USER).finding("runtime").status;
+    tree.write("usr/bin/crun", "crun version 1.26");
+    assert_eq!(status(), Status::Warn);
+    tree.write("usr/bin/podman", "podman version 5.1.2");
+    assert_eq!(status(), Status::Ok);
+    // The JSON has an environment.
+    tree.write("usr/bin/runc", "runc version 1.1.15");
+    mode(&tree, "usr/bin/runc", 0o755);
+    tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"runc\"\n");
+    assert_eq!(status(), Status::Ok);
+}
+
+#[test]
 fn the_runtime_is_the_one_that_podman_is_set_to() {
     let tree = healthy();
     tree.write("usr/sbin/runc", "runc version 1.1.15+ds1");
@@ -582,6 +608,22 @@ fn the_report_is_one_line_for_a_check_and_one_for_its_fix() {
         "safe": false,
     });
     assert_eq!(*node, expected);
+}
+
+#[test]
+fn registries_that_a_variable_names_have_to_be_there() {
+    let tree = healthy();
+    tree.write("home/.config/containers/registries.conf", "broken");
+    tree.write("named.conf", "unqualified-search-registries = [\"quay.io\"]\n");
+    for (name, status, says) in [
+        ("/named.conf", Status::Ok, "quay.io searched, 1 short names"),
+        ("/gone.conf", Status::Fail, "gone.conf: No such file"),
+    ] {
+        let mut machine = machine(&tree, USER);
+        machine.environment.insert("CONTAINERS_REGISTRIES_CONF", name.into());
+        let finding = examine(&machine).finding("registries").clone();
+        assert!(finding.status == status && finding.detail.contains(says), "{finding:?}");
+    }
 }
 
 #[test]

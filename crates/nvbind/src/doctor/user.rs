@@ -81,12 +81,12 @@ pub(super) fn cgroup(facts: &Facts<'_>) -> Finding {
     } else if machine.user.is_root() {
         Finding::ok("version 1")
     } else {
+        // Other boot loaders have no such command.
+        let grubby = machine.program(&["/usr/sbin", "/usr/bin", "/sbin"], "grubby");
+        let words = ["grubby", "--update-kernel=ALL", "--args=systemd.unified_cgroup_hierarchy=1"];
         Finding::warn(
-            "version 1: rootless containers have no limits of memory and CPU",
-            Fix::as_root(
-                machine,
-                ["grubby", "--update-kernel=ALL", "--args=systemd.unified_cgroup_hierarchy=1"],
-            ),
+            "version 1: rootless containers have no limits of memory and CPU; boot with systemd.unified_cgroup_hierarchy=1",
+            grubby.map(|_| Fix::as_root(machine, words)),
         )
     }
 }
