@@ -404,7 +404,6 @@ const CASES: &[Case] = &[
     warns(&["cgroup"], "sudo grubby ", |tree| {
         remove(tree, "sys/fs/cgroup/cgroup.controllers");
         tree.write("usr/sbin/grubby", "");
-        mode(tree, "usr/sbin/grubby", 0o755);
     }),
     warns(&["selinux"], "setsebool -P container_use_devices=true", |tree| {
         tree.write("sys/fs/selinux/booleans/container_use_devices", "0 1");

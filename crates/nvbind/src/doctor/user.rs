@@ -82,11 +82,11 @@ pub(super) fn cgroup(facts: &Facts<'_>) -> Finding {
         Finding::ok("version 1")
     } else {
         // Other boot loaders have no such command.
-        let grubby = machine.program(&["/usr/sbin", "/usr/bin", "/sbin"], "grubby");
+        let has_grubby = ["/usr/sbin/grubby", "/usr/bin/grubby"].iter().any(|path| machine.has(path));
         let words = ["grubby", "--update-kernel=ALL", "--args=systemd.unified_cgroup_hierarchy=1"];
         Finding::warn(
             "version 1: rootless containers have no limits of memory and CPU; boot with systemd.unified_cgroup_hierarchy=1",
-            grubby.map(|_| Fix::as_root(machine, words)),
+            has_grubby.then(|| Fix::as_root(machine, words)),
         )
     }
 }
