@@ -12,10 +12,10 @@ const READ_AND_WRITE: u32 = 0o6;
 
 /// What a process has to be allowed to do with a node.
 ///
-/// Programs open a node for reading and writing: NVIDIA's module makes its own with mode 0666 (`NVreg_DeviceFileMode`,
-/// nv-reg.h of open-gpu-kernel-modules). Those that stand for a right are opened for reading alone: MIG's are made with 0444
-/// (`OS_RUGO`, kernel_mig_manager.c), and of a descriptor for one the module asks only whose it is and its minor number
-/// (`nv_cap_validate_and_dup_fd`, nv-caps.c; `nv_caps_imex_channel_get`, nv-caps-imex.c).
+/// Programs open a node for reading and writing: NVIDIA's module has its own made with mode 0666 (`__NV_DEVICE_FILE_MODE`,
+/// nv-reg.h of open-gpu-kernel-modules). Those that stand for a right are opened for reading alone: the access file of a MIG
+/// instance says `DeviceFileMode: 292`, 0444, and of a descriptor for one the module asks only whose it is and its minor
+/// number (`nv_cap_validate_and_dup_fd`, nv-caps.c; `nv_caps_imex_channel_get`, nv-caps-imex.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needed(u32);
 
