@@ -9,6 +9,7 @@ mod compat;
 mod config;
 mod container;
 mod devices;
+mod doctor;
 mod ended;
 mod filters;
 mod generate;
@@ -69,6 +70,7 @@ const CASES: &[&[(&str, Function)]] = &[
     shim::CASES,
     setup::CASES,
     config::CASES,
+    doctor::CASES,
     quadlet::CASES,
     generate::CASES,
     services::CASES,
