@@ -24,6 +24,7 @@ mod nodes;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
+mod profiles;
 mod quadlet;
 mod real;
 mod refusals;
@@ -66,6 +67,10 @@ const CASES: &[&[(&str, Function)]] = &[
     stages::CASES,
     shim::CASES,
     config::CASES,
+    profiles::gaming::CASES,
+    profiles::computing::CASES,
+    profiles::own::CASES,
+    profiles::command_lines::CASES,
     quadlet::CASES,
     generate::CASES,
     annotation::CASES,
