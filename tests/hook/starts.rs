@@ -125,9 +125,9 @@ fn a_node_that_only_its_owner_can_write_is_no_use_in_a_user_namespace() {
         assert_eq!((ended.code, ended.says), (Some(4), says), "{mode:o}");
         world.assert_same(&before, "a refusal");
     };
-    let owners = "nobody but its owner can read and write @driver/dev/nvidia1 (0644); give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\"";
+    let owners = "nobody but its owner can read and write @driver/dev/nvidia1 (0644); have root give everybody access: `nvbind setup --device-mode 0666`";
     refuse(&world, 0o644, owners);
-    let groups = "@driver/dev/nvidia1 is for its owner and group alone (0664); rootless, start with crun and `--group-add keep-groups` if you are in that group; else give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\"";
+    let groups = "@driver/dev/nvidia1 is for its owner and group alone (0664); rootless, start with crun and `--group-add keep-groups` if you are in that group; else have root give everybody access: `nvbind setup --device-mode 0666`";
     refuse(&world, 0o664, groups);
     fs::set_permissions(&node, fs::Permissions::from_mode(0o666)).unwrap();
     let ended = world.hook();

@@ -25,6 +25,7 @@ mod nodes;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
+mod profiles;
 mod quadlet;
 mod real;
 mod refusals;
@@ -71,6 +72,10 @@ const CASES: &[&[(&str, Function)]] = &[
     setup::CASES,
     config::CASES,
     doctor::CASES,
+    profiles::gaming::CASES,
+    profiles::computing::CASES,
+    profiles::own::CASES,
+    profiles::command_lines::CASES,
     quadlet::CASES,
     generate::CASES,
     services::CASES,
