@@ -62,6 +62,8 @@ fn colour_is_for_terminals_and_for_who_asks_for_it() {
     assert!(coloured(&plan, &[("CLICOLOR_FORCE", "1")]));
     assert!(!coloured(&plan, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
     assert!(!coloured(&[&["--color=never"], &plan[..]].concat(), &[("CLICOLOR_FORCE", "1")]));
+    let table = |words: &[&str]| nvbind(&[&["doctor"], words].concat(), &[]).stdout.contains(&0x1b);
+    assert!(table(&["--color=always"]) && !table(&[]) && !table(&["--color=always", "--json"]));
 }
 
 #[test]

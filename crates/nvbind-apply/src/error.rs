@@ -2,7 +2,7 @@
 
 use crate::cgroup;
 use nvbind_core::exit::Exit;
-use nvbind_core::node_access::{Needed, for_everybody};
+use nvbind_core::node_access::{Needed, other_remedy};
 use std::path::PathBuf;
 
 /// A failure, in terms of what its reader can act on.
@@ -35,7 +35,7 @@ pub enum Error {
         keeps_groups: bool,
     },
     /// The same, and not even its group.
-    #[error("nobody but its owner can {} {path} ({mode:04o}); {}", needed.words(), for_everybody(path))]
+    #[error("nobody but its owner can {} {path} ({mode:04o}); {}", needed.words(), other_remedy(path))]
     OwnerOnly {
         /// The host's device node.
         path: String,
@@ -202,7 +202,7 @@ fn group_hint(path: &str, keeps_groups: bool) -> String {
     } else {
         "rootless, start with crun and `--group-add keep-groups` if you are in that group; else"
     };
-    format!("{group} {}", for_everybody(path))
+    format!("{group} {}", other_remedy(path))
 }
 
 fn is_storage_failure(error: &std::io::Error) -> bool {

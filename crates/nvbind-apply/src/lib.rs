@@ -32,7 +32,7 @@ use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::Config;
 use nvbind_core::plan::{Plan, VIEW};
 use rootfs::Rootfs;
-use sources::{Binding, FileSource, Sources};
+use sources::{Binding, FileSource, NodeSource, Sources};
 use std::path::Path;
 use view::View;
 
@@ -85,7 +85,7 @@ pub fn apply(mut plan: Plan, host: &Host, container: &Container<'_>) -> Result<&
     let sources = Sources::open(&plan, host, in_user_namespace, binds_nodes.then_some(binding))?;
     match container.stage {
         _ if in_user_namespace => {}
-        Stage::Prestart { pid } => allow(pid, container.id, &plan)?,
+        Stage::Prestart { pid } => allow(pid, container.id, &sources.nodes)?,
         Stage::CreateContainer => check_allowed(container.config, &plan)?,
     }
     if let Some(namespaces) = namespaces {
@@ -157,10 +157,10 @@ fn fill(
     Ok(place)
 }
 
-/// Lets the plan's nodes through the container's device cgroup.
-fn allow(pid: i32, id: &str, plan: &Plan) -> Result<(), Error> {
+/// Lets the nodes through the container's device cgroup.
+fn allow(pid: i32, id: &str, nodes: &[NodeSource]) -> Result<(), Error> {
     let number = |node: &DeviceNode| DeviceNumber { major: node.major, minor: node.minor };
-    let devices: Vec<DeviceNumber> = plan.devices.iter().map(|device| number(&device.node)).collect();
+    let devices: Vec<DeviceNumber> = nodes.iter().map(|source| number(&source.device.node)).collect();
     if devices.is_empty() {
         return Ok(());
     }

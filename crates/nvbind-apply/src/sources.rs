@@ -60,8 +60,9 @@ impl Binding {
             if needed.is_writing() { AccessFlags::R_OK | AccessFlags::W_OK } else { AccessFlags::R_OK };
         // This process has the user's groups. rustix's accessat knows no AT_EMPTY_PATH.
         let is_in_group = || self.is_rootless && faccessat(fd, "", wanted, AtFlags::AT_EMPTY_PATH).is_ok();
+        let is_named = || self.is_rootless && needed.names(fd, 0);
         let mode = stat.st_mode & 0o777;
-        match needed.access(mode, is_users, is_in_group) {
+        match needed.access(mode, is_users, is_named, is_in_group) {
             Access::Granted => Ok(()),
             Access::ByGroup if self.keeps_groups => Ok(()),
             Access::ByGroup | Access::OthersGroup => {
@@ -93,7 +94,8 @@ impl Sources {
         binding: Option<Binding>,
     ) -> Result<Sources, Error> {
         let node = |device| node(device, host, in_user_namespace, binding);
-        let nodes = plan.devices.iter().map(node).collect::<Result<_, _>>()?;
+        let nodes =
+            plan.devices.iter().filter_map(|device| node(device).transpose()).collect::<Result<_, _>>()?;
         let mut directories = BTreeMap::new();
         let files = plan
             .binds
@@ -236,12 +238,13 @@ fn is_owners(directory: &Stat, parent: &Stat, in_user_namespace: bool) -> bool {
         && (directory.st_uid == 0 || (is_roots(directory.st_uid, in_user_namespace) && !is_open))
 }
 
+/// What a node is bound or made from; none for one that is left out.
 fn node(
     device: &Device,
     host: &Host,
     in_user_namespace: bool,
     binding: Option<Binding>,
-) -> Result<NodeSource, Error> {
+) -> Result<Option<NodeSource>, Error> {
     let node = &device.node;
     let path = || host.dev.display(&node.path);
     // Only the host's root can make nodes.
@@ -265,10 +268,18 @@ fn node(
         let (major, minor, remedy) = (node.major, node.minor, device.remedy);
         return Err(Error::WrongNode { path: path(), major, minor, remedy });
     }
-    let Some(binding) = binding else { return Ok(NodeSource { mount: None, device: device.clone(), stat }) };
-    binding.check(&fd, &stat, &node.path, path)?;
+    let Some(binding) = binding else {
+        return Ok(Some(NodeSource { mount: None, device: device.clone(), stat }));
+    };
+    match binding.check(&fd, &stat, &node.path, path) {
+        Err(error) if !device.is_required => {
+            log::warn!("the container goes without a node of DRM: {error}");
+            return Ok(None);
+        }
+        checked => checked?,
+    }
     let mount = Some(mount::clone_detached(&fd, mount::DEVICE).map_err(failed)?);
-    Ok(NodeSource { mount, device: device.clone(), stat })
+    Ok(Some(NodeSource { mount, device: device.clone(), stat }))
 }
 
 /// Whether it is that character device.

@@ -1,19 +1,33 @@
 //! Whether somebody can use a device node by its permission bits: one rule for the hook, for the pre-flight of `nvbind run`
 //! and for `nvbind doctor`.
 
+use rustix::fs::getxattr;
+use std::os::fd::{AsFd, AsRawFd};
+
 /// The directories of nodes that stand for a right to use something: a part of a GPU, an IMEX channel.
 const RIGHTS: &[&str] = &["/dev/nvidia-caps/", "/dev/nvidia-caps-imex-channels/"];
 
-/// How everybody gets access to this node. The driver's own have no events that a rule of udev could match, unlike those of
-/// DRM: their permissions are the module's parameters.
+/// What helps who is not in the node's group. The permissions of the driver's own nodes are the module's parameters: they
+/// have no events that a rule of udev could match. DRM's are not to be for everybody: who opens a card first controls its
+/// displays (drm-uapi, "Primary Nodes, DRM Master and Authentication").
 #[must_use]
-pub fn for_everybody(path: &str) -> &'static str {
+pub fn other_remedy(path: &str) -> &'static str {
     if path.contains("/dri/") {
-        "have root give everybody access by a udev rule: SUBSYSTEM==\"drm\", KERNEL==\"renderD*\", MODE=\"0666\""
+        "ask for all capabilities instead, which start without it where they have to"
     } else {
         "have root give everybody access: `nvbind setup --device-mode 0666`"
     }
 }
+
+/// An access control list as the kernel gives it: a version, then entries of tag, permissions and number, little-endian
+/// (linux/posix_acl_xattr.h; the tags are those of linux/posix_acl.h).
+const ACL: &str = "system.posix_acl_access";
+const ACL_HEADER: usize = 4;
+const ACL_ENTRY: usize = 8;
+const ACL_USER: u8 = 2;
+
+/// Far more users than sit at a machine.
+const ACL_LIMIT: usize = ACL_HEADER + 64 * ACL_ENTRY;
 
 const READ: u32 = 0o4;
 const READ_AND_WRITE: u32 = 0o6;
@@ -60,10 +74,38 @@ impl Needed {
         self.0 == READ_AND_WRITE
     }
 
-    /// What a node with these permission bits gives to somebody who is its owner or not, and in its group or not.
-    pub fn access(self, mode: u32, is_owner: bool, is_in_group: impl FnOnce() -> bool) -> Access {
+    /// Whether the node's access control list gives it to this user, by the number that this process knows them by: so the
+    /// user at a seat gets DRM's nodes (`TAG+="uaccess"`, sd-login(3)).
+    #[must_use]
+    pub fn names(self, node: impl AsFd, uid: u32) -> bool {
+        let path = format!("/proc/self/fd/{}", node.as_fd().as_raw_fd());
+        let mut list = [0; ACL_LIMIT];
+        // The kernel gives no part of a longer one.
+        let Ok(length) = getxattr(path, ACL, &mut list) else { return false };
+        let entries = list.get(..length).and_then(|list| list.split_at_checked(ACL_HEADER));
+        let Some((_, entries)) = entries else { return false };
+        entries.chunks_exact(ACL_ENTRY).any(|entry| match *entry {
+            [tag, 0, bits, _, a, b, c, d] => {
+                tag == ACL_USER
+                    && u32::from_le_bytes([a, b, c, d]) == uid
+                    && u32::from(bits) & self.0 == self.0
+            }
+            _ => false,
+        })
+    }
+
+    /// What a node with these permission bits gives to somebody who is its owner or not, [named](Needed::names) by its
+    /// access control list or not, and in its group or not.
+    pub fn access(
+        self,
+        mode: u32,
+        is_owner: bool,
+        is_named: impl FnOnce() -> bool,
+        is_in_group: impl FnOnce() -> bool,
+    ) -> Access {
         let has = |shift: u32| (mode >> shift) & self.0 == self.0;
-        if has(0) || (is_owner && has(6)) {
+        // The bits of the group are the most that a list gives.
+        if has(0) || (is_owner && has(6)) || (has(3) && is_named()) {
             Access::Granted
         } else if !has(3) {
             Access::OwnersAlone
@@ -100,10 +142,44 @@ mod tests {
             ("/dev/nvidia-caps-imex-channels/channel0", 0o644, Granted, Granted),
         ] {
             let needed = Needed::of(path);
-            let seen = [false, true].map(|is_owner| needed.access(mode, is_owner, || false));
+            let seen = [false, true].map(|is_owner| needed.access(mode, is_owner, || false, || false));
             assert_eq!(seen, [others, owner], "{path} {mode:o}");
         }
-        assert_eq!(Needed::of(GPU).access(0o660, false, || true), Access::ByGroup);
-        assert_eq!(Needed::of(GPU).access(0o640, false, || true), OwnersAlone);
+        assert_eq!(Needed::of(GPU).access(0o660, false, || false, || true), Access::ByGroup);
+        assert_eq!(Needed::of(GPU).access(0o640, false, || false, || true), OwnersAlone);
+    }
+
+    #[test]
+    fn a_list_names_users_within_the_bits_of_the_group() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let entry = |tag: u8, bits: u8, id: u32| [&[tag, 0, bits, 0], &id.to_le_bytes()[..]].concat();
+        let nobody = u32::MAX;
+        let set = |mask: u8| {
+            let entries = [
+                entry(1, 6, nobody),
+                entry(ACL_USER, 6, 1000),
+                entry(ACL_USER, 4, 1001),
+                entry(4, 0, nobody),
+                entry(8, 6, 1002),
+                entry(0x10, mask, nobody),
+                entry(0x20, 0, nobody),
+            ];
+            let list = [&2u32.to_le_bytes()[..], &entries.concat()].concat();
+            rustix::fs::setxattr(file.path(), ACL, &list, rustix::fs::XattrFlags::empty()).unwrap();
+            rustix::fs::stat(file.path()).unwrap().st_mode
+        };
+        let (gpu, right) = (Needed::of("/dev/nvidia0"), Needed::of("/dev/nvidia-caps/nvidia-cap1"));
+        let mode = set(6);
+        assert_eq!(mode & 0o777, 0o660);
+        for (uid, expected) in
+            [(1000, [true, true]), (1001, [false, true]), (1002, [false; 2]), (0, [false; 2])]
+        {
+            assert_eq!([gpu, right].map(|needed| needed.names(&file, uid)), expected, "{uid}");
+        }
+        let access = |mode, uid| gpu.access(mode, false, || gpu.names(&file, uid), || false);
+        assert_eq!((access(mode, 1000), access(mode, 1001)), (Access::Granted, Access::OthersGroup));
+        assert_eq!(access(set(4), 1000), Access::OwnersAlone);
+        rustix::fs::removexattr(file.path(), ACL).unwrap();
+        assert!(!gpu.names(&file, 1000));
     }
 }

@@ -175,6 +175,9 @@ pub struct Device {
     pub why: String,
     /// What to do where it is missing or wrong.
     pub remedy: &'static str,
+    /// Whether a container that may not use it does not start. DRM's nodes are a group's alone in most distributions, and
+    /// nothing but GBM and Wayland needs them: who did not name a capability that has them does without.
+    pub is_required: bool,
     /// A link to it in `/dev`.
     pub link: Option<DeviceLink>,
     /// How the hook makes it where the host does not have it; none where that is its own tool's or its daemon's.

@@ -13,7 +13,7 @@ use nvbind_core::exit::Exit;
 use nvbind_core::extras::Extras;
 use nvbind_core::host::{self, Host};
 use nvbind_core::inventory::{self, Inventory};
-use nvbind_core::node_access::{Needed, for_everybody};
+use nvbind_core::node_access::{Needed, other_remedy};
 use nvbind_core::nvml::{self, Listing, Question};
 use nvbind_core::plan::{self, Plan};
 use nvbind_core::request::{self, Request};
@@ -109,6 +109,11 @@ impl Error {
         )
     }
 
+    /// Whether it is a node that the user may not use.
+    fn is_access(&self) -> bool {
+        matches!(self, Error::GroupOnly { .. } | Error::GroupLost { .. } | Error::OwnerOnly { .. })
+    }
+
     /// The documented exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
@@ -132,9 +137,9 @@ impl Error {
         match self {
             Error::NoNode { remedy, .. } => Some((*remedy).to_owned()),
             Error::GroupOnly { group, path, .. } => {
-                Some(format!("join {group} and add `--group-add keep-groups` (crun only), or {}", for_everybody(path)))
+                Some(format!("join {group} and add `--group-add keep-groups` (crun only), or {}", other_remedy(path)))
             }
-            Error::OwnerOnly { path, .. } => Some(for_everybody(path).into()),
+            Error::OwnerOnly { path, .. } => Some(other_remedy(path).into()),
             Error::GroupLost { .. } => Some("add `--group-add keep-groups` (crun only)".into()),
             Error::NoModprobe { .. } => Some("install nvidia-modprobe, of the driver's version".into()),
             Error::NotMade { .. } => Some(

@@ -7,6 +7,14 @@ use std::io::{self, Write};
 #[error("cannot write to stdout")]
 pub(crate) struct Error(#[from] io::Error);
 
+/// Writes text with colours to stdout, without them where nobody wants any.
+pub(crate) fn print_coloured(text: &str) -> Result<(), Error> {
+    if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
+        return print(anstream::adapter::strip_str(text).to_string().as_bytes());
+    }
+    print(text.as_bytes())
+}
+
 /// Writes it all to stdout.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Error> {
     match io::stdout().write_all(bytes) {

@@ -1,6 +1,7 @@
 //! The device nodes of a plan.
 
 use super::{Device, DeviceLink, Error};
+use crate::capability::Capabilities;
 use crate::catalogue::{DRM_CAPABILITIES, EXTRA_NODES, ExtraNode};
 use crate::extras::{Extra, Extras};
 use crate::inventory::{DeviceNode, Gpu, Inventory, Wsl};
@@ -42,7 +43,8 @@ pub(super) fn of_gpus(request: &Request, inventory: &Inventory, gpus: &[Gpu]) ->
         if request.capabilities.intersects(DRM_CAPABILITIES) {
             devices.extend(gpu.drm.iter().map(|node| {
                 let drm = of_driver(node, why.clone(), inventory);
-                Device { remedy: DRM_REMEDY, link: by_path(gpu, node), ..drm }
+                let is_required = request.capabilities != Capabilities::ALL;
+                Device { remedy: DRM_REMEDY, link: by_path(gpu, node), is_required, ..drm }
             }));
         }
         for mig in &gpu.mig {
@@ -66,12 +68,20 @@ fn by_path(gpu: &Gpu, node: &DeviceNode) -> Option<DeviceLink> {
 /// WSL2's one node for all GPUs.
 pub(super) fn of_wsl(request: &Request, wsl: &Wsl) -> Result<Vec<Device>, Error> {
     let why = "the GPUs of the Windows host".to_owned();
-    let node = Device { node: wsl.node.clone(), why, remedy: WSL_REMEDY, link: None, made_as: None };
+    let node = Device {
+        node: wsl.node.clone(),
+        why,
+        remedy: WSL_REMEDY,
+        is_required: true,
+        link: None,
+        made_as: None,
+    };
     Ok(if select::select_all(request)? { vec![node] } else { Vec::new() })
 }
 
 fn of_driver(node: &DeviceNode, why: String, inventory: &Inventory) -> Device {
-    Device { node: node.clone(), why, remedy: DRIVER_REMEDY, link: None, made_as: Some(inventory.nodes) }
+    let made_as = Some(inventory.nodes);
+    Device { node: node.clone(), why, remedy: DRIVER_REMEDY, is_required: true, link: None, made_as }
 }
 
 /// The nodes of the extras, also where no GPU is asked for.
@@ -97,6 +107,7 @@ pub(super) fn of_extras(extras: &Extras, inventory: &Inventory) -> Result<Vec<De
         node: node.clone(),
         why: row.extra.to_string(),
         remedy: row.extra.remedy(),
+        is_required: true,
         link: None,
         made_as: None,
     };

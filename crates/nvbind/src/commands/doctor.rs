@@ -35,16 +35,22 @@ pub(crate) fn doctor(options: args::Doctor) -> Result<(), Failure> {
 
 fn examine(json: bool) -> Result<(), Error> {
     let report = doctor::examine(&Machine::this());
-    let text = if json { document(&report)? } else { report.text() };
-    output::print(text.as_bytes())?;
+    if json {
+        output::print(document(&report)?.as_bytes())?;
+    } else {
+        output::print_coloured(&report.text())?;
+    }
     judge(report.count(Status::Fail))
 }
 
 /// What is fine afterwards counts, not what was before.
 fn mend(json: bool) -> Result<(), Error> {
     let mended = doctor::mend(&Machine::this());
-    let text = if json { document(&mended)? } else { mended.text() };
-    output::print(text.as_bytes())?;
+    if json {
+        output::print(document(&mended)?.as_bytes())?;
+    } else {
+        output::print_coloured(&mended.text())?;
+    }
     judge(mended.failed())
 }
 

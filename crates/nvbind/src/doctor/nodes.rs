@@ -1,6 +1,6 @@
 //! The device nodes of all GPUs.
 
-use super::{Facts, Finding, Fix, Machine};
+use super::{Facts, Finding, Fix};
 use nvbind_core::catalogue::MODPROBE;
 use nvbind_core::host::Host;
 use nvbind_core::node_access::{Access, Needed};
@@ -59,13 +59,8 @@ pub(super) fn present(facts: &Facts<'_>) -> Finding {
 }
 
 /// Access for everybody, and for now as well: the parameters of the module count when it is loaded the next time.
-const OF_DRIVER: &str =
+const FOR_EVERYBODY: &str =
     "nvbind setup --device-mode 0666 && chmod 0666 $(find /dev/nvidia* -maxdepth 0 -type c)";
-const OF_DRM: &str = r#"echo 'SUBSYSTEM=="drm", KERNEL=="renderD*", MODE="0666"' > /etc/udev/rules.d/72-nvbind-drm.rules && udevadm control --reload && udevadm trigger --subsystem-match=drm"#;
-
-fn for_everybody(machine: &Machine, path: &str) -> Fix {
-    Fix::script(machine, if path.contains("/dri/") { OF_DRM } else { OF_DRIVER })
-}
 
 pub(super) fn usable(facts: &Facts<'_>) -> Finding {
     let machine = facts.machine;
@@ -75,33 +70,39 @@ pub(super) fn usable(facts: &Facts<'_>) -> Finding {
     let Some((host, plan)) = usable_plan(facts) else {
         return Finding::skipped("which nodes a container needs is not known");
     };
-    let mut kept = None;
-    for Device { node, .. } in &plan.devices {
+    let (mut kept, mut left_out) = (None, None);
+    for Device { node, is_required, .. } in &plan.devices {
         // One that is missing is the check before this one's matter.
-        let Ok(stat) = host.dev.stat(&node.path) else { continue };
+        let Ok((access, stat)) = machine.user.access(host, &node.path) else { continue };
         let (path, mode) = (&node.path, stat.st_mode & 0o777);
-        match machine.user.access(path, &stat) {
+        match access {
             Access::Granted => {}
             Access::ByGroup => {
                 let detail = "which a container does not keep by itself";
-                kept = Some((path, format!("{path} is for its group alone ({mode:04o}), {detail}")));
+                kept = Some(format!("{path} is for its group alone ({mode:04o}), {detail}"));
             }
             Access::OthersGroup | Access::OwnersAlone => {
-                let needed = Needed::of(path).words();
-                return Finding::fail(
-                    format!("{} may not {needed} {path} ({mode:04o})", machine.name),
-                    for_everybody(machine, path),
-                );
+                let detail =
+                    format!("{} may not {} {path} ({mode:04o})", machine.name, Needed::of(path).words());
+                if *is_required {
+                    return Finding::fail(detail, Fix::script(machine, FOR_EVERYBODY));
+                }
+                let group = stat.st_gid.to_string();
+                let join = Fix::as_root(machine, ["usermod", "-aG", group.as_str(), machine.name.as_str()]);
+                left_out = Some((format!("{detail}; containers that ask for all do without"), join));
             }
         }
     }
-    let Some((path, detail)) = kept else {
+    if let Some((detail, fix)) = left_out {
+        return Finding::warn(detail, fix);
+    }
+    let Some(detail) = kept else {
         return Finding::ok(format!("{} may use them all", machine.name));
     };
     if has_crun(facts) {
         Finding::warn(detail, Fix::new([machine.nvbind.as_str(), "run", "--group-add", "keep-groups"]))
     } else {
-        Finding::fail(format!("{detail}, and only crun can keep it"), for_everybody(machine, path))
+        Finding::fail(format!("{detail}, and only crun can keep it"), Fix::script(machine, FOR_EVERYBODY))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Check, Finding, Status};
 use crate::failure::printable;
+use crate::messages::{BAD, GOOD, MINOR, NOTABLE};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -35,19 +36,19 @@ impl Report {
         self.checks.iter().filter_map(|entry| Some((entry.id, entry.finding.fix.as_ref()?.to_run()?)))
     }
 
-    /// A line for each check, and one below it for what mends it.
+    /// A line for each check, and one below it for what mends it; with colours.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let width = self.checks.iter().map(|entry| entry.id.len()).max().unwrap_or_default();
         for Entry { id, finding, .. } in &self.checks {
-            let status = match finding.status {
-                Status::Ok => "ok",
-                Status::Warn => "warn",
-                Status::Fail => "FAIL",
-                Status::Skipped => "skipped",
+            let (style, status) = match finding.status {
+                Status::Ok => (GOOD, "ok"),
+                Status::Warn => (NOTABLE, "warn"),
+                Status::Fail => (BAD, "FAIL"),
+                Status::Skipped => (MINOR, "skipped"),
             };
             // Into a String, which never fails.
-            let _ = writeln!(text, "{status:<8}{id:<width$}  {}", printable(&finding.detail));
+            let _ = writeln!(text, "{style}{status:<8}{style:#}{id:<width$}  {}", printable(&finding.detail));
             if let Some(fix) = &finding.fix {
                 let _ = writeln!(text, "{:8}fix: {}", "", printable(&fix.text()));
             }

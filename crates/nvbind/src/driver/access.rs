@@ -2,7 +2,7 @@
 
 use super::Error;
 use nix::unistd::{Gid, Group};
-use nvbind_core::host::{Host, Stat};
+use nvbind_core::host::{self, Host, Stat};
 use nvbind_core::node_access::{Access, Needed};
 use nvbind_core::plan::{Device, Plan};
 
@@ -28,43 +28,53 @@ impl User {
         self.uid == 0
     }
 
-    /// What the user may do with a node.
-    pub(crate) fn access(&self, node: &str, stat: &Stat) -> Access {
+    /// What the user may do with a node of this machine, and what it is.
+    pub(crate) fn access(&self, host: &Host, node: &str) -> Result<(Access, Stat), host::Error> {
+        let fd = host.dev.locate(node)?;
+        let stat = host.dev.stat(node)?;
+        let needed = Needed::of(node);
+        let is_named = || needed.names(&fd, self.uid);
         let is_in_group = || self.groups.contains(&stat.st_gid);
-        let access = Needed::of(node).access(stat.st_mode, stat.st_uid == self.uid, is_in_group);
-        if self.is_root() { Access::Granted } else { access }
+        let access = needed.access(stat.st_mode, stat.st_uid == self.uid, is_named, is_in_group);
+        Ok((if self.is_root() { Access::Granted } else { access }, stat))
     }
 }
 
-/// Fails if a node of the plan is not there or not for this user, as the hook would.
+/// Fails if a node of the plan is not there or not for this user, as the hook would. What it will leave out, it tells.
 pub(super) fn require_nodes(host: &Host, plan: &Plan, user: &User, keeps_groups: bool) -> Result<(), Error> {
-    for Device { node, remedy, made_as, .. } in &plan.devices {
-        let path = host.dev.display(&node.path);
-        let stat = match host.dev.stat(&node.path) {
-            Ok(stat) => stat,
-            // Made by the hook.
-            Err(error)
-                if error.is_not_found()
-                    && user.is_root()
-                    && made_as.is_some_and(|nodes| nodes.may_be_made) =>
-            {
-                continue;
+    for device in &plan.devices {
+        match require(host, device, user, keeps_groups) {
+            Err(error) if error.is_access() && !device.is_required => {
+                log::warn!("the container goes without a node of DRM: {error}");
             }
-            Err(error) if error.is_not_found() => return Err(Error::NoNode { path, remedy }),
-            Err(error) => return Err(error.into()),
-        };
-        let mode = stat.st_mode & 0o777;
-        match user.access(&node.path, &stat) {
-            Access::Granted => {}
-            Access::ByGroup if keeps_groups => {}
-            Access::ByGroup => return Err(Error::GroupLost { path, group: group(stat.st_gid), mode }),
-            Access::OthersGroup => return Err(Error::GroupOnly { path, group: group(stat.st_gid), mode }),
-            Access::OwnersAlone => {
-                return Err(Error::OwnerOnly { path, mode, needed: Needed::of(&node.path) });
-            }
+            required => required?,
         }
     }
     Ok(())
+}
+
+fn require(host: &Host, device: &Device, user: &User, keeps_groups: bool) -> Result<(), Error> {
+    let Device { node, remedy, made_as, .. } = device;
+    let path = host.dev.display(&node.path);
+    let (access, stat) = match user.access(host, &node.path) {
+        Ok(found) => found,
+        // Made by the hook.
+        Err(error)
+            if error.is_not_found() && user.is_root() && made_as.is_some_and(|nodes| nodes.may_be_made) =>
+        {
+            return Ok(());
+        }
+        Err(error) if error.is_not_found() => return Err(Error::NoNode { path, remedy }),
+        Err(error) => return Err(error.into()),
+    };
+    let mode = stat.st_mode & 0o777;
+    match access {
+        Access::Granted => Ok(()),
+        Access::ByGroup if keeps_groups => Ok(()),
+        Access::ByGroup => Err(Error::GroupLost { path, group: group(stat.st_gid), mode }),
+        Access::OthersGroup => Err(Error::GroupOnly { path, group: group(stat.st_gid), mode }),
+        Access::OwnersAlone => Err(Error::OwnerOnly { path, mode, needed: Needed::of(&node.path) }),
+    }
 }
 
 /// A group by its name, else by its number.
@@ -122,5 +132,36 @@ mod tests {
         assert_eq!(says(0o660, &member, false).as_deref(), Some(lost));
         assert_eq!(says(0o660, &member, true), None);
         assert_eq!(says(0o600, &User { uid: 0, groups: Vec::new() }, false), None);
+    }
+
+    #[test]
+    fn drms_nodes_are_left_out_unless_they_were_asked_for() {
+        let machine = fixture::Machine::new();
+        machine.gpu("0000:01:00.0", 0, "GPU-1", &["card0"]);
+        for (name, mode) in
+            [("nvidia0", 0o666), ("nvidiactl", 0o666), ("nvidia-uvm", 0o666), ("dri/card0", 0o660)]
+        {
+            machine.write(&format!("dev/{name}"), "");
+            fs::set_permissions(machine.path("dev").join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        for name in ["nvidia-uvm-tools", "nvidia-modeset"] {
+            machine.write(&format!("dev/{name}"), "");
+            fs::set_permissions(machine.path("dev").join(name), fs::Permissions::from_mode(0o666)).unwrap();
+        }
+        let host = Host::open(&Driver::below(&machine.path("/"))).unwrap();
+        let other = User { uid: 4242, groups: vec![4242] };
+        for (capabilities, is_refused) in
+            [(None, false), (Some("all"), false), (Some("compute,graphics"), true)]
+        {
+            let request = Request::parse("all", capabilities, None).unwrap();
+            let inventory = Inventory::read(&host, request.capabilities, &Extras::default()).unwrap();
+            let plan = plan::plan(&request, &inventory).unwrap();
+            assert!(
+                plan.devices.iter().any(|device| device.node.path == "/dev/dri/card0"),
+                "{capabilities:?}"
+            );
+            let refused = require_nodes(&host, &plan, &other, false).is_err();
+            assert_eq!(refused, is_refused, "{capabilities:?}");
+        }
     }
 }

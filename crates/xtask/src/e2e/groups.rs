@@ -1,23 +1,37 @@
 //! Device nodes that only a group of the host, or only root, may use.
 
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{XattrFlags, setxattr};
+
 use super::Function;
 use super::container::{ASK, GPU, run, then_remove};
 use super::ended::{Ended, claim};
 use super::lane::Lane;
 use super::podman::{IMAGE, Podman, Runtime, Said, User, said};
 use super::probe;
-use super::refusals::{refused, with_driver};
+use super::refusals::{BROKEN, refused, with_driver};
 use super::shim::{LIMIT, NOT_STARTED, NVBIND};
+use crate::error::{Doing, Error};
+use crate::lanes::tree::USER_ID;
 use crate::limits::limited;
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] = &[("group-only", group_only), ("owner-only", owner_only)];
+pub(crate) const CASES: &[(&str, Function)] = &[
+    ("group-only", group_only),
+    ("owner-only", owner_only),
+    ("uaccess", uaccess),
+    ("drm-group-only", drm_group_only),
+];
 
 /// As some distributions and administrators have the nodes.
 const FOR_VIDEO: &str =
     "cp -a $2 $1 && find $1/dev -type c -exec chgrp video {} + && find $1/dev -type c -exec chmod 0660 {} +";
 /// Everybody can read them: that is not enough.
 const TO_READ: &str = "cp -a $2 $1 && find $1/dev -type c -exec chmod 0644 {} +";
+/// As most distributions have DRM's nodes, for a user who is at no seat.
+const DRM_FOR_VIDEO: &str = "cp -a $2 $1 && chgrp video $1/dev/dri/* && chmod 0660 $1/dev/dri/*";
 const GROUP: &str = "video";
 /// Its number in every Debian (base-passwd).
 const MODE_AND_GROUP: &str = "660 44\n";
@@ -66,9 +80,78 @@ fn owner_only(_: &Lane, podman: Podman) -> Result<(), Ended> {
         User::Rootless => {
             let member = Podman { group: Some(GROUP), ..podman };
             refused(member, &KEEPING, &[NOT_PERMITTED], "nobody but its owner can read and write")?;
-            claim_told(podman, &["nobody but its owner can read and write it (0644)", "by a udev rule"])
+            claim_told(
+                podman,
+                &["nobody but its owner can read and write it (0644)", "`nvbind setup --device-mode 0666`"],
+            )
         }
     })
+}
+
+/// As the user at a seat has DRM's nodes: by an access control list, in no group.
+fn uaccess(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    if podman.user == User::Root {
+        return Err(Ended::NoSuchCase);
+    }
+    with_driver(FOR_VIDEO, || {
+        for path in probe::NODES {
+            name_user(&Path::new(BROKEN).join(path.trim_start_matches('/')))?;
+        }
+        let look = probe::command(None);
+        then_remove(podman, || probe::claim_works(&run(podman, GPU, &ASK, &look)?))?;
+        then_remove(podman, || probe::claim_works(&nvbind_run(podman, &[], &look)?))
+    })
+}
+
+/// A container that did not ask for graphics starts without them; one that did, does not.
+fn drm_group_only(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    if podman.user == User::Root {
+        return Err(Ended::NoSuchCase);
+    }
+    with_driver(DRM_FOR_VIDEO, || {
+        let look =
+            "nvbind-probe --device /dev/nvidia1 --device /dev/nvidiactl --device /dev/dri/card51=ENOENT";
+        then_remove(podman, || probe::claim_works(&run(podman, GPU, &ASK, look)?))?;
+        then_remove(podman, || {
+            let said = nvbind_run(podman, &[], look)?;
+            let told = said.err.contains("note: the container goes without a node of DRM: ");
+            claim(told, "nothing tells of what is missing", || said.told())?;
+            probe::claim_works(&said)
+        })?;
+        let graphics = [ASK[0], ASK[1], "--annotation", "io.nvbind.capabilities=graphics"];
+        refused(
+            podman,
+            &graphics,
+            &[NOT_PERMITTED],
+            "/dev/dri/card51 is for its owner and group alone (0660)",
+        )?;
+        match podman.runtime {
+            Runtime::Runc => Ok(()),
+            Runtime::Crun => {
+                let member = Podman { group: Some(GROUP), ..podman };
+                then_remove(member, || {
+                    probe::claim_works(&run(member, GPU, &KEEPING, &probe::command(None))?)
+                })
+            }
+        }
+    })
+}
+
+/// Lets the tree's user read and write it, besides its owner and its group (linux/posix_acl_xattr.h): what
+/// `setfacl -m u:USER:rw` does.
+fn name_user(node: &Path) -> Result<(), Error> {
+    let entry = |tag: u8, bits: u8, id: u32| [&[tag, 0, bits, 0], id.to_le_bytes().as_slice()].concat();
+    let nobody = u32::MAX;
+    let entries = [
+        entry(1, 6, nobody),
+        entry(2, 6, USER_ID),
+        entry(4, 6, nobody),
+        entry(0x10, 6, nobody),
+        entry(0x20, 0, nobody),
+    ];
+    let list = [2_u32.to_le_bytes().as_slice(), &entries.concat()].concat();
+    let done = setxattr(node, "system.posix_acl_access", &list, XattrFlags::empty());
+    done.map_err(io::Error::from).on("give a list of users to", node)
 }
 
 /// `nvbind run` of a GPU with other options.

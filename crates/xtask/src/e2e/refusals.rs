@@ -24,7 +24,7 @@ pub(crate) const CASES: &[(&str, Function)] = &[
 ];
 
 /// A driver root of the case's own.
-const BROKEN: &str = "/opt/broken-driver";
+pub(super) const BROKEN: &str = "/opt/broken-driver";
 
 /// The exit codes of the hook that are documented.
 const BAD_REQUEST: i32 = 2;
