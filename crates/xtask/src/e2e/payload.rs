@@ -14,15 +14,15 @@ use crate::driver_sim::{DriverSim, Layout};
 use crate::error::{Doing, Error, Result};
 use crate::fixtures;
 use crate::lanes::spec::Spec;
-use crate::real_driver;
+use crate::{real_driver, release};
 
 /// Fills a run's payload, and returns folders that are to be seen in the lane, each with its place there.
 pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)>> {
     let bin = spec.payload().join("bin");
     let own = Path::new("/proc/self/exe");
     fs::copy(own, bin.join("xtask")).on("copy", own)?;
-    for name in ["nvbind", "nvbind-hook"] {
-        let built = project.join("target/release").join(name);
+    for name in release::PROGRAMS {
+        let built = release::folder(project).join(name);
         fs::copy(&built, bin.join(name)).on("copy", &built)?;
     }
     let lanes = project.join("target/lanes");

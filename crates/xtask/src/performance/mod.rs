@@ -17,7 +17,6 @@ mod table;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +25,7 @@ use crate::lanes::cgroup::View;
 use crate::lanes::run::Run;
 use crate::lanes::spec::{Init, Spec};
 use crate::lanes::tree;
-use crate::process;
+use crate::release;
 use summary::Report;
 
 pub use measure::inside;
@@ -78,11 +77,7 @@ impl Settings {
 
 /// Measures, prints a table, and leaves the same as JSON.
 pub fn run(project: &Path, settings: Settings) -> Result<()> {
-    process::run(
-        Command::new("cargo")
-            .args(["build", "--release", "--package=nvbind", "--package=nvbind-hook"])
-            .current_dir(project),
-    )?;
+    release::build(project)?;
     let prepare = |spec: &Spec| {
         programs::build(project, &spec.payload())?;
         let text = serde_json::to_string(&settings).map_err(|error| Error::failed(error.to_string()))?;
