@@ -7,16 +7,16 @@ use super::{Release, sha256};
 use crate::error::{Doing, Error, Result};
 use crate::process;
 
-pub(super) fn make(release: &Release) -> Result<Vec<PathBuf>> {
+pub(super) fn make(release: &Release) -> Result<PathBuf> {
     let archive = source(release)?;
     let text = release.template("packaging/arch/PKGBUILD")?.replace("@SHA256@", &sha256(&archive)?.0);
     let file = release.out.join("PKGBUILD");
     fs::write(&file, text).on("write", &file)?;
-    Ok(vec![archive, file])
+    Ok(file)
 }
 
 /// The files that git knows, as they are.
-pub(super) fn source(release: &Release) -> Result<PathBuf> {
+fn source(release: &Release) -> Result<PathBuf> {
     let list = release.out.join("source-files");
     let listed = process::read(Command::new("git").arg("-C").arg(&release.project).args(["ls-files", "-z"]));
     let listed = listed.map_err(|error| {

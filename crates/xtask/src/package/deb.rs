@@ -10,7 +10,7 @@ use crate::tools::{self, Tool};
 /// Every file's checksum, as `dpkg --verify` reads them.
 const SUMS: &str = "cd root && find usr -type f | sort | xargs -d '\\n' md5sum";
 
-pub(super) fn make(release: &Release) -> Result<Vec<PathBuf>> {
+pub(super) fn make(release: &Release) -> Result<PathBuf> {
     tools::install(&[Tool::Dpkg, Tool::DpkgDev])?;
     let (tree, _) = release.stage("deb", For::Debian)?;
     for name in ["control", "changelog"] {
@@ -30,10 +30,11 @@ pub(super) fn make(release: &Release) -> Result<Vec<PathBuf>> {
     set_times(&tree.at("root"), release.time())?;
     let architecture = process::read(here("dpkg").arg("--print-architecture"))?;
     // A distribution's own package, -1, is newer than the one of the same version from here.
-    let name = format!("nvbind_{}-0nvbind{}_{}.deb", release.version(), release.revision, architecture.trim());
+    let name =
+        format!("nvbind_{}-0nvbind{}_{}.deb", release.version(), release.revision, architecture.trim());
     let package = release.out.join(name);
     // With several threads the compressed bytes depend on their number.
     let options = ["--root-owner-group", "-Zxz", "--threads-max=1", "--build", "root"];
     process::read(here("dpkg-deb").args(options).arg(&package))?;
-    Ok(vec![package])
+    Ok(package)
 }

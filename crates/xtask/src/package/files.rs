@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Release, fixture, notices};
 use crate::error::{Doing, Result};
 use crate::tree::Tree;
@@ -25,7 +27,7 @@ enum Content {
     /// The built command line's manual pages: many files, of which the table has the folder.
     ManPages,
 }
-use Content::{Built, Repository, ManPages, Notices, Printed, Template};
+use Content::{Built, ManPages, Notices, Printed, Repository, Template};
 
 /// Which packages have a file: places of licences and completions differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +43,15 @@ pub(crate) enum For {
 /// A row: content, place below the root, permissions, packages. A name that ends in `.gz` is compressed.
 type Row = (Content, &'static str, u32, For);
 
-/// The files. No place is of podman alone: what it reads is `nvbind.json`, and the other JSON only where it is copied to.
+/// The files. Package managers install them in the order of their names and remove them in the reverse order: the JSON that
+/// podman reads is never there without the hook. The other JSON lies where podman looks only when it is told to.
 const FILES: &[Row] = &[
     (Built("nvbind"), "usr/bin/nvbind", 0o755, For::All),
     (Built("nvbind-hook"), "usr/libexec/nvbind/nvbind-hook", 0o755, For::All),
     (Repository("hooks.d/nvbind.json"), "usr/share/containers/oci/hooks.d/nvbind.json", 0o644, For::All),
     (
         Repository("hooks.d/nvbind-visible-devices.json"),
-        "usr/share/nvbind/nvbind-visible-devices.json",
+        "usr/share/nvbind/hooks.d/nvbind-visible-devices.json",
         0o644,
         For::All,
     ),
@@ -59,12 +62,7 @@ const FILES: &[Row] = &[
         For::All,
     ),
     (ManPages, "usr/share/man/man1", 0o644, For::All),
-    (
-        Printed(&["completions", "bash"]),
-        "usr/share/bash-completion/completions/nvbind",
-        0o644,
-        For::All,
-    ),
+    (Printed(&["completions", "bash"]), "usr/share/bash-completion/completions/nvbind", 0o644, For::All),
     (Printed(&["completions", "fish"]), "usr/share/fish/vendor_completions.d/nvbind.fish", 0o644, For::All),
     (Printed(&["completions", "zsh"]), "usr/share/zsh/vendor-completions/_nvbind", 0o644, For::Debian),
     (Printed(&["completions", "zsh"]), "usr/share/zsh/site-functions/_nvbind", 0o644, For::Others),
@@ -89,7 +87,7 @@ const FILES: &[Row] = &[
 ];
 
 /// A file of a package, as the table has it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Packaged {
     /// Its place, from the root.
     pub(crate) path: PathBuf,

@@ -20,14 +20,17 @@ use crate::{process, release};
 use files::{For, Packaged};
 
 /// A format: its name on the command line, and what makes it.
-type Format = (&'static str, fn(&Release) -> Result<Vec<PathBuf>>);
+type Format = (&'static str, fn(&Release) -> Result<PathBuf>);
 
-/// Those that are made when none is named.
-const FORMATS: &[Format] =
-    &[("deb", deb::make), ("rpm", rpm::make), ("tarball", tarball::make), ("arch", arch::make)];
-
-/// For package builders with tools of their own, as Arch's: the files alone.
-const TREE: Format = ("tree", tree);
+/// The formats. All but the last are made when none is named; that one is for package builders with tools of their own, as
+/// Arch's: `cp --archive` puts it into whatever becomes a package.
+const FORMATS: [Format; 5] = [
+    ("deb", deb::make),
+    ("rpm", rpm::make),
+    ("tarball", tarball::make),
+    ("arch", arch::make),
+    ("tree", |release| Ok(release.tree(For::Others)?.0)),
+];
 
 /// What is packaged, and as what.
 #[derive(Debug, Clone)]
@@ -44,31 +47,23 @@ pub(crate) struct Release {
 
 /// `cargo xtask package [FORMAT…]`: makes them in `target/package` and says where they are.
 pub fn package(project: &Path, words: &[&str]) -> Result<()> {
+    let named = |name: &&str| {
+        let found = FORMATS.into_iter().find(|(format, _)| format == name);
+        found.ok_or_else(|| {
+            let known: Vec<&str> = FORMATS.iter().map(|(format, _)| *format).collect();
+            Error::failed(format!("package: {name}: there are {}", known.join(", ")))
+        })
+    };
     let formats: Vec<Format> = match words {
-        [] => FORMATS.to_vec(),
-        names => names.iter().map(|name| named(name)).collect::<Result<_>>()?,
+        [] => FORMATS.into_iter().filter(|(format, _)| *format != "tree").collect(),
+        names => names.iter().map(named).collect::<Result<_>>()?,
     };
     release::build(project)?;
     let release = Release::of(project)?;
     for (_, make) in formats {
-        for path in make(&release)? {
-            println!("{}", path.display());
-        }
+        println!("{}", make(&release)?.display());
     }
     Ok(())
-}
-
-fn named(name: &str) -> Result<Format> {
-    let mut known = FORMATS.iter().chain([&TREE]);
-    known.find(|(format, _)| *format == name).copied().ok_or_else(|| {
-        Error::failed(format!("package: {name}: there are deb, rpm, tarball, arch and tree"))
-    })
-}
-
-/// The files as `target/package/tree`, for `cp --archive` into whatever becomes a package.
-fn tree(release: &Release) -> Result<Vec<PathBuf>> {
-    let (tree, _) = release.stage("tree", For::Others)?;
-    Ok(vec![tree.at("root")])
 }
 
 impl Release {
@@ -78,36 +73,35 @@ impl Release {
         Ok(Self { project: project.to_owned(), out, revision: 1, epoch: epoch(project)? })
     }
 
-    /// All packages that do not need the repository, in files of this order.
-    pub(crate) fn binary_packages(&self) -> Result<Vec<PathBuf>> {
-        let made: Vec<Vec<PathBuf>> =
-            [deb::make, rpm::make, tarball::make].iter().map(|make| make(self)).collect::<Result<_>>()?;
-        Ok(made.concat())
-    }
-
-    /// A deb alone.
-    pub(crate) fn deb(&self) -> Result<Vec<PathBuf>> {
+    /// The Debian package.
+    pub(crate) fn deb(&self) -> Result<PathBuf> {
         deb::make(self)
     }
 
-    /// The source archive and the PKGBUILD.
-    pub(crate) fn arch(&self) -> Result<Vec<PathBuf>> {
+    /// The RPM package.
+    pub(crate) fn rpm(&self) -> Result<PathBuf> {
+        rpm::make(self)
+    }
+
+    /// The archive for any distribution, with its checksum beside it.
+    pub(crate) fn tarball(&self) -> Result<PathBuf> {
+        tarball::make(self)
+    }
+
+    /// The archive of the source, and the PKGBUILD beside it.
+    pub(crate) fn arch(&self) -> Result<PathBuf> {
         arch::make(self)
     }
 
-    /// What packages other than Debian's hold.
-    pub(crate) fn files(&self, of: For) -> Result<Vec<Packaged>> {
-        Ok(self.stage("list", of)?.1)
+    /// The files alone, as a folder and as a list.
+    pub(crate) fn tree(&self, of: For) -> Result<(PathBuf, Vec<Packaged>)> {
+        let (tree, files) = self.stage(if of == For::Debian { "tree-debian" } else { "tree" }, of)?;
+        Ok((tree.at("root"), files))
     }
 
     /// The version, of the whole workspace.
     pub(crate) fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
-    }
-
-    /// The archive of the source, in `out`.
-    pub(crate) fn source_archive(&self) -> Result<PathBuf> {
-        arch::source(self)
     }
 
     fn time(&self) -> SystemTime {
@@ -125,7 +119,8 @@ impl Release {
     fn template(&self, path: &str) -> Result<String> {
         let path = self.project.join(path);
         let text = fs::read_to_string(&path).on("read", &path)?;
-        let date = process::read(self.command("date").args(["--utc", "-R", "-d", &format!("@{}", self.epoch)]))?;
+        let date =
+            process::read(self.command("date").args(["--utc", "-R", "-d", &format!("@{}", self.epoch)]))?;
         Ok(text
             .replace("@VERSION@", self.version())
             .replace("@REVISION@", &self.revision.to_string())
@@ -164,7 +159,9 @@ fn epoch(project: &Path) -> Result<u64> {
 }
 
 fn seconds(text: &str) -> Result<u64> {
-    text.trim().parse().map_err(|_| Error::failed(format!("{} is no time in seconds since 1970", text.trim())))
+    text.trim()
+        .parse()
+        .map_err(|_| Error::failed(format!("{} is no time in seconds since 1970", text.trim())))
 }
 
 /// The checksum that `sha256sum` finds, and a line of it for `sha256sum --check` in the file's folder.

@@ -88,7 +88,8 @@ fn linked(metadata: &Metadata) -> Vec<&Package> {
             continue;
         }
         let dependencies = nodes.get(id).into_iter().flat_map(|node| &node.deps);
-        let linked = dependencies.filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind.is_none()));
+        let linked =
+            dependencies.filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind.is_none()));
         left.extend(linked.map(|dependency| dependency.pkg.as_str()));
     }
     let mut found: Vec<&Package> =

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::process;
 use crate::tools::{self, Tool};
 
-pub(super) fn make(release: &Release) -> Result<Vec<PathBuf>> {
+pub(super) fn make(release: &Release) -> Result<PathBuf> {
     tools::install(&[Tool::Rpmbuild])?;
     let (tree, files) = release.stage("rpm", For::Others)?;
     let spec = release
@@ -21,13 +21,14 @@ pub(super) fn make(release: &Release) -> Result<Vec<PathBuf>> {
     rpmbuild.args(["--define", &format!("_rpmdir {}", release.out.display())]);
     process::read(rpmbuild.arg(tree.at("nvbind.spec")))?;
     let arch = std::env::consts::ARCH;
-    Ok(vec![release.out.join(format!("nvbind-{}-{}.{arch}.rpm", release.version(), release.revision))])
+    Ok(release.out.join(format!("nvbind-{}-{}.{arch}.rpm", release.version(), release.revision)))
 }
 
 /// The list of files, with the folders that are nvbind's own.
 fn list(files: &[Packaged]) -> String {
     let folders: BTreeSet<&Path> = files.iter().flat_map(|file| file.path.ancestors().skip(1)).collect();
-    let is_own = |folder: &&Path| folder.ancestors().any(|above| above.file_name() == Some("nvbind".as_ref()));
+    let is_own =
+        |folder: &&Path| folder.ancestors().any(|above| above.file_name() == Some("nvbind".as_ref()));
     let folders = folders.into_iter().filter(is_own);
     let folders = folders.map(|folder| format!("%dir %attr(0755, root, root) {}\n", folder.display()));
     let files = files.iter().map(|file| {

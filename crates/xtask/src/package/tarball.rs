@@ -10,7 +10,7 @@ use crate::process;
 /// The script, in the repository and in the archive.
 const SCRIPT: &str = "install.sh";
 
-pub(super) fn make(release: &Release) -> Result<Vec<PathBuf>> {
+pub(super) fn make(release: &Release) -> Result<PathBuf> {
     let (tree, _) = release.stage("tarball", For::Others)?;
     let name = format!("nvbind-{}-linux-{}", release.version(), std::env::consts::ARCH);
     let folder = tree.at(&name);
@@ -21,5 +21,5 @@ pub(super) fn make(release: &Release) -> Result<Vec<PathBuf>> {
     process::read(release.tar(&archive).arg("--directory").arg(tree.root()).arg(&name))?;
     let sum = release.out.join(format!("{name}.tar.gz.sha256"));
     fs::write(&sum, sha256(&archive)?.1).on("write", &sum)?;
-    Ok(vec![archive, sum])
+    Ok(archive)
 }

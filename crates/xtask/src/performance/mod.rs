@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Doing, Error, Result};
 use crate::lanes::cgroup::View;
 use crate::lanes::run::Run;
-use crate::lanes::spec::{Init, Spec};
+use crate::lanes::spec::{Init, Spec, Suite};
 use crate::lanes::tree;
 use crate::release;
 use summary::Report;
@@ -31,8 +31,14 @@ use summary::Report;
 pub use measure::inside;
 
 /// Debian 12 and nothing but cgroup v2: the least noisy, with no systemd beside the containers.
-const RUN: Run =
-    Run { lane: "performance", recipe: &tree::BOOKWORM, view: View::V2, init: Init::Plain, apps: None };
+const RUN: Run = Run {
+    lane: "performance",
+    recipe: &tree::BOOKWORM,
+    view: View::V2,
+    init: Init::Plain,
+    suite: Suite::Containers,
+    apps: None,
+};
 
 /// Where the numbers are left, below the project.
 const REPORT: &str = "target/podman_performance.json";

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::error::{Doing, Error, Result};
 use crate::image::Image;
-use crate::{process, release};
 use crate::tools::{self, Tool};
+use crate::{process, release};
 
 /// The container's first process, as its image has it.
 pub(crate) const FIRST: &str = "first_instruction";
