@@ -23,6 +23,7 @@ mod loaders;
 #[path = "../fixtures/machine.rs"]
 mod machine;
 mod mutations;
+mod narrowed;
 mod nvml;
 mod requests;
 mod requirements;

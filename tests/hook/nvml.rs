@@ -122,7 +122,7 @@ fn nvml_is_asked_for_an_allowed_mig_device_where_a_container_may_get_one() {
         world.write("config.toml", config + allowed);
         world.start();
         let refused = format!(
-            "nvbind-hook: container c0ffee: GPU {gpu} is not allowed; @/config.toml allows MIG-dddd (security.allowed_devices)\n"
+            "nvbind-hook: container c0ffee: GPU {gpu} is not allowed; security.allowed_devices of @/config.toml allows MIG-dddd\n"
         );
         assert_eq!(hook(&world), (Some(exit), if exit == 0 { String::new() } else { refused }));
         assert_eq!(caps(&world), nodes, "{gpu}");

@@ -140,19 +140,19 @@ const RESTRICTED: &[Case] = &[
     case(
         "by index",
         4,
-        "container c0ffee: GPU 0 is not allowed; @/config.toml allows 1,GPU-cc (security.allowed_devices)",
+        "container c0ffee: GPU 0 is not allowed; security.allowed_devices of @/config.toml allows 1,GPU-cc",
         |world| restricted(world, "0"),
     ),
     case(
         "one of two",
         4,
-        "container c0ffee: GPU GPU-aaaa0000 is not allowed; @/config.toml allows 1,GPU-cc (security.allowed_devices)",
+        "container c0ffee: GPU GPU-aaaa0000 is not allowed; security.allowed_devices of @/config.toml allows 1,GPU-cc",
         |world| restricted(world, "1,GPU-aaaa0000"),
     ),
     case(
         "with a driver root on the command line",
         4,
-        "container c0ffee: GPU 0 is not allowed; @/config.toml allows 1,GPU-cc (security.allowed_devices)",
+        "container c0ffee: GPU 0 is not allowed; security.allowed_devices of @/config.toml allows 1,GPU-cc",
         |world| {
             restricted(world, "0");
             let root = world.driver.path("").display().to_string();
@@ -162,13 +162,13 @@ const RESTRICTED: &[Case] = &[
     case(
         "all of none",
         4,
-        "container c0ffee: no GPU of this machine is allowed; @/config.toml allows none (security.allowed_devices)",
+        "container c0ffee: no GPU of this machine is allowed; security.allowed_devices of @/config.toml allows none",
         |world| sound_with(world, "[security]\nrestrict_devices = true\n"),
     ),
     case(
         "a prefix of two",
         2,
-        "container c0ffee: GPU-bb means more than one GPU; @/config.toml allows GPU-bb (security.allowed_devices), and this machine has 0 (GPU-aaaa0000-0000-0000-0000-000000000001, 0000:01:00.0), 1 (GPU-bbbb0000-0000-0000-0000-000000000002, 0000:41:00.0), 2 (GPU-bbcc0000-0000-0000-0000-000000000003, 0000:81:00.0)",
+        "container c0ffee: GPU-bb means more than one GPU; security.allowed_devices of @/config.toml allows GPU-bb, and this machine has 0 (GPU-aaaa0000-0000-0000-0000-000000000001, 0000:01:00.0), 1 (GPU-bbbb0000-0000-0000-0000-000000000002, 0000:41:00.0), 2 (GPU-bbcc0000-0000-0000-0000-000000000003, 0000:81:00.0)",
         |world| {
             world.driver.gpu("0000:81:00.0", 2, "GPU-bbcc0000-0000-0000-0000-000000000003", &[]);
             sound_with(world, "[security]\nrestrict_devices = true\nallowed_devices = [\"GPU-bb\"]\n");

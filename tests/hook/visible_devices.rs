@@ -79,7 +79,7 @@ const REFUSED: &[Case] = &[
     case(
         "a GPU that is not allowed",
         4,
-        "container c0ffee: GPU 1 is not allowed; @/config.toml allows 0 (security.allowed_devices)",
+        "container c0ffee: GPU 1 is not allowed; security.allowed_devices of @/config.toml allows 0",
         |world| {
             asks(world, PRIVILEGED, r#""NVIDIA_VISIBLE_DEVICES=1""#);
             configured(world, "restrict_devices = true\nallowed_devices = [\"0\"]");

@@ -186,9 +186,9 @@ impl Error {
 /// How a container comes to use a node of mode 0660.
 const fn group_hint(keeps_groups: bool) -> &'static str {
     if keeps_groups {
-        "you are not in that group: join it, or give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
+        "you are not in that group: join it, or have root give everybody access: `nvbind setup --device-mode 0666`, for /dev/dri a udev rule"
     } else {
-        "rootless, start with crun and `--group-add keep-groups` if you are in that group; else give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
+        "rootless, start with crun and `--group-add keep-groups` if you are in that group; else have root give everybody access: `nvbind setup --device-mode 0666`, for /dev/dri a udev rule"
     }
 }
 

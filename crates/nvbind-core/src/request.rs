@@ -35,6 +35,16 @@ pub const EXTRAS_ANNOTATION: &str = "io.nvbind.extras";
 /// The variable of the container's environment that narrows the capabilities where the annotation is absent.
 pub const CAPABILITIES_VARIABLE: &str = "NVIDIA_DRIVER_CAPABILITIES";
 
+/// The variable of the container's environment that narrows the GPUs of the annotation: podman gives all containers of a pod
+/// the same annotations.
+pub const DEVICES_VARIABLE: &str = "NVBIND_DEVICES";
+
+/// Its value, and that of `NVIDIA_VISIBLE_DEVICES`, for a container that is to have nothing of the driver.
+pub const VOID: &str = "void";
+
+/// The longest list of GPUs that is read from a variable. The UUIDs of all MIG devices of sixteen GPUs are a third of it.
+pub(crate) const LIST_LIMIT: usize = 16 << 10;
+
 /// What stands between the words of a list.
 pub(crate) const SEPARATORS: [char; 2] = [',', '+'];
 
@@ -49,6 +59,9 @@ pub enum Error {
         "{0:?} is no GPU: write an index (0), a range (0-3), a UUID (GPU-…), a PCI address (0000:01:00.0), a MIG device (0:1 or MIG-…), all or none"
     )]
     Name(String),
+    /// Longer than any list of GPUs.
+    #[error("{DEVICES_VARIABLE} is longer than {LIST_LIMIT} bytes")]
+    TooLong,
     /// Not a capability.
     #[error(
         "{0:?} is no driver capability: there are compute, utility, graphics, video, display, ngx, compat32, all"
@@ -168,8 +181,8 @@ pub struct Request {
     pub extras: Extras,
     /// Whether it is isolated.
     pub isolate: bool,
-    /// The GPUs that it may have; none where it may have all.
-    pub allowed: Option<Allowed>,
+    /// The GPUs that it may have, by each who limits them.
+    pub allowed: Vec<Allowed>,
 }
 
 impl Request {
@@ -191,7 +204,7 @@ impl Request {
             set => set,
         };
         let (gpus, extras) = (parse_gpus(gpus)?, Extras::default());
-        let request = Request { gpus, capabilities: narrowed, extras, isolate: false, allowed: None };
+        let request = Request { gpus, capabilities: narrowed, extras, isolate: false, allowed: Vec::new() };
         request.with_capabilities(capabilities)
     }
 
@@ -211,8 +224,31 @@ impl Request {
 
     /// Limited to what the configuration allows.
     #[must_use]
-    pub fn within(self, security: &Security) -> Request {
-        Request { allowed: security.allowed(), ..self }
+    pub fn within(mut self, security: &Security) -> Request {
+        self.allowed.extend(security.allowed());
+        self
+    }
+
+    /// Narrowed to what [`DEVICES_VARIABLE`] of the container's environment names of its GPUs; none where that says that it
+    /// is to have nothing. Whoever sets it, an image too, can take away and not add.
+    ///
+    /// # Errors
+    /// When it is not in the grammar, or longer than any list of GPUs.
+    pub fn narrowed(self, variable: Option<&str>) -> Result<Option<Request>, Error> {
+        let gpus = match variable.map(str::trim) {
+            None | Some("" | "all") => return Ok(Some(self)),
+            Some(VOID) => return Ok(None),
+            Some(list) if list.len() > LIST_LIMIT => return Err(Error::TooLong),
+            Some(list) => parse_gpus(list)?,
+        };
+        let names = match self.gpus {
+            Gpus::All => None,
+            Gpus::None => Some(Vec::new()),
+            Gpus::Listed(names) => Some(names),
+        };
+        let mut allowed = self.allowed;
+        allowed.extend(names.map(|names| Allowed { names, by: GPU_ANNOTATION.to_owned() }));
+        Ok(Some(Request { gpus, allowed, ..self }))
     }
 
     /// Isolated, if the annotation says so.
@@ -379,6 +415,37 @@ mod tests {
         for text in ["", ",", "0,,1", " "] {
             assert_eq!(parse_gpus(text).unwrap_err(), Error::Empty(text.to_owned()));
         }
+    }
+
+    #[test]
+    fn the_variable_of_a_pods_container_narrows_the_annotation() {
+        let narrowed = |annotation, variable: &str| {
+            let request = Request::parse(annotation, None, None).unwrap().narrowed(Some(variable))?;
+            Ok::<_, Error>(request.map(|request| {
+                let limits: Vec<String> = request.allowed.iter().map(ToString::to_string).collect();
+                format!("{}; {}", request.gpus, limits.join("; "))
+            }))
+        };
+        for (annotation, variable, expected) in [
+            ("0+1", "1", Some("1; io.nvbind.gpu allows 0,1")),
+            ("0+1", "2", Some("2; io.nvbind.gpu allows 0,1")),
+            ("0+1", "none", Some("none; io.nvbind.gpu allows 0,1")),
+            ("0+1", "all", Some("0,1; ")),
+            ("0+1", "", Some("0,1; ")),
+            ("all", "0,GPU-aa", Some("0,GPU-aa; ")),
+            ("none", "0", Some("0; io.nvbind.gpu allows none")),
+            ("all", "void", None),
+        ] {
+            assert_eq!(
+                narrowed(annotation, variable).unwrap().as_deref(),
+                expected,
+                "{annotation} {variable}"
+            );
+        }
+        assert_eq!(narrowed("all", "gpu0"), Err(Error::Name("gpu0".into())));
+        assert_eq!(narrowed("all", &"0,".repeat(LIST_LIMIT)), Err(Error::TooLong));
+        let request = Request::parse("0", None, None).unwrap();
+        assert_eq!(request.clone().narrowed(None).unwrap(), Some(request));
     }
 
     #[test]

@@ -38,13 +38,13 @@ impl Default for Security {
     }
 }
 
-/// The GPUs that containers may have, where not all are.
+/// The GPUs that a container may have, where not all are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
     /// Them, or MIG devices.
     pub names: Vec<GpuName>,
-    /// The file that says so.
-    pub file: String,
+    /// What says so.
+    pub by: String,
 }
 
 impl Security {
@@ -62,7 +62,10 @@ impl Security {
     /// What containers may have; none where they may have everything.
     #[must_use]
     pub fn allowed(&self) -> Option<Allowed> {
-        let allowed = || Allowed { names: self.allowed_devices.clone(), file: self.file.clone() };
+        let allowed = || Allowed {
+            names: self.allowed_devices.clone(),
+            by: format!("security.allowed_devices of {}", self.file),
+        };
         self.restrict_devices.then(allowed)
     }
 }
@@ -71,7 +74,7 @@ impl fmt::Display for Allowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
         let names = if names.is_empty() { "none".to_owned() } else { names.join(",") };
-        write!(f, "{} allows {names} (security.allowed_devices)", self.file)
+        write!(f, "{} allows {names}", self.by)
     }
 }
 

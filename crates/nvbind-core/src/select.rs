@@ -90,9 +90,9 @@ pub fn select_all(request: &Request) -> Result<bool, Error> {
         }
     }
     let is_it = |name: &GpuName| matches!(name, GpuName::Index(0) | GpuName::Range(0, _));
-    match &request.allowed {
-        Some(allowed) if !allowed.names.iter().any(is_it) => Err(Error::NoneAllowed(allowed.clone())),
-        _ => Ok(true),
+    match request.allowed.iter().find(|allowed| !allowed.names.iter().any(is_it)) {
+        Some(allowed) => Err(Error::NoneAllowed(allowed.clone())),
+        None => Ok(true),
     }
 }
 
@@ -121,22 +121,23 @@ type Choice = BTreeMap<usize, Parts>;
 /// When a name fits none or several, or something that is not allowed.
 pub fn select(request: &Request, inventory: &Inventory) -> Result<Vec<Gpu>, Error> {
     let gpus = &inventory.gpus;
-    let limit = || request.allowed.as_ref().map(|allowed| Limit::new(allowed, gpus)).transpose();
+    let limits =
+        || request.allowed.iter().map(|allowed| Limit::new(allowed, gpus)).collect::<Result<Vec<_>, _>>();
     let mut choice = Choice::new();
     match &request.gpus {
         Gpus::None => {}
         Gpus::All if gpus.is_empty() => return Err(Error::NoGpu),
         Gpus::All => {
             choice.extend(gpus.iter().map(all_of).enumerate());
-            if let Some(limit) = limit()? {
+            for limit in limits()? {
                 limit.narrow(&mut choice)?;
             }
         }
         Gpus::Listed(names) => {
-            let limit = limit()?;
+            let limits = limits()?;
             for name in names {
                 let found = find_exactly(name, gpus)?;
-                if let Some(limit) = &limit {
+                for limit in &limits {
                     limit.check(name, &found)?;
                 }
                 add(&mut choice, found);
@@ -270,7 +271,7 @@ mod tests {
     /// The same where only these are allowed.
     fn chosen_within(allowed: &[&str], selection: &str, inventory: &Inventory) -> Result<Vec<String>, Error> {
         let names = allowed.iter().map(|name| GpuName::parse(name).unwrap()).collect();
-        let allowed = Some(Allowed { names, file: "/etc/x.toml".to_owned() });
+        let allowed = vec![Allowed { names, by: "security.allowed_devices of /etc/x.toml".to_owned() }];
         chosen_of(&Request { allowed, ..Request::parse(selection, None, None).unwrap() }, inventory)
     }
 
@@ -486,7 +487,7 @@ mod tests {
     #[test]
     fn what_is_not_allowed_is_refused_with_what_is() {
         let inventory = machine::two_gpus();
-        let allows = "/etc/x.toml allows 0,MIG-aa (security.allowed_devices)";
+        let allows = "security.allowed_devices of /etc/x.toml allows 0,MIG-aa";
         for name in ["1", "GPU-b", "0000:41:00.0", "0-1", "0,1"] {
             let error = chosen_within(&["0", "MIG-aa"], name, &inventory).unwrap_err();
             let refused = if name == "0,1" { "1" } else { name };
@@ -498,7 +499,7 @@ mod tests {
         for (allowed, text) in [(&[][..], "none"), (&["2", "GPU-c"], "2,GPU-c")] {
             let error = chosen_within(allowed, "all", &inventory).unwrap_err();
             let expected = format!(
-                "no GPU of this machine is allowed; /etc/x.toml allows {text} (security.allowed_devices)"
+                "no GPU of this machine is allowed; security.allowed_devices of /etc/x.toml allows {text}"
             );
             assert_eq!((error.to_string(), error.exit()), (expected, Exit::Permission));
             assert_eq!(chosen_within(allowed, "none", &inventory).unwrap(), Vec::<String>::new());
@@ -515,7 +516,7 @@ mod tests {
         for selection in ["all", "0"] {
             let error = chosen_within(&["GPU-0000", "0"], selection, &inventory).unwrap_err();
             let text = error.to_string();
-            let says = "GPU-0000 means more than one GPU; /etc/x.toml allows GPU-0000,0 (security.allowed_devices), \
+            let says = "GPU-0000 means more than one GPU; security.allowed_devices of /etc/x.toml allows GPU-0000,0, \
                         and this machine has 0 (GPU-00000000-";
             assert_eq!((text.starts_with(says), error.exit()), (true, Exit::Request), "{text}");
         }

@@ -6,25 +6,19 @@
 
 use crate::capability::Capabilities;
 use crate::oci::Config;
-use crate::request::{self, CAPABILITIES_VARIABLE, Request};
+use crate::request::{self, CAPABILITIES_VARIABLE, LIST_LIMIT, Request, VOID};
 
 /// The variable by which NVIDIA's own hook is asked for GPUs, and programs are told of them.
 pub const VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
 
-/// Its value that asks for nothing.
-pub const VOID: &str = "void";
-
 /// What is given where [`CAPABILITIES_VARIABLE`] names nothing known.
 const DEFAULT_CAPABILITIES: &str = "utility,compute";
-
-/// The longest value that is read. The UUIDs of all MIG devices of sixteen GPUs are a third of it.
-const LIMIT: usize = 16 << 10;
 
 /// Why the variable is no request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Longer than any list of GPUs.
-    #[error("NVIDIA_VISIBLE_DEVICES is longer than {LIMIT} bytes")]
+    #[error("NVIDIA_VISIBLE_DEVICES is longer than {LIST_LIMIT} bytes")]
     TooLong,
     /// The name of a device in a CDI specification.
     #[error(
@@ -53,7 +47,7 @@ pub fn value(config: &Config) -> Option<&str> {
 /// When it names no GPUs.
 pub fn request(config: &Config) -> Result<Option<Request>, Error> {
     let Some(value) = value(config) else { return Ok(None) };
-    if value.len() > LIMIT {
+    if value.len() > LIST_LIMIT {
         return Err(Error::TooLong);
     }
     if let Some(name) = words(value).find(|word| is_cdi(word)) {
@@ -173,10 +167,10 @@ mod tests {
         for value in ["gpu0", "all,0", "0,none", "0=1"] {
             assert!(matches!(of(value), Error::Selection(request::Error::Name(_))), "{value}");
         }
-        let long = "0,".repeat(LIMIT / 2);
+        let long = "0,".repeat(LIST_LIMIT / 2);
         assert_eq!(
             asked(&[&format!("{VARIABLE}={long}")]).unwrap().len(),
-            LIMIT - 1 + "/compute,utility".len()
+            LIST_LIMIT - 1 + "/compute,utility".len()
         );
         assert_eq!(of(&format!("{long}0")), Error::TooLong);
     }

@@ -3,8 +3,8 @@
 use nvbind_core::exit::Exit;
 use nvbind_core::oci::{Config, State};
 use nvbind_core::request::{
-    self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION,
-    ISOLATE_ANNOTATION, Request,
+    self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, DEVICES_VARIABLE, EXTRAS_ANNOTATION,
+    GPU_ANNOTATION, ISOLATE_ANNOTATION, Request,
 };
 use nvbind_core::security::Security;
 use nvbind_core::visible_devices;
@@ -66,8 +66,9 @@ impl Source {
         let annotation = |name| state.annotations.get(name).map(String::as_str);
         let request = match self {
             Source::Annotation => {
-                let gpus = annotation(GPU_ANNOTATION);
-                gpus.map(|gpus| Request::parse(gpus, None, config.env(CAPABILITIES_VARIABLE))).transpose()?
+                let Some(gpus) = annotation(GPU_ANNOTATION) else { return Ok(None) };
+                let request = Request::parse(gpus, None, config.env(CAPABILITIES_VARIABLE))?;
+                request.narrowed(config.env(DEVICES_VARIABLE))?
             }
             Source::Environment => visible_devices::request(config)?,
         };

@@ -1,5 +1,6 @@
 //! The command line: clap's structures, and nothing that acts.
 
+use crate::messages::Messages;
 use clap::{Arg, ArgAction, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use std::ffi::OsString;
@@ -7,10 +8,22 @@ use std::path::PathBuf;
 
 /// NVIDIA GPUs for Podman containers.
 #[derive(Debug, Parser)]
-#[command(name = "nvbind", version, arg_required_else_help = true)]
+#[command(name = "nvbind", version, arg_required_else_help = true, after_help = EXIT_STATUS)]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) messages: Messages,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What stands before `run` or `create`, and then that word with all that follows it.
+#[derive(Debug, Parser)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Leading {
+    #[command(flatten)]
+    pub(crate) messages: Messages,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<OsString>,
 }
 
 /// What nvbind can do.
@@ -24,7 +37,7 @@ pub(crate) enum Command {
         disable_help_flag = true,
         override_usage = "nvbind run [OPTIONS] [PODMAN OPTIONS] IMAGE [COMMAND [ARG...]]",
         args = run_options(),
-        after_help = EXIT_STATUS
+        after_help = EXIT_STATUS_OF_RUN
     )]
     Run {
         #[arg(skip)]
@@ -35,7 +48,7 @@ pub(crate) enum Command {
         disable_help_flag = true,
         override_usage = "nvbind create [OPTIONS] [PODMAN OPTIONS] IMAGE [COMMAND [ARG...]]",
         args = run_options(),
-        after_help = EXIT_STATUS
+        after_help = EXIT_STATUS_OF_RUN
     )]
     Create {
         #[arg(skip)]
@@ -77,13 +90,18 @@ pub(crate) enum Command {
     Nvml(Nvml),
 }
 
+/// The numbers of `nvbind_core::exit`.
+const EXIT_STATUS: &str = "Exit status: 0 done; 2 the request, the configuration or the command line is wrong; 3 the \
+    driver or a GPU is not there; 4 not permitted; 70 a bug in nvbind. `run` and `create`: 125, as podman's own. `doctor`: 1 \
+    where a check failed.";
+
 /// What podman-run(1) and podman-create(1) say, too.
-const EXIT_STATUS: &str =
+const EXIT_STATUS_OF_RUN: &str =
     "Exit status: 125 where nvbind or podman itself fails, else that of the container (see podman-run(1)).";
 
 /// The options of `nvbind run` and `create`, for their help, man pages and completions: clap does not parse them (see
 /// `podman::command_line`).
-pub(crate) fn run_options() -> [Arg; 12] {
+pub(crate) fn run_options() -> [Arg; 14] {
     let value =
         |name, what, help| Arg::new(name).long(name).value_name(what).value_hint(ValueHint::Other).help(help);
     let switch = |name, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
@@ -125,7 +143,9 @@ pub(crate) fn run_options() -> [Arg; 12] {
         value("config", "FILE", "Read this configuration as well, after the system's and the user's")
             .value_hint(ValueHint::FilePath),
         switch("dry-run", "Print the podman command instead of running it"),
-        // Without a short form: -h is podman's --hostname.
+        // Without short forms: -h is podman's --hostname, -v its --volume.
+        switch("verbose", "Tell on stderr what is read, looked at and run"),
+        value("color", "WHEN", "Colour of messages: auto, always, never"),
         switch("help", "Print help"),
     ]
 }
@@ -213,11 +233,14 @@ pub(crate) struct Doctor {
 /// Options of `nvbind setup`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Setup {
-    /// Install below DIR instead of /usr/local, the hook JSON too
+    /// Install below DIR instead of /usr/local, and nothing elsewhere
     #[arg(long, value_name = "DIR")]
     pub(crate) prefix: Option<PathBuf>,
+    /// With a prefix of one's own: also write into /etc what makes podman, udev and systemd look there
+    #[arg(long, requires = "prefix")]
+    pub(crate) etc: bool,
     /// Install below ~/.local and make this user's podman look there
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["etc", "device_mode", "device_group"])]
     pub(crate) user: bool,
     /// Take the driver from DIR instead of /, at every start of a container
     #[arg(long, value_name = "DIR")]
@@ -225,9 +248,19 @@ pub(crate) struct Setup {
     /// Take the variable NVIDIA_VISIBLE_DEVICES for a request, too, by a second hook JSON
     #[arg(long)]
     pub(crate) visible_devices: bool,
-    /// Remove what setup with the same options installed
-    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices"])]
+    /// Mode of the driver's device nodes from its next load on: 0600 (root alone), 0660 (a group), 0666 (everybody, which is
+    /// the driver's own default)
+    #[arg(long, value_name = "MODE")]
+    pub(crate) device_mode: Option<String>,
+    /// The group that may use the driver's device nodes, with mode 0660
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) device_group: Option<String>,
+    /// Remove what setup with the same prefix installed
+    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices", "device_mode", "device_group"])]
     pub(crate) uninstall: bool,
+    /// Print what would be installed or removed, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Options of `nvbind generate`.

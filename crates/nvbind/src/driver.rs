@@ -2,7 +2,6 @@
 
 mod modprobe;
 
-use crate::failure;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
 use nix::unistd::{Gid, Group};
@@ -116,9 +115,17 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Error::NoNode { remedy, .. } => Some((*remedy).to_owned()),
-            Error::GroupOnly { group, .. } => Some(format!(
-                "join {group} and add `--group-add keep-groups` (crun only), or give everybody access by a udev rule: KERNEL==\"nvidia*\", MODE=\"0666\""
-            )),
+            Error::GroupOnly { group, path, .. } => {
+                // The driver's own nodes have no events that a rule could match, unlike those of DRM.
+                let everybody = if path.contains("/dri/") {
+                    "a udev rule: SUBSYSTEM==\"drm\", KERNEL==\"renderD*\", MODE=\"0666\""
+                } else {
+                    "`nvbind setup --device-mode 0666`"
+                };
+                Some(format!(
+                    "join {group} and add `--group-add keep-groups` (crun only), or have root give everybody access by {everybody}"
+                ))
+            }
             Error::GroupLost { .. } => Some("add `--group-add keep-groups` (crun only)".into()),
             Error::NoModprobe { .. } => Some("install nvidia-modprobe, of the driver's version".into()),
             Error::NotMade { .. } => Some(
@@ -168,6 +175,7 @@ impl Place {
         let as_root = nix::unistd::geteuid().is_root();
         let settings = Settings::load(self.config.as_deref(), as_root)?;
         let settings = settings.with_driver_root(self.driver_root.as_deref());
+        log::debug!("looks for the driver below {}", settings.driver.root.display());
         Ok((Host::open(&settings.driver)?, settings.security))
     }
 }
@@ -209,6 +217,16 @@ pub(crate) fn make_nodes(place: &Place) -> Result<Vec<String>, Error> {
     }
 }
 
+/// The nodes of this machine's GPUs that nobody has made yet.
+pub(crate) fn missing_nodes(place: &Place) -> Result<Vec<String>, Error> {
+    let (host, _security) = place.open()?;
+    if !host.is_machine() {
+        return Err(Error::OtherRoot);
+    }
+    let plan = plan(place, &host, &Request::parse("all", None, None)?)?;
+    Ok(modprobe::missing(&plan, &host).into_iter().map(|(path, _)| path.to_owned()).collect())
+}
+
 /// The plan, once the modules are loaded that it needs.
 fn loaded(place: &Place, host: &Host, request: &Request) -> Result<Plan, Error> {
     match plan(place, host, request) {
@@ -228,7 +246,15 @@ pub(crate) fn plan(place: &Place, host: &Host, request: &Request) -> Result<Plan
         }
         inventory.identify(&ask_nvml(host, &inventory, Question::Devices)?);
     }
-    Ok(plan::plan(request, &inventory)?)
+    let plan = plan::plan(request, &inventory)?;
+    log::debug!(
+        "driver {}: {} of {} GPUs, {} device nodes",
+        plan.driver.version,
+        plan.gpus.len(),
+        inventory.gpus.len(),
+        plan.devices.len()
+    );
+    Ok(plan)
 }
 
 /// What this machine has, and what NVML says of its GPUs, where there are some and it may be asked.
@@ -250,8 +276,10 @@ pub(crate) fn inventory(
 /// In a process of its own, as the hook does it: a library that hangs or crashes takes this one not with it.
 fn ask_nvml(host: &Host, inventory: &Inventory, question: Question) -> Result<Listing, Error> {
     let program = std::env::current_exe().map_err(Error::Program)?;
-    let listing = nvml::ask(&program, &nvml::library(host, inventory)?, question)?;
-    listing.errors.iter().for_each(|error| failure::note(&format!("NVML leaves out {error}")));
+    let library = nvml::library(host, inventory)?;
+    log::debug!("asks NVML: {}", library.display());
+    let listing = nvml::ask(&program, &library, question)?;
+    listing.errors.iter().for_each(|error| log::warn!("NVML leaves out {error}"));
     Ok(listing)
 }
 
@@ -329,7 +357,7 @@ mod tests {
         fs::write(&config, text).unwrap();
         let place = Place { driver_root: Some(dir.path().to_owned()), config: Some(config.clone()) };
         let (_, security) = place.open().unwrap();
-        let expected = format!("{} allows 1 (security.allowed_devices)", config.display());
+        let expected = format!("security.allowed_devices of {} allows 1", config.display());
         assert_eq!(security.allowed().unwrap().to_string(), expected);
         fs::write(&config, "[security]\nrestrict_devices = yes\n").unwrap();
         assert!(matches!(place.open().unwrap_err(), Error::Settings(settings::Error::Syntax { .. })));

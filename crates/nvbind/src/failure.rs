@@ -1,8 +1,9 @@
 //! Why a command failed, as a person reads it: one line, then a hint where there is a known remedy.
 
+use crate::messages::{BAD, GOOD};
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// A failed command.
@@ -29,23 +30,17 @@ impl Failure {
     /// Tells it on stderr, once.
     pub(crate) fn report(&self) -> ExitCode {
         // A closed stderr is no reason to fail otherwise.
-        let _ = io::stderr().write_all(self.text().as_bytes());
+        let _ = anstream::stderr().write_all(self.text().as_bytes());
         ExitCode::from(self.code)
     }
 
     fn text(&self) -> String {
-        let mut text = format!("nvbind: {}\n", printable(&line(&*self.error)));
+        let mut text = format!("{BAD}nvbind:{BAD:#} {}\n", printable(&line(&*self.error)));
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "hint: {}", printable(hint));
+            let _ = writeln!(text, "{GOOD}hint:{GOOD:#} {}", printable(hint));
         }
         text
     }
-}
-
-/// Tells on stderr what does not keep a command from doing its work.
-pub(crate) fn note(text: &str) {
-    // A closed stderr is no reason to fail.
-    let _ = writeln!(io::stderr(), "nvbind: note: {}", printable(text));
 }
 
 /// An error and its causes.
@@ -74,6 +69,7 @@ pub(crate) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
     use std::path::PathBuf;
 
     #[derive(Debug, thiserror::Error)]
@@ -90,6 +86,6 @@ mod tests {
         let failure = Failure::new(error, 4).hint(Some("run as root".into()));
         let expected =
             "nvbind: cannot read /a\\u{1b}[2J: Permission denied (os error 13)\nhint: run as root\n";
-        assert_eq!(failure.text(), expected);
+        assert_eq!(anstream::adapter::strip_str(&failure.text()).to_string(), expected);
     }
 }

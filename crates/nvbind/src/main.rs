@@ -7,26 +7,31 @@ mod doctor;
 mod driver;
 mod failure;
 mod generate;
+mod messages;
 mod nvml;
 mod output;
 mod podman;
 mod profiles;
+mod service;
 
 #[cfg(test)]
 #[expect(dead_code, reason = "it serves the tests of several crates")]
 #[path = "../../../tests/fixtures/machine.rs"]
 mod fixture;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Leading};
 use clap::Parser;
+use messages::Messages;
 use podman::command_line::Verb;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let done = match command(std::env::args_os().collect()) {
-        Command::Run { words } => commands::run::run(Verb::Run, words),
-        Command::Create { words } => commands::run::run(Verb::Create, words),
+    let (messages, command) = parse(std::env::args_os().collect());
+    messages.apply();
+    let done = match command {
+        Command::Run { words } => commands::run::run(Verb::Run, words, messages),
+        Command::Create { words } => commands::run::run(Verb::Create, words, messages),
         Command::Plan(options) => commands::plan::plan(options),
         Command::Info(options) => commands::info::info(options),
         Command::Devices => commands::devices::devices(),
@@ -45,11 +50,42 @@ fn main() -> ExitCode {
     }
 }
 
-/// clap would eat the `--` in `nvbind run -- IMAGE`.
-fn command(mut words: Vec<OsString>) -> Command {
-    match words.get(1).and_then(|word| Verb::of(word)) {
-        Some(Verb::Run) => Command::Run { words: words.split_off(2) },
-        Some(Verb::Create) => Command::Create { words: words.split_off(2) },
-        None => Cli::parse_from(words).command,
+/// What stands after `run` is not for clap, which would eat the `--` in `nvbind run -- IMAGE`.
+fn parse(words: Vec<OsString>) -> (Messages, Command) {
+    if let Ok(Leading { messages, words }) = Leading::try_parse_from(&words)
+        && let [verb, rest @ ..] = words.as_slice()
+        && let Some(verb) = Verb::of(verb)
+    {
+        let words = rest.to_vec();
+        let command = match verb {
+            Verb::Run => Command::Run { words },
+            Verb::Create => Command::Create { words },
+        };
+        return (messages, command);
+    }
+    let Cli { messages, command } = Cli::parse_from(words);
+    (messages, command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ColorChoice;
+
+    #[test]
+    fn what_follows_run_is_kept_as_it_is_and_what_stands_before_is_nvbinds() {
+        for (typed, verbose, color, expected) in [
+            ("run -- image -v", false, ColorChoice::Auto, "-- image -v"),
+            ("-v run --help --color always", true, ColorChoice::Auto, "--help --color always"),
+            ("--color never --verbose run -v /a:/b image", true, ColorChoice::Never, "-v /a:/b image"),
+            ("--color=always run", false, ColorChoice::Always, ""),
+        ] {
+            let (messages, command) =
+                parse(["nvbind"].into_iter().chain(typed.split(' ')).map(OsString::from).collect());
+            let Command::Run { words } = command else { panic!("{command:?}") };
+            assert_eq!(messages, Messages { verbose, color }, "{typed}");
+            let words: Vec<String> = words.into_iter().map(|word| word.into_string().unwrap()).collect();
+            assert_eq!(words.join(" "), expected, "{typed}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What of a machine's GPUs the configuration allows.
+//! What of a machine's GPUs the configuration allows, or a pod has.
 
 use super::{Choice, Error, Found, add, describe, expected, find};
 use crate::inventory::Gpu;

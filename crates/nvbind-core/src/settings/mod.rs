@@ -130,11 +130,11 @@ mod tests {
         assert_eq!(allowed(&format!("[security]\n{list}")), None);
         assert_eq!(
             allowed(&format!("[security]\nrestrict_devices = true\n{list}")).unwrap(),
-            "/f allows 0-1,GPU-ab,1:0,MIG-GPU-ab/1/0,0000:01:00.0 (security.allowed_devices)"
+            "security.allowed_devices of /f allows 0-1,GPU-ab,1:0,MIG-GPU-ab/1/0,0000:01:00.0"
         );
         assert_eq!(
             allowed("[security]\nrestrict_devices = true").unwrap(),
-            "/f allows none (security.allowed_devices)"
+            "security.allowed_devices of /f allows none"
         );
     }
 

@@ -12,11 +12,15 @@ pub(crate) fn completions(options: &args::Completions) -> Result<(), Failure> {
     output::print(&script(options.shell)).map_err(|error| Failure::new(error, Exit::Permission as u8))
 }
 
-fn script(shell: Shell) -> Vec<u8> {
+/// The completions themselves.
+pub(super) fn script(shell: Shell) -> Vec<u8> {
     let cli = Cli::command();
     // The generator does not leave out what is hidden.
     let visible = cli.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    let mut visible = clap::Command::new("nvbind").version(env!("CARGO_PKG_VERSION")).subcommands(visible);
+    let mut visible = clap::Command::new("nvbind")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(cli.get_arguments())
+        .subcommands(visible);
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut visible, "nvbind", &mut script);
     script

@@ -55,7 +55,7 @@ fn layers(files: &args::ConfigFiles) -> Vec<Layer> {
 
 fn show(layers: &[Layer]) -> Result<(), Error> {
     let configuration = Configuration::load(layers)?;
-    configuration.lost.iter().for_each(|note| failure::note(note));
+    configuration.lost.iter().for_each(|note| log::warn!("{note}"));
     Ok(output::print(text(&configuration).as_bytes())?)
 }
 
@@ -127,7 +127,7 @@ fn check(layers: &[Layer]) -> Result<(), Failure> {
         return Err(failure);
     }
     let configuration = Configuration::load(layers).map_err(Error::from)?;
-    configuration.lost.iter().for_each(|note| failure::note(note));
+    configuration.lost.iter().for_each(|note| log::warn!("{note}"));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::run;
 use crate::args::{self, Kind};
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
 use crate::generate::{self, Asked, Generated, kube, quadlet, systemd};
 use crate::output;
 use nvbind_core::exit::Exit;
@@ -45,6 +45,6 @@ fn print(options: &args::Generate, arguments: Vec<OsString>) -> Result<(), Error
         }
         Kind::Kube => kube::render(&asked)?,
     };
-    notes.iter().for_each(|note| failure::note(note));
+    notes.iter().for_each(|note| log::warn!("{note}"));
     Ok(output::print(text.as_bytes())?)
 }

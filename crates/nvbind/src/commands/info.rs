@@ -17,7 +17,7 @@ fn show(options: args::Info) -> Result<(), ReportError> {
     let (host, _) = place.open()?;
     let (inventory, listing) = driver::inventory(&place, &host)?;
     if let Some(Err(error)) = &listing {
-        failure::note(&failure::line(error));
+        log::warn!("{}", failure::line(error));
     }
     let listing = listing.and_then(Result::ok);
     let listing = listing.as_ref();

@@ -4,18 +4,20 @@
 use crate::args::Cli;
 use crate::config::{self, Caller, Configuration};
 use crate::driver::{self, Place};
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
+use crate::messages::Messages;
 use crate::output;
 use crate::podman::command_line::{self, CommandLine, Verb};
 use crate::podman::containers_conf::{self, Sources};
 use crate::podman::{hooks, shell};
-use crate::profiles;
+use crate::{profiles, service};
 use clap::CommandFactory;
 use nvbind_core::host::Host;
 use nvbind_core::plan::Plan;
 use nvbind_core::request::Request;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -55,8 +57,8 @@ fn place(origin: Option<&config::Origin>) -> String {
 }
 
 /// Runs podman in place of this process.
-pub(crate) fn run(verb: Verb, words: Vec<OsString>) -> Result<(), Failure> {
-    start(verb, words).map_err(into_failure)
+pub(crate) fn run(verb: Verb, words: Vec<OsString>, messages: Messages) -> Result<(), Failure> {
+    start(verb, words, messages).map_err(into_failure)
 }
 
 fn into_failure(error: Error) -> Failure {
@@ -64,8 +66,10 @@ fn into_failure(error: Error) -> Failure {
     Failure::new(error, PODMAN_FAILED).hint(hint)
 }
 
-fn start(verb: Verb, words: Vec<OsString>) -> Result<(), Error> {
+fn start(verb: Verb, words: Vec<OsString>, messages: Messages) -> Result<(), Error> {
     let typed = CommandLine::parse(words.iter().cloned())?;
+    Messages { verbose: messages.verbose || typed.verbose, color: typed.color.unwrap_or(messages.color) }
+        .apply();
     if typed.help {
         return help(verb);
     }
@@ -81,6 +85,7 @@ fn start(verb: Verb, words: Vec<OsString>) -> Result<(), Error> {
         }
     };
     let arguments = line.podman_arguments(verb, has_nvidias, &device_rules(&line, plan.as_ref()));
+    log::debug!("runs {}", command(&arguments).to_string_lossy());
     let error = Command::new("podman").args(arguments).exec();
     Err(if error.kind() == io::ErrorKind::NotFound { Error::NoPodman } else { Error::Podman(error) })
 }
@@ -121,8 +126,15 @@ fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<Com
         host: &profiles::This,
     };
     let whole = configuration.words(words, caller)?;
-    configuration.lost.iter().chain(&whole.notes).for_each(|note| failure::note(note));
-    let line = CommandLine::parse(whole.words)?;
+    configuration.lost.iter().chain(&whole.notes).for_each(|note| log::warn!("{note}"));
+    let mut words = whole.words;
+    if verb == Verb::Run
+        && let Some((changed, what)) = service::in_foreground(&words)
+    {
+        log::warn!("{what}");
+        words = changed;
+    }
+    let line = CommandLine::parse(words)?;
     if is_root && line.rootless {
         return Err(Error::Root);
     }
@@ -162,7 +174,9 @@ fn preview(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
 /// What the hook will be asked, and where it will look.
 fn asked(line: &CommandLine, directories: &[PathBuf]) -> Result<(Place, Host, Request), Error> {
     let request = line.request().map_err(driver::Error::from)?;
-    let place = Place::from(hooks::find(directories)?);
+    let hook = hooks::find(directories)?;
+    log::debug!("podman runs {} by {}", hook.binary.display(), hook.json.display());
+    let place = Place::from(hook);
     let (host, security) = place.open()?;
     Ok((place, host, request.within(&security)))
 }
@@ -174,11 +188,11 @@ fn device_rules(line: &CommandLine, plan: Option<&Plan>) -> Vec<String> {
         return Vec::new();
     }
     if !nix::unistd::geteuid().is_root() {
-        failure::note("--device-rules is left out: the devices of a rootless container are not filtered");
+        log::warn!("--device-rules is left out: the devices of a rootless container are not filtered");
         return Vec::new();
     }
     let Some(plan) = plan else {
-        failure::note("--device-rules is left out: the device numbers of another machine are not known");
+        log::warn!("--device-rules is left out: the device numbers of another machine are not known");
         return Vec::new();
     };
     plan.devices.iter().map(|device| format!("c {}:{} rw", device.node.major, device.node.minor)).collect()
@@ -225,8 +239,13 @@ fn help(verb: Verb) -> Result<(), Error> {
 }
 
 fn print(arguments: &[OsString]) -> Result<(), Error> {
+    let mut line = command(arguments);
+    line.push("\n");
+    Ok(output::print(line.as_bytes())?)
+}
+
+/// podman with these arguments, as a shell reads it.
+fn command(arguments: &[OsString]) -> OsString {
     let words = [OsStr::new("podman")].into_iter().chain(arguments.iter().map(OsString::as_os_str));
-    let mut line = shell::quote(words);
-    line.push(b'\n');
-    Ok(output::print(&line)?)
+    OsString::from_vec(shell::quote(words))
 }

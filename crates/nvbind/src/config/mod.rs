@@ -120,9 +120,13 @@ impl Layer {
         // Who is root acts on what is written there; a file that root names, root has chosen.
         let as_root = self.kind != Kind::Named && nix::unistd::geteuid().is_root();
         let text = match settings::read(&self.path, as_root) {
-            Err(error) if error.is_not_found() && self.kind != Kind::Named => return Ok(None),
+            Err(error) if error.is_not_found() && self.kind != Kind::Named => {
+                log::debug!("there is no configuration {}", self.path.display());
+                return Ok(None);
+            }
             text => text?,
         };
+        log::debug!("reads the configuration {}", self.path.display());
         parse(&text, &self.path).map(Some)
     }
 }

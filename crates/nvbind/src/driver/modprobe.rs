@@ -13,6 +13,8 @@ pub(super) fn load() -> bool {
 
 /// Runs it; whether it ran and was content. What it could not do shows afterwards.
 pub(super) fn run(arguments: &[impl AsRef<std::ffi::OsStr>]) -> bool {
+    let words: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy()).collect();
+    log::debug!("runs {MODPROBE} {}", words.join(" "));
     let status = Command::new(MODPROBE).args(arguments).stdin(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

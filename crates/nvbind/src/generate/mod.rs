@@ -3,7 +3,7 @@
 pub(crate) mod kube;
 pub(crate) mod quadlet;
 pub(crate) mod systemd;
-mod unit;
+pub(crate) mod unit;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 
 use super::unit::{self, Unit};
 use super::{Asked, Error, Generated, absolute, inherited, text};
-use crate::podman::lexer::{self, Given, Item};
+use crate::podman::lexer;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -35,7 +35,7 @@ pub(crate) fn render(
         start.push("--replace".to_owned());
     }
     let needs_directory = is_relative(words.clone(), directory)?;
-    for word in kept(words) {
+    for word in lexer::without(&words, |given| unit::is_left_out(&given.name)) {
         start.push(unit::quote(&text(word)?));
     }
     let podman = |verb: &str| {
@@ -75,23 +75,4 @@ fn is_relative(words: Vec<OsString>, directory: &Path) -> Result<bool, Error> {
         && end.is_some_and(|path| !Path::new(&path).is_absolute());
     let mut valued = settings.iter().filter_map(|setting| Some((&setting.name, setting.value.as_deref()?)));
     Ok(is_path || valued.any(|(name, value)| absolute(name, value, directory).is_some()))
-}
-
-/// The words without what a service has its own way of.
-fn kept(words: Vec<OsString>) -> Vec<OsString> {
-    let mut words = words.into_iter();
-    let mut kept = Vec::new();
-    while let Some(item) = lexer::next(&mut words) {
-        match item {
-            Item::Options(options) => {
-                kept.extend(options.without(|given: &Given| unit::is_left_out(&given.name)));
-            }
-            Item::End(word) => {
-                kept.push(word);
-                break;
-            }
-        }
-    }
-    kept.extend(words);
-    kept
 }

@@ -121,7 +121,7 @@ pub(super) fn is_left_out(name: &str) -> bool {
 }
 
 /// What systemd and Quadlet cut out of a line as one word, unchanged: nothing in it is a specifier or a variable.
-pub(super) fn quote(word: &str) -> String {
+pub(crate) fn quote(word: &str) -> String {
     let plain = literal(word);
     if is_plain(word) {
         return plain;

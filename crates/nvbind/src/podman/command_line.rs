@@ -4,6 +4,7 @@
 
 use super::lexer::{self, Given, Item, Options};
 use super::options;
+use clap::ColorChoice;
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION,
     ISOLATE_ANNOTATION, Request,
@@ -28,6 +29,10 @@ const MANY_GPUS: u32 = 256;
 pub(crate) struct CommandLine {
     /// `--help` before IMAGE.
     pub(crate) help: bool,
+    /// `--verbose`; podman's `-v` is `--volume`.
+    pub(crate) verbose: bool,
+    /// `--color`.
+    pub(crate) color: Option<ColorChoice>,
     /// `--dry-run`.
     pub(crate) dry_run: bool,
     /// `--gpu` or `--gpus`.
@@ -95,6 +100,9 @@ pub(crate) enum Error {
     /// Neither yes nor no.
     #[error("--isolate takes no value but true or false")]
     Isolate,
+    /// No way to colour.
+    #[error("--color takes auto, always or never")]
+    Color,
     /// No OCI runtime for podman.
     #[error(
         "{name:?} is no runtime that nvbind can use: write podman, crun, runc or the path of an OCI runtime"
@@ -161,6 +169,8 @@ impl CommandLine {
         let is_switch = given.value.is_none();
         match name {
             "help" if is_switch => self.help = true,
+            "verbose" if is_switch => self.verbose = true,
+            "color" => self.color = Some(color(&own_value()?)?),
             "dry-run" if is_switch => self.dry_run = true,
             "device-rules" if is_switch => self.device_rules = true,
             "rootless" if is_switch => self.rootless = true,
@@ -241,7 +251,7 @@ impl CommandLine {
             arguments.push("--annotation".into());
             arguments.push(format!("{key}={}", comma_free(value)).into());
         }
-        let visible = if has_nvidias_hook { visible_devices::VOID.to_owned() } else { visible(self.gpus()) };
+        let visible = if has_nvidias_hook { request::VOID.to_owned() } else { visible(self.gpus()) };
         for (key, value) in [(visible_devices::VARIABLE, visible.as_str()), DEVICE_ORDER] {
             arguments.push("--env".into());
             arguments.push(format!("{key}={value}").into());
@@ -289,6 +299,10 @@ fn comma_free(list: &str) -> String {
 /// The value of the last `key=value` with this key.
 fn last<'a>(list: &'a [OsString], key: &str) -> Option<&'a str> {
     list.iter().rev().find_map(|entry| entry.to_str()?.strip_prefix(key)?.strip_prefix('='))
+}
+
+fn color(word: &OsStr) -> Result<ColorChoice, Error> {
+    word.to_str().and_then(|word| word.parse().ok()).ok_or(Error::Color)
 }
 
 fn text(value: OsString, name: &str) -> Result<String, Error> {

@@ -94,6 +94,15 @@ impl Sources {
 
     /// Reads them all, with the modules of the command line.
     pub(crate) fn read(&self, modules: &[PathBuf]) -> Result<Engine, Error> {
+        self.read_with(modules, None)
+    }
+
+    /// The same, as if this drop-in were there with this text already.
+    pub(crate) fn read_with(
+        &self,
+        modules: &[PathBuf],
+        planned: Option<(&Path, &str)>,
+    ) -> Result<Engine, Error> {
         let mut engine = Engine::default();
         if let Some(path) = &self.instead {
             engine.merge(path, &read(path)?)?;
@@ -101,8 +110,19 @@ impl Sources {
             engine.merge_if_there(&self.vendor.join("containers.conf"))?;
             for directory in [Some(&self.admin), self.user.as_ref()].into_iter().flatten() {
                 engine.merge_if_there(&directory.join("containers.conf"))?;
-                for path in drop_ins(&directory.join("containers.conf.d"))? {
-                    engine.merge(&path, &read(&path)?)?;
+                let directory = directory.join("containers.conf.d");
+                let mut paths = drop_ins(&directory)?;
+                let planned = planned.filter(|(path, _)| path.parent() == Some(directory.as_path()));
+                if let Some((path, _)) = planned {
+                    paths.retain(|there| there != path);
+                    paths.push(path.to_owned());
+                    paths.sort();
+                }
+                for path in paths {
+                    match planned.filter(|(planned, _)| *planned == path) {
+                        Some((_, text)) => engine.merge(&path, text)?,
+                        None => engine.merge(&path, &read(&path)?)?,
+                    }
                 }
             }
         }
@@ -292,6 +312,25 @@ mod tests {
             ("home/containers.conf.d/readme", set),
         ]);
         assert_eq!(hooks_dirs(&sources), [DEFAULT_HOOKS_DIR]);
+    }
+
+    #[test]
+    fn a_planned_drop_in_counts_at_its_place_and_replaces_the_one_that_is_there() {
+        let (dir, mut sources) = machine(&[
+            ("home/containers.conf.d/a.conf", "[engine]\nhooks_dir = [\"/a\"]\n"),
+            ("home/containers.conf.d/m.conf", "[engine\nbroken"),
+        ]);
+        let path = dir.path().join("home/containers.conf.d/m.conf");
+        let planned = Some((path.as_path(), "[engine]\nhooks_dir = [\"/m\"]\n"));
+        let read = |sources: &Sources| sources.read_with(&[], planned).unwrap();
+        assert_eq!(read(&sources).hooks_dirs, [Path::new("/m")]);
+        assert_eq!(read(&sources).hooks_dirs_from.last(), Some(&path));
+        fs::write(dir.path().join("home/containers.conf.d/z.conf"), "[engine]\nhooks_dir = [\"/z\"]\n")
+            .unwrap();
+        assert_eq!(read(&sources).hooks_dirs, [Path::new("/z")]);
+        // Where podman reads one file alone, no drop-in counts.
+        sources.instead = Some(dir.path().join("home/containers.conf.d/a.conf"));
+        assert_eq!(read(&sources).hooks_dirs, [Path::new("/a")]);
     }
 
     #[test]

@@ -100,6 +100,23 @@ pub(crate) fn options(words: &[OsString]) -> impl Iterator<Item = Given> {
     items.flatten()
 }
 
+/// The words without the options for which `drop` holds; what follows the options is kept as it is.
+pub(crate) fn without(words: &[OsString], drop: impl Fn(&Given) -> bool) -> Vec<OsString> {
+    let mut words = words.iter().cloned();
+    let mut kept = Vec::new();
+    while let Some(item) = next(&mut words) {
+        match item {
+            Item::Options(options) => kept.extend(options.without(&drop)),
+            Item::End(word) => {
+                kept.push(word);
+                break;
+            }
+        }
+    }
+    kept.extend(words);
+    kept
+}
+
 fn long(option: &[u8]) -> Given {
     let (name, value) = match option.iter().position(|byte| *byte == b'=') {
         Some(at) => {

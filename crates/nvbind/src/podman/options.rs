@@ -38,7 +38,7 @@ pub(super) fn short(letter: u8) -> Option<&'static str> {
 }
 
 /// nvbind's own. podman's `--config`, which names a directory with credentials, is one of them: `--authfile` does the same.
-const OWN_WITH_VALUE: &[&str] = &["capabilities", "config", "extras", "gpu", "gpus", "profile"];
+const OWN_WITH_VALUE: &[&str] = &["capabilities", "color", "config", "extras", "gpu", "gpus", "profile"];
 
 /// Those that `podman run` has, and of podman's global ones those that it does not reuse (as it does `-c` and `-v`).
 const SHORT: &[(u8, &str)] = &[

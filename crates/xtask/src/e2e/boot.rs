@@ -19,8 +19,9 @@ pub(crate) const CASES: &[(&str, Function)] = &[("devices", devices)];
 /// The machine.
 const ROOT: &str = "/var/tmp/booted-machine";
 
-/// The programs that run in it, with the libraries that they load.
-const PROGRAMS: [&str; 3] = ["/usr/local/bin/nvbind", "/bin/sh", "/usr/bin/mknod"];
+/// The programs that run in it, with the libraries that they load, and what `nvbind setup` would install.
+const PROGRAMS: [&str; 4] =
+    ["/usr/local/bin/nvbind", "/usr/local/libexec/nvbind/nvbind-hook", "/bin/sh", "/usr/bin/mknod"];
 
 const MODPROBE: &str = "usr/bin/nvidia-modprobe";
 
@@ -39,7 +40,13 @@ esac
 const ENTER: &str = "mount --rbind proc mnt && mount --rbind /proc proc
 touch dev/null && mount --bind /dev/null dev/null
 mount --bind mnt/driver proc/driver && mount --bind mnt/devices proc/devices
-exec chroot . /usr/local/bin/nvbind devices";
+exec chroot";
+
+/// For root.
+const DEVICES: &str = ". /usr/local/bin/nvbind devices";
+
+/// For an ordinary user.
+const SETUP: &str = "--userspec=2000:2000 . /usr/local/bin/nvbind setup --user --dry-run";
 
 /// What is missing after the boot.
 const MISSING: [&str; 6] = [
@@ -88,19 +95,27 @@ fn below(path: &str) -> std::path::PathBuf {
 }
 
 fn claim_makes_all() -> Result<(), Ended> {
-    let first = nvbind_devices()?;
+    let note = "note: the device node /dev/nvidia";
+    let missing = inside(SETUP)?;
+    claim(missing.out.contains(note), "setup does not tell of missing nodes", || missing.told())?;
+    let first = inside(DEVICES)?;
     let made: String = MISSING.iter().map(|path| format!("made {path}\n")).collect();
     claim(first.code == 0 && first.out == made, "not all nodes were made", || first.told())?;
-    let second = nvbind_devices()?;
+    let there = inside(SETUP)?;
+    claim(there.code == 0 && !there.out.contains(note), "setup misses nodes that are there", || {
+        there.told()
+    })?;
+    let second = inside(DEVICES)?;
     claim(second.code == 0 && second.out.is_empty(), "something is made twice", || second.told())?;
     for path in [MODPROBE, "dev/nvidiactl"] {
         fs::remove_file(below(path)).on("remove", &below(path))?;
     }
-    let without = nvbind_devices()?;
+    let without = inside(DEVICES)?;
     let told = without.err.contains("/dev/nvidiactl is not there, and /usr/bin/nvidia-modprobe");
     claim(without.code == 3 && told, "a missing nvidia-modprobe is not told of", || without.told())
 }
 
-fn nvbind_devices() -> Result<Said, Error> {
-    said(Command::new("unshare").args(["--mount", "sh", "-ec", ENTER]).current_dir(ROOT))
+fn inside(command: &str) -> Result<Said, Error> {
+    let script = format!("{ENTER} {command}");
+    said(Command::new("unshare").args(["--mount", "sh", "-ec", &script]).current_dir(ROOT))
 }

@@ -35,7 +35,11 @@ const TOGETHER: &str = include_str!("../../../../tests/fixtures/config/together.
 const NO_TERMINAL: &str = "--tty of runtime.default_args";
 
 /// Runs the body while the user has this configuration.
-fn with(podman: Podman, text: &str, body: impl FnOnce() -> Result<(), Ended>) -> Result<(), Ended> {
+pub(super) fn with(
+    podman: Podman,
+    text: &str,
+    body: impl FnOnce() -> Result<(), Ended>,
+) -> Result<(), Ended> {
     let path = own_file(podman.user);
     write(&path, text)?;
     give_away(podman.user, &path)?;

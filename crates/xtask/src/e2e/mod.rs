@@ -29,6 +29,8 @@ mod quadlet;
 mod real;
 mod refusals;
 mod rootfs;
+mod services;
+mod setup;
 mod shim;
 mod snapshot;
 mod stages;
@@ -66,9 +68,11 @@ const CASES: &[&[(&str, Function)]] = &[
     real::CASES,
     stages::CASES,
     shim::CASES,
+    setup::CASES,
     config::CASES,
     quadlet::CASES,
     generate::CASES,
+    services::CASES,
     annotation::CASES,
     visible_devices::CASES,
     compat::CASES,

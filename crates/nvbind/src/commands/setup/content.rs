@@ -1,6 +1,8 @@
 //! What the installed text files say.
 
 use super::Error;
+use crate::failure::printable;
+use crate::generate::unit;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,31 @@ pub(super) const HOOK_JSON: &str = include_str!("../../../../../hooks.d/nvbind.j
 /// The one for the variable `NVIDIA_VISIBLE_DEVICES`.
 pub(super) const VISIBLE_DEVICES_JSON: &str =
     include_str!("../../../../../hooks.d/nvbind-visible-devices.json");
+
+/// What starts the unit.
+pub(super) const RULE: &str = include_str!("../../../../../packaging/udev/71-nvbind.rules");
+
+/// What makes the driver's nodes.
+const UNIT: &str = include_str!("../../../../../packaging/systemd/nvbind-devices.service");
+
+/// Where a distribution's package has the command line, which is what the unit names.
+const PACKAGED_CLI: &str = "/usr/bin/nvbind";
+
+/// The first line of what is written where people edit files, for the installation that this command line makes.
+pub(super) fn first_line(command: &str) -> String {
+    let command = printable(command);
+    format!("# Written by `{command}`, which replaces and removes it. Without this line it does neither.")
+}
+
+/// Whether a text begins with this line.
+pub(super) fn begins_with(text: &str, line: &str) -> bool {
+    text.lines().next() == Some(line)
+}
+
+/// The unit, for a command line at this place.
+pub(super) fn unit(cli: &Path) -> Result<String, Error> {
+    Ok(UNIT.replace(PACKAGED_CLI, &unit::quote(text(cli)?)))
+}
 
 /// One of them for a hook at this place, with this driver root.
 pub(super) fn hook_json(template: &str, hook: &Path, driver_root: Option<&Path>) -> Result<String, Error> {
@@ -68,6 +95,30 @@ mod tests {
         expected["when"] = json!({"always": true});
         let text = hook_json(VISIBLE_DEVICES_JSON, Path::new("/opt/nvbind-hook"), None).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_unit_runs_the_installed_command_line() {
+        let command = |cli| {
+            let text = unit(Path::new(cli)).unwrap();
+            let line = text.lines().find(|line| line.starts_with("ExecStart=")).unwrap().to_owned();
+            assert_eq!(text.lines().count(), UNIT.lines().count());
+            line
+        };
+        assert_eq!(command("/opt/n/bin/nvbind"), "ExecStart=/opt/n/bin/nvbind devices");
+        assert_eq!(command("/opt/my 100%/nvbind"), "ExecStart=\"/opt/my 100%%/nvbind\" devices");
+    }
+
+    #[test]
+    fn the_rule_starts_the_unit_for_the_modules_own_events() {
+        let rules: Vec<&str> =
+            RULE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        let [rule] = rules[..] else { panic!("{rules:?}") };
+        for word in
+            ["ACTION==\"add\"", "SUBSYSTEM==\"module\"", "TAG+=\"systemd\"", "+=\"nvbind-devices.service\""]
+        {
+            assert!(rule.contains(word), "{word}");
+        }
     }
 
     #[test]

@@ -18,10 +18,22 @@ pub(super) enum Error {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot remove {}", path.display())]
     Remove { path: PathBuf, source: io::Error },
-    #[error("a path in a hook JSON must be text, which {} is not", path.display())]
+    #[error("a path in an installed file must be text, which {} is not", path.display())]
     NotText { path: PathBuf },
     #[error("the driver root {} is not a directory", path.display())]
     DriverRoot { path: PathBuf },
+    #[error("--device-mode {value} is none of 0600 (root alone), 0660 (a group) and 0666 (everybody)")]
+    DeviceMode { value: String },
+    #[error("--device-mode 0660 gives the nodes to a group: name it with --device-group")]
+    NoGroup,
+    #[error("--device-group goes with --device-mode 0660, not with {mode:04o}")]
+    GroupUnused { mode: u32 },
+    #[error("there is no group {name}")]
+    UnknownGroup { name: String },
+    #[error("cannot look up the group {name}")]
+    Group { name: String, source: nix::Error },
+    #[error("cannot make the man pages")]
+    ManPages(#[source] io::Error),
     #[error("the user has no home directory")]
     NoHome,
     #[error("--user is for a user's own podman, and this is root")]
@@ -47,6 +59,12 @@ impl Error {
             Error::NoHook { .. }
             | Error::NotText { .. }
             | Error::DriverRoot { .. }
+            | Error::DeviceMode { .. }
+            | Error::NoGroup
+            | Error::GroupUnused { .. }
+            | Error::UnknownGroup { .. }
+            | Error::Group { .. }
+            | Error::ManPages(_)
             | Error::NoHome
             | Error::UserIsRoot
             | Error::Configuration(_)
@@ -59,7 +77,7 @@ impl Error {
             (_, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)) => {
                 Exit::Permission
             }
-            (Error::Template(_), _) => Exit::Bug,
+            (Error::Template(_) | Error::ManPages(_), _) => Exit::Bug,
             _ => Exit::Request,
         }
     }
@@ -70,10 +88,13 @@ impl Error {
                 "run it as root, or `nvbind setup --user` for this user's containers"
             }
             (_, Some(io::ErrorKind::ReadOnlyFilesystem)) => {
-                "`nvbind setup --prefix DIR` installs on a file system that can be written"
+                "`nvbind setup --prefix DIR --etc` installs on a file system that can be written"
             }
             (Error::NoHook { .. }, _) => "build both, with `cargo build --release`",
             (Error::UserIsRoot, _) => "run `nvbind setup`",
+            (Error::UnknownGroup { .. }, _) => {
+                "`getent group` lists them, `groupadd --system NAME` makes one"
+            }
             _ => return None,
         };
         Some(hint.into())

@@ -1,52 +1,191 @@
-//! Where the files of an installation are.
+//! Where the files of an installation are: one table.
 
 use crate::args;
 use crate::podman::containers_conf::DEFAULT_HOOKS_DIR;
+use crate::podman::shell;
+use clap_complete::Shell;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The files of an installation.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    /// The command line.
-    pub(super) cli: PathBuf,
+/// What an installation consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
     /// The hook.
-    pub(super) hook: PathBuf,
+    Hook,
+    /// The command line.
+    Cli,
+    /// Completions for a shell.
+    Completions(Shell),
+    /// The directory of the man pages.
+    ManPages,
+    /// The parameters of the driver's module that say who may use its nodes, where that is asked for.
+    DeviceFiles,
+    /// What makes the nodes.
+    Unit,
+    /// What starts that.
+    Rule,
+    /// What makes podman look for the hook, where it does not by itself.
+    DropIn,
     /// What makes podman run the hook.
-    pub(super) json: PathBuf,
+    Json,
     /// What makes it do so for NVIDIA_VISIBLE_DEVICES as well, where that is asked for.
-    pub(super) visible_devices_json: PathBuf,
-    /// What makes a user's podman look for that.
-    pub(super) drop_in: Option<PathBuf>,
+    VisibleDevicesJson,
+}
+
+/// A directory, for the prefix that the installation has.
+#[derive(Clone, Copy, Debug)]
+enum Directory {
+    /// Below the prefix.
+    Prefix(&'static str),
+    /// Below the user's data directory, `$XDG_DATA_HOME` or `~/.local/share`.
+    Data(&'static str),
+    /// Below the user's directory for podman, `$XDG_CONFIG_HOME/containers` or `~/.config/containers`.
+    Containers(&'static str),
+    /// Below `/etc`.
+    Etc(&'static str),
+    /// `lib` of a prefix that systemd and udev look below, else `/etc`. Both look below `/usr/local/lib` as well: `CONF_PATHS`
+    /// in `src/basic/constants.h` of systemd, and systemd.unit(5).
+    Lib(&'static str),
+    /// Below `/etc`, for a prefix that podman does not look below.
+    Elsewhere(&'static str),
+    /// Where podman looks for hooks without being told to, or the same below a prefix of one's own.
+    Hooks,
+}
+
+use Directory::{Containers, Data, Elsewhere, Etc, Hooks, Lib, Prefix};
+
+/// One file: its directory in an installation for every user, in one for a single user, and its name.
+type Row = (Item, Option<Directory>, Option<Directory>, &'static str);
+
+/// In the order of installation, so that nothing names what is not there yet. They are removed in the opposite order.
+#[rustfmt::skip]
+const TABLE: [Row; 12] = [
+    (Item::Hook, Some(Prefix("libexec/nvbind")), Some(Prefix("libexec/nvbind")), "nvbind-hook"),
+    (Item::Cli, Some(Prefix("bin")), Some(Prefix("bin")), "nvbind"),
+    (Item::Completions(Shell::Bash), Some(Prefix("share/bash-completion/completions")), Some(Data("bash-completion/completions")), "nvbind"),
+    // zsh has no directory of a user's own.
+    (Item::Completions(Shell::Zsh), Some(Prefix("share/zsh/site-functions")), None, "_nvbind"),
+    (Item::Completions(Shell::Fish), Some(Prefix("share/fish/vendor_completions.d")), Some(Data("fish/vendor_completions.d")), "nvbind.fish"),
+    (Item::ManPages, Some(Prefix("share/man")), Some(Prefix("share/man")), "man1"),
+    (Item::DeviceFiles, Some(Etc("modprobe.d")), None, "nvbind.conf"),
+    (Item::Unit, Some(Lib("systemd/system")), None, "nvbind-devices.service"),
+    (Item::Rule, Some(Lib("udev/rules.d")), None, "71-nvbind.rules"),
+    (Item::DropIn, Some(Elsewhere("containers/containers.conf.d")), Some(Containers("containers.conf.d")), "nvbind.conf"),
+    (Item::Json, Some(Hooks), Some(Hooks), "nvbind.json"),
+    (Item::VisibleDevicesJson, Some(Hooks), Some(Hooks), "nvbind-visible-devices.json"),
+];
+
+/// The directories that do not depend on the prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Bases {
+    /// The user's.
+    pub(super) home: PathBuf,
+    /// `$XDG_CONFIG_HOME/containers` or `~/.config/containers`.
+    pub(super) containers: PathBuf,
+    /// `$XDG_DATA_HOME` or `~/.local/share`.
+    pub(super) data: PathBuf,
+    /// `/etc`.
+    pub(super) etc: PathBuf,
+}
+
+/// A file, or the directory of the man pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// What it is.
+    pub(super) item: Item,
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// Whether that is among settings, which people edit, outside of the prefix.
+    pub(super) is_setting: bool,
+}
+
+/// The places of an installation.
+#[derive(Debug)]
+pub(super) struct Layout {
+    places: Vec<Place>,
+    scope: Scope,
+    command: String,
+}
+
+/// Whose directories a prefix belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    User,
+    /// `/usr` or `/usr/local`.
+    System,
+    Elsewhere,
 }
 
 impl Layout {
-    /// The layout for these options; `home` and `user_config` (`~/.config/containers`) are the user's.
+    /// The layout for these options.
     #[must_use]
-    pub(super) fn new(options: &args::Setup, home: &Path, user_config: &Path) -> Layout {
-        let prefix = match &options.prefix {
-            Some(prefix) => prefix.clone(),
-            None if options.user => home.join(".local"),
-            None => PathBuf::from("/usr/local"),
-        };
-        // /usr/local/share is no place where podman looks.
-        let hooks_dir = if options.prefix.is_none() && !options.user {
-            PathBuf::from(DEFAULT_HOOKS_DIR)
+    pub(super) fn new(options: &args::Setup, bases: &Bases) -> Layout {
+        let local = Path::new("/usr/local");
+        let usual = if options.user { bases.home.join(".local") } else { local.to_owned() };
+        let prefix = options.prefix.clone().unwrap_or_else(|| usual.clone());
+        let scope = if options.user {
+            Scope::User
+        } else if prefix == local || prefix == Path::new("/usr") {
+            Scope::System
         } else {
-            prefix.join("share/containers/oci/hooks.d")
+            Scope::Elsewhere
         };
-        Layout {
-            cli: prefix.join("bin/nvbind"),
-            hook: prefix.join("libexec/nvbind/nvbind-hook"),
-            json: hooks_dir.join("nvbind.json"),
-            visible_devices_json: hooks_dir.join("nvbind-visible-devices.json"),
-            drop_in: options.user.then(|| user_config.join("containers.conf.d/nvbind.conf")),
+        let places = TABLE.iter().filter_map(|(item, every_user, one_user, name)| {
+            let directory = if options.user { *one_user } else { *every_user }?;
+            let (directory, is_setting) = match (directory, scope) {
+                (Prefix(below), _) => (prefix.join(below), false),
+                (Data(below), _) => (bases.data.join(below), false),
+                (Containers(below), _) => (bases.containers.join(below), true),
+                (Etc(below), _) | (Lib(below) | Elsewhere(below), Scope::Elsewhere | Scope::User) => {
+                    (bases.etc.join(below), true)
+                }
+                (Lib(below), Scope::System) => (prefix.join("lib").join(below), false),
+                (Elsewhere(_), Scope::System) => return None,
+                // /usr/local/share is no place where podman looks.
+                (Hooks, Scope::System) => (PathBuf::from(DEFAULT_HOOKS_DIR), false),
+                (Hooks, Scope::Elsewhere | Scope::User) => {
+                    (prefix.join("share/containers/oci/hooks.d"), false)
+                }
+            };
+            Some(Place { item: *item, path: directory.join(name), is_setting })
+        });
+        let places = places.collect();
+        let mut command = vec![OsStr::new("nvbind"), OsStr::new("setup")];
+        command.extend(options.user.then_some(OsStr::new("--user")));
+        if prefix != usual {
+            command.extend([OsStr::new("--prefix"), prefix.as_os_str()]);
         }
+        let command = String::from_utf8_lossy(&shell::quote(command)).into_owned();
+        Layout { places, scope, command }
+    }
+
+    /// All of them, in the order of installation.
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The place of an item, where this installation has one.
+    #[must_use]
+    pub(super) fn place(&self, item: Item) -> Option<&Path> {
+        self.places.iter().find(|place| place.item == item).map(|place| place.path.as_path())
     }
 
     /// The directory that podman has to read.
     #[must_use]
     pub(super) fn hooks_dir(&self) -> &Path {
-        self.json.parent().unwrap_or_else(|| Path::new("/"))
+        self.place(Item::Json).and_then(Path::parent).unwrap_or_else(|| Path::new("/"))
+    }
+
+    /// Whether nothing looks below the prefix by itself.
+    #[must_use]
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.scope == Scope::Elsewhere
+    }
+
+    /// The command line that makes this installation.
+    #[must_use]
+    pub(super) fn command(&self) -> &str {
+        &self.command
     }
 }
 
@@ -54,34 +193,86 @@ impl Layout {
 mod tests {
     use super::*;
 
+    fn paths(options: args::Setup) -> Vec<String> {
+        let bases = Bases {
+            home: "/home/u".into(),
+            containers: "/home/u/.config/containers".into(),
+            data: "/home/u/data".into(),
+            etc: "/etc".into(),
+        };
+        let layout = Layout::new(&options, &bases);
+        layout.places().iter().map(|place| place.path.display().to_string()).collect()
+    }
+
     #[test]
-    fn options_choose_the_places() {
-        let layout =
-            |options| Layout::new(&options, Path::new("/home/u"), Path::new("/home/u/.config/containers"));
-        let system = Layout {
-            cli: "/usr/local/bin/nvbind".into(),
-            hook: "/usr/local/libexec/nvbind/nvbind-hook".into(),
-            json: "/usr/share/containers/oci/hooks.d/nvbind.json".into(),
-            visible_devices_json: "/usr/share/containers/oci/hooks.d/nvbind-visible-devices.json".into(),
-            drop_in: None,
+    fn the_command_line_is_one_for_a_shell() {
+        let bases =
+            Bases { home: "/h".into(), containers: "/c".into(), data: "/d".into(), etc: "/etc".into() };
+        let command = |options| Layout::new(&options, &bases).command().to_owned();
+        assert_eq!(command(args::Setup::default()), "nvbind setup");
+        assert_eq!(command(below("/usr/local")), "nvbind setup");
+        assert_eq!(command(below("/opt/a b")), "nvbind setup --prefix '/opt/a b'");
+        assert_eq!(command(args::Setup { user: true, ..below("/x") }), "nvbind setup --user --prefix /x");
+    }
+
+    fn below(prefix: &str) -> args::Setup {
+        args::Setup { prefix: Some(prefix.into()), ..args::Setup::default() }
+    }
+
+    #[test]
+    fn for_every_user_all_is_where_the_system_looks() {
+        let at = |prefix: &str| {
+            [
+                "libexec/nvbind/nvbind-hook",
+                "bin/nvbind",
+                "share/bash-completion/completions/nvbind",
+                "share/zsh/site-functions/_nvbind",
+                "share/fish/vendor_completions.d/nvbind.fish",
+                "share/man/man1",
+                "/etc/modprobe.d/nvbind.conf",
+                "lib/systemd/system/nvbind-devices.service",
+                "lib/udev/rules.d/71-nvbind.rules",
+                "/usr/share/containers/oci/hooks.d/nvbind.json",
+                "/usr/share/containers/oci/hooks.d/nvbind-visible-devices.json",
+            ]
+            .map(|path| Path::new(prefix).join(path).display().to_string())
         };
-        let prefix = Layout {
-            cli: "/opt/n/bin/nvbind".into(),
-            hook: "/opt/n/libexec/nvbind/nvbind-hook".into(),
-            json: "/opt/n/share/containers/oci/hooks.d/nvbind.json".into(),
-            visible_devices_json: "/opt/n/share/containers/oci/hooks.d/nvbind-visible-devices.json".into(),
-            drop_in: None,
-        };
-        let user = Layout {
-            cli: "/home/u/.local/bin/nvbind".into(),
-            hook: "/home/u/.local/libexec/nvbind/nvbind-hook".into(),
-            json: "/home/u/.local/share/containers/oci/hooks.d/nvbind.json".into(),
-            visible_devices_json: "/home/u/.local/share/containers/oci/hooks.d/nvbind-visible-devices.json"
-                .into(),
-            drop_in: Some("/home/u/.config/containers/containers.conf.d/nvbind.conf".into()),
-        };
-        assert_eq!(layout(args::Setup::default()), system);
-        assert_eq!(layout(args::Setup { prefix: Some("/opt/n".into()), ..args::Setup::default() }), prefix);
-        assert_eq!(layout(args::Setup { user: true, ..args::Setup::default() }), user);
+        assert_eq!(paths(args::Setup::default()), at("/usr/local"));
+        assert_eq!(paths(below("/usr/local")), at("/usr/local"));
+        assert_eq!(paths(below("/usr")), at("/usr"));
+    }
+
+    #[test]
+    fn what_has_to_be_outside_of_a_prefix_of_ones_own_is_in_etc() {
+        let expected = [
+            "/opt/n/libexec/nvbind/nvbind-hook",
+            "/opt/n/bin/nvbind",
+            "/opt/n/share/bash-completion/completions/nvbind",
+            "/opt/n/share/zsh/site-functions/_nvbind",
+            "/opt/n/share/fish/vendor_completions.d/nvbind.fish",
+            "/opt/n/share/man/man1",
+            "/etc/modprobe.d/nvbind.conf",
+            "/etc/systemd/system/nvbind-devices.service",
+            "/etc/udev/rules.d/71-nvbind.rules",
+            "/etc/containers/containers.conf.d/nvbind.conf",
+            "/opt/n/share/containers/oci/hooks.d/nvbind.json",
+            "/opt/n/share/containers/oci/hooks.d/nvbind-visible-devices.json",
+        ];
+        assert_eq!(paths(below("/opt/n")), expected);
+    }
+
+    #[test]
+    fn a_users_files_are_the_users() {
+        let expected = [
+            "/home/u/.local/libexec/nvbind/nvbind-hook",
+            "/home/u/.local/bin/nvbind",
+            "/home/u/data/bash-completion/completions/nvbind",
+            "/home/u/data/fish/vendor_completions.d/nvbind.fish",
+            "/home/u/.local/share/man/man1",
+            "/home/u/.config/containers/containers.conf.d/nvbind.conf",
+            "/home/u/.local/share/containers/oci/hooks.d/nvbind.json",
+            "/home/u/.local/share/containers/oci/hooks.d/nvbind-visible-devices.json",
+        ];
+        assert_eq!(paths(args::Setup { user: true, ..args::Setup::default() }), expected);
     }
 }

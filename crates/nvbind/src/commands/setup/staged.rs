@@ -15,7 +15,7 @@ pub(super) struct Staged {
 
 impl Staged {
     /// Writes `content` beside `target`, making its directory where there is none.
-    pub(super) fn write(target: &Path, mode: u32, content: &mut impl Read) -> io::Result<Staged> {
+    pub(super) fn write(target: &Path, mode: u32, content: &mut dyn Read) -> io::Result<Staged> {
         let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -30,23 +30,9 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Writes a copy of the executable `source` beside `target`; nothing if they are the same file.
-    pub(super) fn copy(target: &Path, source: &mut File) -> io::Result<Option<Staged>> {
-        if is_same(source, target)? {
-            return Ok(None);
-        }
-        Staged::write(target, 0o755, source).map(Some)
-    }
-
     /// Moves it to its place.
     pub(super) fn commit(self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.target)
-    }
-
-    /// Its place.
-    #[must_use]
-    pub(super) fn target(&self) -> &Path {
-        &self.target
     }
 }
 
@@ -57,7 +43,8 @@ impl Drop for Staged {
     }
 }
 
-fn is_same(source: &File, target: &Path) -> io::Result<bool> {
+/// Whether both are one file.
+pub(super) fn is_same(source: &File, target: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     match fs::metadata(target) {
@@ -89,10 +76,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_not_copied_over_itself() {
+    fn a_file_and_a_link_to_it_are_the_same() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("x");
         fs::write(&path, "x").unwrap();
-        assert!(Staged::copy(&path, &mut File::open(&path).unwrap()).unwrap().is_none());
+        let file = File::open(&path).unwrap();
+        std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
+        fs::copy(&path, dir.path().join("copy")).unwrap();
+        for (name, expected) in [("x", true), ("link", true), ("copy", false), ("none", false)] {
+            assert_eq!(is_same(&file, &dir.path().join(name)).unwrap(), expected, "{name}");
+        }
     }
 }

@@ -188,7 +188,10 @@ fn a_switch_of_another_service_is_seen_in_every_spelling() {
 fn each_option_that_the_help_tells_is_nvbinds_own() {
     for option in crate::args::run_options() {
         let name = format!("--{}", option.get_id());
-        let value = option.get_action().takes_values().then_some("crun");
+        let value = match option.get_id().as_str() {
+            "color" => Some("always"),
+            _ => option.get_action().takes_values().then_some("crun"),
+        };
         let line = CommandLine::parse([name.as_str()].into_iter().chain(value).map(OsString::from)).unwrap();
         assert_ne!(line, CommandLine::default(), "{name}");
         assert_eq!((line.before_run, line.after_run), (vec![], vec![]), "{name}");
@@ -203,8 +206,16 @@ fn help_is_nvbinds_only_before_the_image() {
 }
 
 #[test]
+fn messages_have_options_and_a_v_is_podmans_volume() {
+    let line = scan("--verbose --color never -v /a:/b IMAGE --color always");
+    assert_eq!((line.verbose, line.color), (true, Some(ColorChoice::Never)));
+    assert_eq!(podman("--verbose -v /a:/b IMAGE"), "run --annotation io.nvbind.gpu=all -v /a:/b IMAGE");
+    assert_eq!(CommandLine::parse(words("--color blue IMAGE")), Err(Error::Color));
+}
+
+#[test]
 fn an_option_of_nvbind_without_a_value_is_refused() {
-    for option in ["--gpu", "--gpus", "--capabilities", "--extras", "--runtime", "--config"] {
+    for option in ["--gpu", "--gpus", "--capabilities", "--extras", "--runtime", "--config", "--color"] {
         assert_eq!(
             CommandLine::parse(words(&format!("-it {option}"))),
             Err(Error::NoValue { option: option.into() })

@@ -1,0 +1,89 @@
+//! What each place of an installation is to hold.
+
+use super::device_files::DeviceFiles;
+use super::executables::Executables;
+use super::layout::{Item, Layout, Place};
+use super::steps::{self, Content, Wanted};
+use super::{Error, content};
+use crate::args;
+use crate::commands::{completions, man};
+use std::path::{Path, PathBuf};
+
+/// An installation that is asked for.
+#[derive(Debug)]
+pub(super) struct Installation<'a> {
+    /// Where it goes.
+    pub(super) layout: &'a Layout,
+    /// What it copies.
+    pub(super) executables: &'a Executables,
+    /// The command line.
+    pub(super) options: &'a args::Setup,
+    /// What that says of device nodes.
+    pub(super) device_files: Option<DeviceFiles>,
+    /// Where podman looks for hooks before it.
+    pub(super) hooks_dirs: &'a [PathBuf],
+}
+
+impl Installation<'_> {
+    /// Its files, in the order of installation.
+    pub(super) fn files(&self) -> Result<Vec<Wanted>, Error> {
+        let line = content::first_line(self.layout.command());
+        let mut files = Vec::new();
+        for place in self.layout.places() {
+            let first_line = place.is_setting.then(|| line.clone());
+            files.extend(self.at(place, &line)?.into_iter().map(|(path, content)| {
+                let content = match (content, &first_line) {
+                    (Content::Setting(text), Some(line)) => Content::Setting(format!("{line}\n{text}")),
+                    (content, _) => content,
+                };
+                Wanted { path, content, first_line: first_line.clone() }
+            }));
+        }
+        Ok(files)
+    }
+
+    /// Nothing where it was not asked for and is not there from an earlier time.
+    fn at(&self, place: &Place, first_line: &str) -> Result<Vec<(PathBuf, Content)>, Error> {
+        let path = &place.path;
+        let one = |content| Ok(vec![(path.clone(), content)]);
+        let is_wanted =
+            || !place.is_setting || self.options.user || self.options.etc || steps::is_ours(path, first_line);
+        match place.item {
+            Item::Hook => one(Content::Executable(self.executables.hook.clone())),
+            Item::Cli => one(Content::Executable(self.executables.cli.clone())),
+            Item::Completions(shell) => one(Content::Document(completions::script(shell))),
+            Item::ManPages => {
+                let pages = man::pages().map_err(Error::ManPages)?;
+                Ok(pages.into_iter().map(|(name, page)| (path.join(name), Content::Document(page))).collect())
+            }
+            Item::DeviceFiles => {
+                self.device_files.map_or_else(|| Ok(Vec::new()), |files| one(Content::Setting(files.lines())))
+            }
+            Item::Unit if is_wanted() => {
+                one(Content::Setting(content::unit(self.installed(Item::Cli, path))?))
+            }
+            Item::Rule if is_wanted() => one(Content::Setting(content::RULE.to_owned())),
+            Item::DropIn if is_wanted() => {
+                let mut directories = self.hooks_dirs.to_vec();
+                directories.retain(|directory| directory != self.layout.hooks_dir());
+                directories.push(self.layout.hooks_dir().to_owned());
+                one(Content::Setting(content::hooks_dir_setting(&directories)?))
+            }
+            Item::Json => one(Content::Setting(self.json(content::HOOK_JSON, path)?)),
+            // For the same driver root as the other.
+            Item::VisibleDevicesJson if self.options.visible_devices || path.exists() => {
+                one(Content::Setting(self.json(content::VISIBLE_DEVICES_JSON, path)?))
+            }
+            Item::Unit | Item::Rule | Item::DropIn | Item::VisibleDevicesJson => Ok(Vec::new()),
+        }
+    }
+
+    fn json(&self, template: &str, path: &Path) -> Result<String, Error> {
+        content::hook_json(template, self.installed(Item::Hook, path), self.options.driver_root.as_deref())
+    }
+
+    /// The place of what every installation has.
+    fn installed<'a>(&'a self, item: Item, otherwise: &'a Path) -> &'a Path {
+        self.layout.place(item).unwrap_or(otherwise)
+    }
+}

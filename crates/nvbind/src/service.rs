@@ -1,0 +1,163 @@
+//! `nvbind run` as the process that a systemd service consists of.
+//!
+//! `ExecStart=nvbind run -d …` in a service of type `simple` is what people write. To systemd such a service has ended as
+//! soon as podman has started the container and ended itself; it starts it again, and the container's name is taken. So
+//! there, and nowhere else, podman stays in the foreground and replaces a container of the same name.
+
+use crate::podman::lexer;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::process::Command;
+
+/// The pid of the process that systemd started itself (systemd.exec(5)); those that it starts inherit the variable.
+const EXEC_PID: &str = "SYSTEMD_EXEC_PID";
+
+/// Types whose main process is the service (systemd.service(5)).
+const TYPES_WITH_ONE_PROCESS: &[&str] = &["exec", "idle", "simple"];
+
+/// What a service without a terminal, whose process is podman, cannot have.
+const DROPPED: &[&str] = &["detach", "tty"];
+
+/// The words for podman as a service's own process, if this is one and they say otherwise, with what was changed.
+pub(crate) fn in_foreground(words: &[OsString]) -> Option<(Vec<OsString>, String)> {
+    let (changed, what) = foreground(words)?;
+    is_one_process().then_some((changed, what))
+}
+
+fn foreground(words: &[OsString]) -> Option<(Vec<OsString>, String)> {
+    let on = |name: &str| {
+        lexer::options(words).filter(|given| given.name == name).last().is_some_and(|given| given.is_on())
+    };
+    let dropped: Vec<&str> = DROPPED.iter().copied().filter(|name| on(name)).collect();
+    let is_named = lexer::options(words).any(|given| given.name == "name");
+    let replaces = is_named && !on("replace");
+    if dropped.is_empty() && !replaces {
+        return None;
+    }
+    let without = dropped.iter().map(|name| format!("without --{name}"));
+    let what: Vec<String> = without.chain(replaces.then(|| "with --replace".to_owned())).collect();
+    let mut changed = lexer::without(words, |given| dropped.contains(&given.name.as_str()));
+    if replaces {
+        changed.insert(0, "--replace".into());
+    }
+    Some((changed, format!("this is the main process of a systemd service: {}", what.join(", "))))
+}
+
+/// Whether systemd started this process itself, as the main one of a service that ends with it.
+fn is_one_process() -> bool {
+    let own = std::process::id().to_string();
+    // Checked first, since it costs nothing: in a service's terminal or timer the variable names another process.
+    if env::var_os(EXEC_PID).is_none_or(|pid| pid != *own) {
+        return false;
+    }
+    let Some(unit) = fs::read_to_string("/proc/self/cgroup").ok().as_deref().and_then(Unit::of) else {
+        return false;
+    };
+    match unit.ask() {
+        Some(answer) => is_main(&answer, &own),
+        // Without the bus a user cannot ask. This is set for services of type `notify`, which have `-d` in good order.
+        None => env::var_os("NOTIFY_SOCKET").is_none(),
+    }
+}
+
+/// A unit, by the cgroup that this process is in.
+#[derive(Debug, PartialEq, Eq)]
+struct Unit {
+    name: String,
+    of_user: bool,
+}
+
+impl Unit {
+    /// From the lines of /proc/self/cgroup (cgroups(7)): systemd's is the hierarchy of version 2, or the named one of version 1.
+    fn of(cgroups: &str) -> Option<Unit> {
+        let hierarchies = || {
+            cgroups.lines().filter_map(|line| line.split_once(':').and_then(|(_, rest)| rest.split_once(':')))
+        };
+        let named = |wanted| hierarchies().find(|(name, _)| *name == wanted);
+        ["", "name=systemd"].into_iter().filter_map(named).find_map(|(_, path)| Unit::at(path))
+    }
+
+    fn at(path: &str) -> Option<Unit> {
+        let (above, name) = path.rsplit_once('/')?;
+        let of_user = above.split('/').any(|part| part.starts_with("user@") && part.ends_with(".service"));
+        name.ends_with(".service").then(|| Unit { name: name.to_owned(), of_user })
+    }
+
+    /// What systemd says of its type and main process.
+    fn ask(&self) -> Option<String> {
+        let mut command = Command::new("systemctl");
+        command.args(self.of_user.then_some("--user"));
+        command.args(["show", "--property=Type,MainPID", "--"]).arg(OsStr::new(&self.name));
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok()
+    }
+}
+
+fn is_main(answer: &str, own: &str) -> bool {
+    let value = |key| answer.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value("MainPID") == Some(own) && value("Type").is_some_and(|kind| TYPES_WITH_ONE_PROCESS.contains(&kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(line: &str) -> Option<String> {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let (words, _) = foreground(&words)?;
+        Some(words.join(OsStr::new(" ")).into_string().unwrap())
+    }
+
+    #[test]
+    fn podman_stays_in_the_foreground_and_replaces_its_container() {
+        for (line, expected) in [
+            ("--gpu all --name x -d IMAGE sleep -d", Some("--replace --gpu all --name x IMAGE sleep -d")),
+            ("-dit --rm --name=x IMAGE", Some("--replace -i --rm --name=x IMAGE")),
+            ("-d --replace --name x IMAGE", Some("--replace --name x IMAGE")),
+            ("--detach=true IMAGE", Some("IMAGE")),
+            ("--detach=false IMAGE -t", None),
+            ("--rm IMAGE --name x", None),
+            ("-e -d IMAGE", None),
+        ] {
+            assert_eq!(changed(line).as_deref(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_unit_is_that_of_the_cgroup() {
+        let unit = |name: &str, of_user| Some(Unit { name: name.to_owned(), of_user });
+        for (cgroups, expected) in [
+            ("0::/system.slice/gpu.service\n", unit("gpu.service", false)),
+            ("12:devices:/x\n1:name=systemd:/system.slice/a@b.service\n0::/\n", unit("a@b.service", false)),
+            (
+                "0::/user.slice/user-1000.slice/user@1000.service/app.slice/gpu.service\n",
+                unit("gpu.service", true),
+            ),
+            (
+                "1:name=systemd:/of/another/machine\n0::/system.slice/gpu.service\n",
+                unit("gpu.service", false),
+            ),
+            ("0::/user.slice/user-1000.slice/session-2.scope\n", None),
+            ("0::/\n", None),
+            ("", None),
+        ] {
+            assert_eq!(Unit::of(cgroups), expected, "{cgroups}");
+        }
+    }
+
+    #[test]
+    fn a_process_beside_the_main_one_or_of_another_type_is_not_the_service() {
+        for (answer, expected) in [
+            ("Type=simple\nMainPID=77\n", true),
+            ("MainPID=77\nType=exec\n", true),
+            ("Type=simple\nMainPID=7\n", false),
+            ("Type=forking\nMainPID=77\n", false),
+            ("Type=oneshot\nMainPID=77\n", false),
+            ("Type=notify\nMainPID=77\n", false),
+            ("", false),
+        ] {
+            assert_eq!(is_main(answer, "77"), expected, "{answer}");
+        }
+    }
+}
