@@ -12,12 +12,12 @@ ARCHIVE is a release's archive, a file or an https address. It is used only if i
 --sha256 the one in ARCHIVE.sha256 beside it. Without ARCHIVE what is installed is what this script lies in: an unpacked
 archive, or a clone, which is built with cargo.
 
-  --prefix DIR        install below DIR instead of /usr/local
-  --user              install for this user's own containers, below ~/.local
-  --visible-devices   also take NVIDIA_VISIBLE_DEVICES for a request
-  --uninstall         remove what was installed with the same --prefix or --user
-  --sha256 SUM        the archive's checksum
-  --help              show this
+  --sha256 SUM   the archive's checksum
+  --uninstall    remove what was installed with the same --prefix or --user
+  --help         show this
+
+The other options are those of nvbind setup: --prefix DIR, --user, --visible-devices, --driver-root DIR, --device-group GROUP,
+--device-mode MODE, --etc, --dry-run.
 END
 }
 
@@ -96,40 +96,46 @@ build() {
     program=${CARGO_TARGET_DIR:-$here/target}/release/nvbind
 }
 
-archive='' sum='' prefix='' user='' visible='' uninstall=''
-while [ $# -gt 0 ]; do
-    case $1 in
-    --prefix | --sha256)
-        [ $# -gt 1 ] || fail "$1 needs a value"
-        case $1 in
-        --prefix) prefix=$2 ;;
-        --sha256) sum=$2 ;;
-        esac
+# The options for nvbind setup are moved behind the words that are left to read.
+archive='' sum='' prefix=/usr/local uninstall='' left=$#
+while [ "$left" -gt 0 ]; do
+    word=$1
+    shift
+    left=$((left - 1))
+    case $word in
+    --sha256 | --prefix | --driver-root | --device-group | --device-mode)
+        [ "$left" -gt 0 ] || fail "$word needs a value"
+        word=$word=$1
         shift
+        left=$((left - 1))
         ;;
-    --prefix=*) prefix=${1#*=} ;;
-    --sha256=*) sum=${1#*=} ;;
-    --user) user=1 ;;
-    --visible-devices) visible=1 ;;
+    esac
+    case $word in
+    --sha256=*)
+        sum=${word#*=}
+        continue
+        ;;
+    --prefix=*) prefix=${word#*=} ;;
+    --user) [ "$prefix" != /usr/local ] || prefix=${HOME-}/.local ;;
     --uninstall) uninstall=1 ;;
+    --driver-root=* | --device-group=* | --device-mode=* | --visible-devices | --etc | --dry-run) ;;
     --help)
         usage
         exit
         ;;
-    -*) fail "unknown option $1; there is --help" ;;
+    -*) fail "unknown option $word; there is --help" ;;
     *)
-        [ -z "$archive" ] || fail "there is one archive, and not also $1"
-        archive=$1
+        [ -z "$archive" ] || fail "there is one archive, and not also $word"
+        archive=$word
+        continue
         ;;
     esac
-    shift
+    set -- "$@" "$word"
 done
 [ -z "$sum" ] || [ -n "$archive" ] || fail "--sha256 is of an archive, and none is given"
 
 if [ -n "$uninstall" ]; then
-    default=/usr/local
-    [ -z "$user" ] || default=$HOME/.local
-    program=${prefix:-$default}/bin/nvbind
+    program=$prefix/bin/nvbind
     [ -x "$program" ] || fail "there is no $program: nothing to remove"
 elif [ -n "$archive" ]; then
     unpack "$archive"
@@ -141,10 +147,5 @@ else
     fail "there is neither a release nor nvbind's source in $here: give an archive"
 fi
 
-set -- setup
-[ -z "$prefix" ] || set -- "$@" --prefix "$prefix"
-[ -z "$user" ] || set -- "$@" --user
-[ -z "$visible" ] || set -- "$@" --visible-devices
-[ -z "$uninstall" ] || set -- "$@" --uninstall
 # No exec: the folder that the archive was unpacked into is removed at the end.
-"$program" "$@"
+"$program" setup "$@"

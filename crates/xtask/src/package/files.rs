@@ -61,6 +61,7 @@ const FILES: &[Row] = &[
         0o644,
         For::All,
     ),
+    (Repository("packaging/udev/71-nvbind.rules"), "usr/lib/udev/rules.d/71-nvbind.rules", 0o644, For::All),
     (ManPages, "usr/share/man/man1", 0o644, For::All),
     (Printed(&["completions", "bash"]), "usr/share/bash-completion/completions/nvbind", 0o644, For::All),
     (Printed(&["completions", "fish"]), "usr/share/fish/vendor_completions.d/nvbind.fish", 0o644, For::All),
@@ -162,4 +163,33 @@ pub(super) fn set_times(path: &Path, time: SystemTime) -> Result<()> {
 /// A time in seconds since 1970.
 pub(super) fn time(epoch: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn places(of: For) -> Vec<&'static str> {
+        let rows = FILES.iter().filter(|(.., packages)| [For::All, of].contains(packages));
+        rows.map(|(_, place, ..)| *place).collect()
+    }
+
+    #[test]
+    fn every_place_is_given_once() {
+        for of in [For::Debian, For::Others] {
+            let places = places(of);
+            assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), places.len(), "{of:?}");
+        }
+    }
+
+    #[test]
+    fn the_hook_comes_before_the_json_that_names_it() {
+        let place = |name: &str| places(For::All).into_iter().find(|place| place.ends_with(name)).unwrap();
+        let (hook, json) = (place("/nvbind-hook"), place("/nvbind.json"));
+        assert!(hook < json, "{hook} {json}");
+        let text = include_str!("../../../../hooks.d/nvbind.json");
+        assert!(text.contains(&format!("\"/{hook}\"")), "{text}");
+    }
 }

@@ -159,9 +159,8 @@ fn epoch(project: &Path) -> Result<u64> {
 }
 
 fn seconds(text: &str) -> Result<u64> {
-    text.trim()
-        .parse()
-        .map_err(|_| Error::failed(format!("{} is no time in seconds since 1970", text.trim())))
+    let text = text.trim();
+    text.parse().map_err(|error| Error::failed(format!("`{text}` is no time in seconds since 1970: {error}")))
 }
 
 /// The checksum that `sha256sum` finds, and a line of it for `sha256sum --check` in the file's folder.

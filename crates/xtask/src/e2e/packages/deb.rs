@@ -31,7 +31,7 @@ const CAPABILITIES: &str = "--env=NVIDIA_DRIVER_CAPABILITIES=all";
 const EMPTIED: [&str; 5] =
     ["/usr/share/containers", "-path", "/usr/share/containers/oci*", "-empty", "-delete"];
 
-/// dpkg's messages about each file that it removes (dpkg(1), `--debug`).
+/// dpkg's messages about each file that it puts in place or removes (dpkg(1), `--debug`).
 const EACH_FILE: &str = "-D10";
 
 fn deb(_: &Lane, podman: Podman) -> Result<(), Ended> {
@@ -52,7 +52,8 @@ fn deb(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 fn life(podman: Podman) -> Result<(), Ended> {
-    dpkg(&["--install", &place(DEB)])?.must()?;
+    let installed = dpkg(&[EACH_FILE, "--install", &place(DEB)])?.must()?;
+    claim_order(&installed, "deferred extract of", [HOOK, JSON])?;
     dpkg(&["--verify", "nvbind"])?.must()?;
     works(podman)?;
     dpkg(&["--install", &place(NEWER_DEB)])?.must()?;
@@ -60,7 +61,7 @@ fn life(podman: Podman) -> Result<(), Ended> {
     claim(version.out.ends_with(&format!("nvbind{NEWER}")), "it is not upgraded", || version.told())?;
     works(podman)?;
     let removed = dpkg(&[EACH_FILE, "--remove", "nvbind"])?.must()?;
-    claim_json_first(&removed)?;
+    claim_order(&removed, "removal_bulk", [JSON, HOOK])?;
     works_without(podman)
 }
 
@@ -84,11 +85,10 @@ fn works_without(podman: Podman) -> Result<(), Ended> {
 }
 
 /// With the JSON and without the hook, podman would start containers without their GPUs.
-fn claim_json_first(removed: &Said) -> Result<(), Ended> {
-    let place = |path: &str| removed.err.find(&format!("removal_bulk '{path}'"));
-    let (json, hook) = (place(JSON), place(HOOK));
-    let right = json.zip(hook).is_some_and(|(json, hook)| json < hook);
-    claim(right, "the hook is removed before the JSON that names it", || removed.told())
+fn claim_order(said: &Said, doing: &str, paths: [&str; 2]) -> Result<(), Ended> {
+    let [first, second] = paths.map(|path| said.err.find(&format!("{doing} '{path}'")));
+    let right = first.zip(second).is_some_and(|(first, second)| first < second);
+    claim(right, "the JSON is there without the hook that it names", || said.told())
 }
 
 fn dpkg(words: &[&str]) -> Result<Said, Error> {

@@ -44,8 +44,7 @@ esac
 "#;
 
 /// All that nvbind's installations consist of has its name.
-const LEFT: [&str; 12] =
-    ["/usr", "/home", "/opt", "-xdev", "-name", "*nvbind*", "!", "-type", "d", "!", "-path", "/opt/*"];
+const LEFT: [&str; 9] = ["/usr", "/etc", "/home", "-xdev", "-name", "*nvbind*", "!", "-type", "d"];
 
 /// The user's own, for the user; for all users as root.
 fn whose(podman: Podman) -> &'static [&'static str] {
@@ -62,7 +61,10 @@ fn archive(_: &Lane, podman: Podman) -> Result<(), Ended> {
     fs::create_dir_all(unpacked).on("make", Path::new(unpacked))?;
     said(Command::new("tar").args(["-xzf", &archive, "-C", unpacked, "--strip-components=1"]))?.must()?;
     for (script, words) in [(place(SCRIPT), &[archive.as_str()][..]), (format!("{unpacked}/{SCRIPT}"), &[])] {
-        script_of(podman, &script, &[whose(podman), words].concat())?.must()?;
+        let words = [whose(podman), words].concat();
+        script_of(podman, &script, &[&words[..], &["--dry-run"]].concat())?.must()?;
+        claim_nothing_left()?;
+        script_of(podman, &script, &words)?.must()?;
         let ended =
             then_remove(podman, || probe::claim_works(&run(podman, GPU, &ASK, &probe::command(None))?));
         script_of(podman, &script, &[whose(podman), &["--uninstall"]].concat())?.must()?;
