@@ -49,20 +49,19 @@ pub(crate) fn run(project: &Path, only: &[String], each: &mut dyn FnMut(Case)) -
 /// The archive of the source, unpacked elsewhere, is built and installed by its `install.sh`; its packages are those that
 /// are made here, byte for byte.
 fn same_bytes(project: &Path) -> Result<()> {
-    let here = Release::of(project)?;
+    let elsewhere = project.join("target/lanes/elsewhere");
+    if elsewhere.exists() {
+        fs::remove_dir_all(&elsewhere).on("remove", &elsewhere)?;
+    }
+    let here = Release::of(project, elsewhere.join("here"))?;
     let build = here.arch()?;
     let archive = build.with_file_name(format!("nvbind-{}.tar.gz", here.version()));
     let first = [binary(&here)?, vec![archive.clone(), build]].concat();
     let first = first.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
-    let elsewhere = here.out.join("elsewhere");
-    if elsewhere.exists() {
-        fs::remove_dir_all(&elsewhere).on("remove", &elsewhere)?;
-    }
-    fs::create_dir_all(&elsewhere).on("make", &elsewhere)?;
     process::read(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&elsewhere))?;
     let source = elsewhere.join(format!("nvbind-{}", here.version()));
     install(&source, &elsewhere.join("prefix"), project)?;
-    let there = Release::of(&source)?;
+    let there = Release::of(&source, elsewhere.join("there"))?;
     let build = here.arch()?;
     let second = [binary(&there)?, vec![archive, build]].concat();
     for (path, first) in second.iter().zip(&first) {

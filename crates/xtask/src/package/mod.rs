@@ -36,9 +36,9 @@ const FORMATS: [Format; 5] = [
 #[derive(Debug, Clone)]
 pub(crate) struct Release {
     /// The repository, or a source archive of it.
-    pub(crate) project: PathBuf,
+    project: PathBuf,
     /// Where packages go.
-    pub(crate) out: PathBuf,
+    out: PathBuf,
     /// The packages' own number, for changes in them alone.
     pub(crate) revision: u32,
     /// The time of every file, in seconds since 1970.
@@ -59,7 +59,7 @@ pub fn package(project: &Path, words: &[&str]) -> Result<()> {
         names => names.iter().map(named).collect::<Result<_>>()?,
     };
     release::build(project)?;
-    let release = Release::of(project)?;
+    let release = Release::of(project, project.join("target/package"))?;
     for (_, make) in formats {
         println!("{}", make(&release)?.display());
     }
@@ -67,9 +67,8 @@ pub fn package(project: &Path, words: &[&str]) -> Result<()> {
 }
 
 impl Release {
-    /// The release that the source is, with its programs built.
-    pub(crate) fn of(project: &Path) -> Result<Self> {
-        let out = project.join("target/package");
+    /// The release that the source is, with its programs built, for packages in `out`.
+    pub(crate) fn of(project: &Path, out: PathBuf) -> Result<Self> {
         Ok(Self { project: project.to_owned(), out, revision: 1, epoch: epoch(project)? })
     }
 

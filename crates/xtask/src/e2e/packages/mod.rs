@@ -41,7 +41,7 @@ fn place(name: &str) -> String {
 
 /// What is installed where nothing is.
 pub(super) fn fill_installation(project: &Path, spec: &Spec) -> Result<()> {
-    let release = Release::of(project)?;
+    let release = Release::of(project, spec.run.join("packages"))?;
     let mut newer = release.clone();
     newer.revision = NEWER;
     let archive = release.tarball()?;
@@ -55,7 +55,7 @@ pub(super) fn fill_installation(project: &Path, spec: &Spec) -> Result<()> {
 
 /// What the tools of the formats look at.
 pub(super) fn fill_formats(project: &Path, spec: &Spec) -> Result<()> {
-    let release = Release::of(project)?;
+    let release = Release::of(project, spec.run.join("packages"))?;
     copy(spec, &release.deb()?, DEB)?;
     copy(spec, &release.rpm()?, RPM)?;
     copy(spec, &project.join(SCRIPT), SCRIPT)?;
