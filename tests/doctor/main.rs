@@ -18,9 +18,17 @@ fn the_exit_status_says_whether_a_check_failed() {
     let says = if failed > 0 { format!("nvbind: {failed} of the checks failed\n") } else { String::new() };
     assert_eq!(String::from_utf8(output.stderr).unwrap(), says);
     for check in checks {
-        let mends = check.get("fix").is_some();
-        assert_eq!(mends, ["warn", "fail"].contains(&check["status"].as_str().unwrap()), "{check}");
+        let complains = ["warn", "fail"].contains(&check["status"].as_str().unwrap());
+        assert!(complains || check.get("fix").is_none(), "{check}");
+        let keys = ["command", "safe"].map(|key| check.get(key).is_some());
+        assert_eq!(keys, [check.get("fix").is_some(); 2], "{check}");
     }
+}
+
+#[test]
+fn nothing_is_mended_where_the_last_failure_is_asked_for() {
+    let output = doctor(&["--fix", "--last"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The sockets of the driver's daemons, and what a container gets only when it asks for it by name.
 
-use crate::world::{HOOK, World, skip};
+use crate::world::{self, HOOK, World, skip};
 use crate::{Case, case, check};
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::sys::stat::makedev;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -41,7 +41,7 @@ fn node(world: &World, name: &str, device: u64) {
     let path = world.driver.path("dev").join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let _ = fs::remove_file(&path);
-    mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o644), device).unwrap();
+    world::node(&path, 0o666, device).unwrap();
 }
 
 /// The host's directory of MPS, in a /tmp as it is.
@@ -194,7 +194,7 @@ fn extras_are_there_when_they_are_asked_for_and_not_without() {
     for (name, major, minor) in NODES.iter().filter(|(name, ..)| !name.ends_with("channel0")) {
         let node = fs::symlink_metadata(world.inside("dev").join(name)).unwrap();
         assert!(node.file_type().is_char_device(), "{name}");
-        assert_eq!((node.rdev(), node.mode() & 0o777), (makedev(*major, *minor), 0o644), "{name}");
+        assert_eq!((node.rdev(), node.mode() & 0o777), (makedev(*major, *minor), 0o666), "{name}");
     }
     assert!(!world.inside("dev/nvidia-caps-imex-channels/channel0").exists());
     assert!(!world.inside("dev/nvidiactl").exists());

@@ -4,7 +4,7 @@ use crate::listing;
 use crate::world::{HOOK, World, other_driver, skip};
 use nvbind_core::ldcache::Cache;
 use std::fs;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 fn sonames(world: &World) -> Vec<String> {
@@ -105,6 +105,33 @@ fn in_a_container_with_a_user_namespace_the_host_s_nodes_are_bound() {
     world.start();
     assert_eq!(world.hook().code, Some(0));
     assert_eq!(listing::of(&world.path("scratch/upper")), upper);
+}
+
+#[test]
+fn a_node_that_only_its_owner_can_write_is_no_use_in_a_user_namespace() {
+    let Some(mut world) = World::new() else { return };
+    world.namespaces = &["--user", "--map-root-user", "--mount"];
+    if !Command::new("unshare").args(world.namespaces).arg("true").status().unwrap().success() {
+        skip::<()>("this machine has no user namespaces");
+        return;
+    }
+    let node = world.driver.path("dev/nvidia1");
+    world.start();
+    let refuse = |world: &World, mode: u32, says: &str| {
+        fs::set_permissions(&node, fs::Permissions::from_mode(mode)).unwrap();
+        let before = world.snapshot();
+        let ended = world.hook();
+        let says = format!("nvbind-hook: container c0ffee: {says}\n");
+        assert_eq!((ended.code, ended.says), (Some(4), says), "{mode:o}");
+        world.assert_same(&before, "a refusal");
+    };
+    let owners = "nobody but its owner can read and write @driver/dev/nvidia1 (0644); have root give everybody access: `nvbind setup --device-mode 0666`";
+    refuse(&world, 0o644, owners);
+    let groups = "@driver/dev/nvidia1 is for its owner and group alone (0664); rootless, start with crun and `--group-add keep-groups` if you are in that group; else have root give everybody access: `nvbind setup --device-mode 0666`";
+    refuse(&world, 0o664, groups);
+    fs::set_permissions(&node, fs::Permissions::from_mode(0o666)).unwrap();
+    let ended = world.hook();
+    assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
 }
 
 /// Runs the hook as a runtime does at stage createContainer: inside the container's mount namespace.

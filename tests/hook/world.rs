@@ -7,6 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -51,6 +52,13 @@ pub(crate) struct World {
     container: Option<Child>,
 }
 
+/// Makes a device node with this mode, whatever the umask.
+pub(crate) fn node(path: &Path, mode: u32, device: u64) -> nix::Result<()> {
+    mknod(path, SFlag::S_IFCHR, Mode::empty(), device)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    Ok(())
+}
+
 impl World {
     /// An ordinary one: nothing is wrong with it. None where this machine does not let tests make namespaces.
     pub(crate) fn new() -> Option<World> {
@@ -62,10 +70,7 @@ impl World {
         driver.write("usr/bin/nvidia-smi", "#!/bin/sh\n");
         fs::create_dir(driver.path("dev")).unwrap();
         for (name, major, minor) in NODES {
-            let mode = Mode::from_bits_truncate(0o666);
-            if let Err(errno) =
-                mknod(&driver.path("dev").join(name), SFlag::S_IFCHR, mode, makedev(major, minor))
-            {
+            if let Err(errno) = node(&driver.path("dev").join(name), 0o666, makedev(major, minor)) {
                 return skip(&format!("this user may not make device nodes: {errno}"));
             }
         }

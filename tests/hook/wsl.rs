@@ -1,8 +1,8 @@
 //! A Windows host as WSL2 shows it, simulated: it has never been tried on one.
 
 use crate::machine::Machine;
-use crate::world::World;
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use crate::world::{self, World};
+use nix::sys::stat::makedev;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn wsl(major: u64, minor: u64) -> Option<World> {
     world.driver = Machine::wsl();
     let node = world.driver.path("dev/dxg");
     fs::remove_file(&node).unwrap();
-    mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o644), makedev(major, minor)).unwrap();
+    world::node(&node, 0o666, makedev(major, minor)).unwrap();
     world.arguments =
         ["prestart", "--driver-root", world.driver.path("").to_str().unwrap()].map(str::to_owned).to_vec();
     Some(world)
@@ -29,7 +29,7 @@ fn the_driver_of_windows_is_found_where_its_libraries_look() {
         let ended = world.hook();
         assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
         let node = fs::metadata(world.inside("dev/dxg")).unwrap();
-        assert_eq!((node.rdev(), node.mode() & 0o777), (makedev(10, 125), 0o644));
+        assert_eq!((node.rdev(), node.mode() & 0o777), (makedev(10, 125), 0o666));
         let link = fs::read_link(world.inside("usr/lib/wsl")).unwrap();
         assert_eq!(link, Path::new("/usr/local/nvidia/wsl"));
         let view = world.inside("usr/local/nvidia");

@@ -2,6 +2,7 @@
 
 use crate::cgroup;
 use nvbind_core::exit::Exit;
+use nvbind_core::node_access::{Needed, for_everybody};
 use std::path::PathBuf;
 
 /// A failure, in terms of what its reader can act on.
@@ -24,7 +25,7 @@ pub enum Error {
         remedy: &'static str,
     },
     /// A node that nobody in a container with a user namespace can open.
-    #[error("{path} is for its owner and group alone ({mode:04o}); {}", group_hint(*keeps_groups))]
+    #[error("{path} is for its owner and group alone ({mode:04o}); {}", group_hint(path, *keeps_groups))]
     GroupOnly {
         /// The host's device node.
         path: String,
@@ -32,6 +33,16 @@ pub enum Error {
         mode: u32,
         /// Whether the container keeps the user's groups.
         keeps_groups: bool,
+    },
+    /// The same, and not even its group.
+    #[error("nobody but its owner can {} {path} ({mode:04o}); {}", needed.words(), for_everybody(path))]
+    OwnerOnly {
+        /// The host's device node.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+        /// What a program does with it.
+        needed: Needed,
     },
     /// A node that is something else than the driver says.
     #[error("{path} is not the character device {major}:{minor}; remove it, and {remedy}")]
@@ -168,6 +179,7 @@ impl Error {
             Error::System { source, .. } if is_storage_failure(source) => Exit::Rootfs,
             Error::Source { .. } | Error::NoNode { .. } | Error::WrongNode { .. } => Exit::Driver,
             Error::GroupOnly { .. }
+            | Error::OwnerOnly { .. }
             | Error::Untrusted { .. }
             | Error::Replaceable { .. }
             | Error::NotAllowed { .. }
@@ -184,12 +196,13 @@ impl Error {
 }
 
 /// How a container comes to use a node of mode 0660.
-const fn group_hint(keeps_groups: bool) -> &'static str {
-    if keeps_groups {
-        "you are not in that group: join it, or have root give everybody access: `nvbind setup --device-mode 0666`, for /dev/dri a udev rule"
+fn group_hint(path: &str, keeps_groups: bool) -> String {
+    let group = if keeps_groups {
+        "you are not in that group: join it, or"
     } else {
-        "rootless, start with crun and `--group-add keep-groups` if you are in that group; else have root give everybody access: `nvbind setup --device-mode 0666`, for /dev/dri a udev rule"
-    }
+        "rootless, start with crun and `--group-add keep-groups` if you are in that group; else"
+    };
+    format!("{group} {}", for_everybody(path))
 }
 
 fn is_storage_failure(error: &std::io::Error) -> bool {

@@ -8,6 +8,7 @@ use crate::proc;
 use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat};
 use nvbind_core::host::{Directory, Host};
+use nvbind_core::node_access::{Access, Needed};
 use nvbind_core::plan::{Bind, Device, Plan, Shared};
 use nvbind_core::trust::is_roots;
 use rustix::fs::{FileType, Mode, Stat, fstat, major, minor};
@@ -43,16 +44,31 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
-    /// Whether they can open the node: one for root and a group of the host alone is nobody's in a user namespace,
-    /// unless it is the user's, or the container keeps that group.
-    fn lets_use(self, fd: &OwnedFd, stat: &Stat) -> bool {
-        let is_everybodys = stat.st_mode & 0o006 != 0;
+    /// Whether they can use the node, else who can: one for root and a group of the host alone is nobody's in a user
+    /// namespace, unless it is the user's, or the container keeps that group.
+    fn check(
+        self,
+        fd: &OwnedFd,
+        stat: &Stat,
+        path: &str,
+        shown: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        let needed = Needed::of(path);
         // In a user namespace of Podman's, root stands for the user.
-        let is_users = stat.st_uid == 0 && stat.st_mode & 0o600 == 0o600;
-        let may_use = AccessFlags::R_OK | AccessFlags::W_OK;
+        let is_users = self.is_rootless && stat.st_uid == 0;
+        let wanted =
+            if needed.is_writing() { AccessFlags::R_OK | AccessFlags::W_OK } else { AccessFlags::R_OK };
         // This process has the user's groups. rustix's accessat knows no AT_EMPTY_PATH.
-        let is_groups = || faccessat(fd, "", may_use, AtFlags::AT_EMPTY_PATH).is_ok();
-        is_everybodys || (self.is_rootless && (is_users || (self.keeps_groups && is_groups())))
+        let is_in_group = || self.is_rootless && faccessat(fd, "", wanted, AtFlags::AT_EMPTY_PATH).is_ok();
+        let mode = stat.st_mode & 0o777;
+        match needed.access(mode, is_users, is_in_group) {
+            Access::Granted => Ok(()),
+            Access::ByGroup if self.keeps_groups => Ok(()),
+            Access::ByGroup | Access::OthersGroup => {
+                Err(Error::GroupOnly { path: shown(), mode, keeps_groups: self.keeps_groups })
+            }
+            Access::OwnersAlone => Err(Error::OwnerOnly { path: shown(), mode, needed }),
+        }
     }
 }
 
@@ -250,10 +266,7 @@ fn node(
         return Err(Error::WrongNode { path: path(), major, minor, remedy });
     }
     let Some(binding) = binding else { return Ok(NodeSource { mount: None, device: device.clone(), stat }) };
-    if !binding.lets_use(&fd, &stat) {
-        let mode = stat.st_mode & 0o777;
-        return Err(Error::GroupOnly { path: path(), mode, keeps_groups: binding.keeps_groups });
-    }
+    binding.check(&fd, &stat, &node.path, path)?;
     let mount = Some(mount::clone_detached(&fd, mount::DEVICE).map_err(failed)?);
     Ok(NodeSource { mount, device: device.clone(), stat })
 }

@@ -1,5 +1,5 @@
-//! A program of the host that is run: it gets no environment, its output and its time are limited, and nothing of it is
-//! left when it is not waited for any longer.
+//! A program of the host that is run: its output and its time are limited, and nothing of it is left when it is not waited
+//! for any longer.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -55,15 +55,24 @@ pub enum Error {
     },
 }
 
-/// Runs it to its end, and gives what it printed on stdout.
+/// Runs it to its end with no environment, and gives what it printed on stdout.
 ///
 /// # Errors
 /// When it cannot be started, fails, prints too much, or does not end within `limit`.
 pub fn output(command: &mut Command, limit: Duration) -> Result<Vec<u8>, Error> {
+    output_with_environment(command.env_clear(), limit)
+}
+
+/// The same with the environment that the command has, by default this process's: not for a program that runs for somebody
+/// else.
+///
+/// # Errors
+/// As [`output`].
+pub fn output_with_environment(command: &mut Command, limit: Duration) -> Result<Vec<u8>, Error> {
     let program = command.get_program().display().to_string();
     let failed = |source: io::Error| Error::Run { program: program.clone(), source };
     // A process group of its own: the driver's library starts nvidia-modprobe, which is to end with it.
-    let command = command.env_clear().process_group(0);
+    let command = command.process_group(0);
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let ended = wait(&mut child, limit);
@@ -176,6 +185,9 @@ mod tests {
     #[test]
     fn its_output_is_read_to_the_end_and_its_environment_is_empty() {
         assert_eq!(shell("echo \"[$LEAKED]\"; exec /bin/cat", LONG).unwrap(), "[]\n");
+        let mut command = Command::new("/bin/sh");
+        command.env("KEPT", "yes").args(["-c", "echo \"[$KEPT]\""]);
+        assert_eq!(output_with_environment(&mut command, LONG).unwrap(), b"[yes]\n");
         let many = shell("i=0; while [ $i -lt 20000 ]; do echo 0123456789; i=$((i+1)); done", LONG).unwrap();
         assert_eq!(many.len(), 220_000);
     }

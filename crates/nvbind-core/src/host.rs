@@ -8,7 +8,8 @@ mod directory;
 pub use directory::Directory;
 
 use crate::exit::Exit;
-use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags, Stat};
+pub use rustix::fs::Stat;
+use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;

@@ -68,7 +68,7 @@ pub(crate) enum Command {
     Profile(Profile),
     /// Check all that a container with GPUs needs of this machine
     ///
-    /// Exit status: 1 where a check failed, else 0.
+    /// Exit status: 1 where a check failed (with --fix: still fails), or nothing could be told; else 0.
     Doctor(Doctor),
     /// Install nvbind and its hook
     Setup(Setup),
@@ -228,6 +228,9 @@ pub(crate) struct Doctor {
     /// Show why the hook last refused a container, instead of checking
     #[arg(long)]
     pub(crate) last: bool,
+    /// Run the fixes that are safe, those of nvbind's own files and the driver's nodes, and check again
+    #[arg(long, conflicts_with = "last")]
+    pub(crate) fix: bool,
 }
 
 /// Options of `nvbind setup`.

@@ -1,21 +1,24 @@
 //! The driver as the installed hook would find it, for everything that tells in advance what the hook will do.
 
+mod access;
 mod modprobe;
+
+pub(crate) use access::User;
 
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
-use nix::unistd::{Gid, Group};
 use nvbind_core::capability::Capabilities;
 use nvbind_core::catalogue::MODPROBE;
 use nvbind_core::exit::Exit;
 use nvbind_core::extras::Extras;
 use nvbind_core::host::{self, Host};
 use nvbind_core::inventory::{self, Inventory};
+use nvbind_core::node_access::{Needed, for_everybody};
 use nvbind_core::nvml::{self, Listing, Question};
-use nvbind_core::plan::{self, Device, Plan};
+use nvbind_core::plan::{self, Plan};
 use nvbind_core::request::{self, Request};
 use nvbind_core::security::Security;
-use nvbind_core::settings::{self, Settings};
+use nvbind_core::settings::{self, SYSTEM_FILE, Settings};
 use std::path::{Path, PathBuf};
 
 /// Why there is no plan.
@@ -75,6 +78,16 @@ pub(crate) enum Error {
         /// Its permission bits.
         mode: u32,
     },
+    /// A device node that its group cannot use either.
+    #[error("you may not use {path}: nobody but its owner can {} it ({mode:04o})", needed.words())]
+    OwnerOnly {
+        /// The node.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+        /// What a program does with it.
+        needed: Needed,
+    },
     /// A device node of a group that this user has and the container loses.
     #[error("{path} is for {group} alone ({mode:04o}), which a container does not keep by itself")]
     GroupLost {
@@ -104,7 +117,10 @@ impl Error {
             Error::Host(error) => error.exit(),
             Error::OtherRoot => Exit::Request,
             Error::NoNode { .. } | Error::NoModprobe { .. } | Error::Program(_) => Exit::Driver,
-            Error::NotMade { .. } | Error::GroupOnly { .. } | Error::GroupLost { .. } => Exit::Permission,
+            Error::NotMade { .. }
+            | Error::GroupOnly { .. }
+            | Error::OwnerOnly { .. }
+            | Error::GroupLost { .. } => Exit::Permission,
             Error::Nvml(error) => error.exit(),
             Error::Inventory(error) => error.exit(),
             Error::Plan(error) => error.exit(),
@@ -116,16 +132,9 @@ impl Error {
         match self {
             Error::NoNode { remedy, .. } => Some((*remedy).to_owned()),
             Error::GroupOnly { group, path, .. } => {
-                // The driver's own nodes have no events that a rule could match, unlike those of DRM.
-                let everybody = if path.contains("/dri/") {
-                    "a udev rule: SUBSYSTEM==\"drm\", KERNEL==\"renderD*\", MODE=\"0666\""
-                } else {
-                    "`nvbind setup --device-mode 0666`"
-                };
-                Some(format!(
-                    "join {group} and add `--group-add keep-groups` (crun only), or have root give everybody access by {everybody}"
-                ))
+                Some(format!("join {group} and add `--group-add keep-groups` (crun only), or {}", for_everybody(path)))
             }
+            Error::OwnerOnly { path, .. } => Some(for_everybody(path).into()),
             Error::GroupLost { .. } => Some("add `--group-add keep-groups` (crun only)".into()),
             Error::NoModprobe { .. } => Some("install nvidia-modprobe, of the driver's version".into()),
             Error::NotMade { .. } => Some(
@@ -172,11 +181,18 @@ impl Place {
 
     /// Opens the driver's trees; with what the configuration says of who may use the GPUs.
     pub(crate) fn open(&self) -> Result<(Host, Security), Error> {
-        let as_root = nix::unistd::geteuid().is_root();
-        let settings = Settings::load(self.config.as_deref(), as_root)?;
-        let settings = settings.with_driver_root(self.driver_root.as_deref());
+        let settings = self.settings_below(Path::new("/"), nix::unistd::geteuid().is_root())?;
         log::debug!("looks for the driver below {}", settings.driver.root.display());
         Ok((Host::open(&settings.driver)?, settings.security))
+    }
+
+    /// What the hook's configuration says, and its command line over it, of a machine whose `/` is that directory.
+    pub(crate) fn settings_below(&self, root: &Path, as_root: bool) -> Result<Settings, Error> {
+        let settings = match &self.config {
+            Some(named) => Settings::load(Some(&hooks::below(root, named)), as_root)?,
+            None => Settings::system(&hooks::below(root, Path::new(SYSTEM_FILE)), as_root)?,
+        };
+        Ok(settings.with_driver_root(self.driver_root.as_deref()))
     }
 }
 
@@ -193,7 +209,7 @@ pub(crate) fn make_ready(
     if host.is_machine() && !nix::unistd::geteuid().is_root() {
         modprobe::make_missing(&plan, host, modprobe::run);
     }
-    require_nodes(host, &plan, keeps_groups)?;
+    access::require_nodes(host, &plan, &User::this(), keeps_groups)?;
     Ok(plan)
 }
 
@@ -239,14 +255,23 @@ fn loaded(place: &Place, host: &Host, request: &Request) -> Result<Plan, Error> 
 
 /// What a container that asks for this gets.
 pub(crate) fn plan(place: &Place, host: &Host, request: &Request) -> Result<Plan, Error> {
-    let mut inventory = Inventory::read(host, request.capabilities, &request.extras)?;
-    if let Some(name) = nvml::needed_for(request, &inventory) {
+    plan_with(place, host, request, &mut Inventory::read(host, request.capabilities, &request.extras)?)
+}
+
+/// The same, with an inventory that was read already.
+pub(crate) fn plan_with(
+    place: &Place,
+    host: &Host,
+    request: &Request,
+    inventory: &mut Inventory,
+) -> Result<Plan, Error> {
+    if let Some(name) = nvml::needed_for(request, inventory) {
         if place.driver_root.is_some() {
             return Err(nvml::Error::NotAsked { name: name.to_string(), why: nvml::OTHER_ROOT }.into());
         }
-        inventory.identify(&ask_nvml(host, &inventory, Question::Devices)?);
+        inventory.identify(&ask_nvml(host, inventory, Question::Devices)?);
     }
-    let plan = plan::plan(request, &inventory)?;
+    let plan = plan::plan(request, inventory)?;
     log::debug!(
         "driver {}: {} of {} GPUs, {} device nodes",
         plan.driver.version,
@@ -281,41 +306,6 @@ fn ask_nvml(host: &Host, inventory: &Inventory, question: Question) -> Result<Li
     let listing = nvml::ask(&program, &library, question)?;
     listing.errors.iter().for_each(|error| log::warn!("NVML leaves out {error}"));
     Ok(listing)
-}
-
-/// Fails if a node of the plan is not there or not for this user, as the hook would.
-fn require_nodes(host: &Host, plan: &Plan, keeps_groups: bool) -> Result<(), Error> {
-    let is_root = nix::unistd::geteuid().is_root();
-    for Device { node, remedy, made_as, .. } in &plan.devices {
-        let path = host.dev.display(&node.path);
-        let stat = match host.dev.stat(&node.path) {
-            Ok(stat) => stat,
-            // Made by the hook.
-            Err(error)
-                if error.is_not_found() && is_root && made_as.is_some_and(|nodes| nodes.may_be_made) =>
-            {
-                continue;
-            }
-            Err(error) if error.is_not_found() => return Err(Error::NoNode { path, remedy }),
-            Err(error) => return Err(error.into()),
-        };
-        let is_users = stat.st_uid == nix::unistd::geteuid().as_raw();
-        if is_root || is_users || stat.st_mode & 0o006 != 0 {
-            continue;
-        }
-        let (mode, gid) = (stat.st_mode & 0o777, Gid::from_raw(stat.st_gid));
-        let named = Group::from_gid(gid).ok().flatten();
-        let group = named.map_or_else(|| format!("group {gid}"), |group| format!("group {}", group.name));
-        let has_group = nix::unistd::getegid() == gid
-            || nix::unistd::getgroups().is_ok_and(|groups| groups.contains(&gid));
-        if !has_group {
-            return Err(Error::GroupOnly { path, group, mode });
-        }
-        if !keeps_groups {
-            return Err(Error::GroupLost { path, group, mode });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

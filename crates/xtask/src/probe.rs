@@ -1,6 +1,7 @@
 //! The questions that `nvbind-probe` asks in a container, and its answers.
 mod devices;
 mod libraries;
+mod sockets;
 mod table;
 mod view;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 pub use devices::Device;
 pub use libraries::{Library, load};
+pub use sockets::Socket;
 pub use view::View;
 
 /// Where nvbind puts the driver.
@@ -22,6 +24,7 @@ pub struct Question {
     view: Option<PathBuf>,
     devices: Vec<Expected>,
     libraries: Vec<Expected>,
+    sockets: Vec<Expected>,
 }
 
 /// A name and the result that it should have, if one was said.
@@ -47,6 +50,7 @@ impl Question {
                 "--view" => question.view = Some(value.into()),
                 "--device" => question.devices.push(Expected::parse(value)),
                 "--library" => question.libraries.push(Expected::parse(value)),
+                "--socket" => question.sockets.push(Expected::parse(value)),
                 _ => return Err(format!("{option}: unknown option")),
             }
         }
@@ -67,10 +71,15 @@ impl Question {
             unexpected.push(format!("no driver view: neither {}", VIEWS.join("/lib64 nor ") + "/lib64"));
         }
         let libraries = libraries::look(path.as_deref(), &self.libraries, &mut unexpected);
+        let sockets = sockets::look(&self.sockets, &mut unexpected);
         Report {
+            arguments: std::env::args_os().map(lossy).collect(),
+            directory: std::env::current_dir().map(|path| lossy(path.into())).unwrap_or_default(),
             devices,
             libraries,
+            sockets,
             view,
+            mounts: view::places(),
             env: std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect(),
             unexpected,
         }
@@ -94,12 +103,20 @@ impl Expected {
 /// What was found.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// What it was called with, its own name first.
+    pub arguments: Vec<String>,
+    /// The working directory.
+    pub directory: String,
     /// Each node.
     pub devices: Vec<Device>,
     /// Each library.
     pub libraries: Vec<Library>,
+    /// Each socket.
+    pub sockets: Vec<Socket>,
     /// The driver view, if there is one.
     pub view: Option<View>,
+    /// Every mount: its directory on the file system that it is of, and its place.
+    pub mounts: Vec<String>,
     /// The environment.
     pub env: BTreeMap<String, String>,
     /// What was not as expected, a sentence each.
@@ -151,6 +168,7 @@ mod tests {
                 view: None,
                 devices: vec![Expected { name: "/dev/nvidia0".into(), result: Some("EPERM".into()) }],
                 libraries: vec![Expected::any("libcuda.so.1".into())],
+                sockets: vec![],
             }
         );
     }

@@ -51,10 +51,20 @@ impl Settings {
     /// # Errors
     /// When it cannot be read or trusted, or is not valid.
     pub fn load(named: Option<&Path>, as_root: bool) -> Result<Settings, Error> {
-        let file = named.unwrap_or_else(|| Path::new(SYSTEM_FILE));
+        match named {
+            Some(file) => Settings::parse(&read(file, as_root)?, &file.display().to_string()),
+            None => Settings::system(Path::new(SYSTEM_FILE), as_root),
+        }
+    }
+
+    /// Reads the system's file, which need not be there, at its place in a machine whose `/` may be a directory.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn system(file: &Path, as_root: bool) -> Result<Settings, Error> {
         let path = file.display().to_string();
         match read(file, as_root) {
-            Err(error) if error.is_not_found() && named.is_none() => Settings::parse("", &path),
+            Err(error) if error.is_not_found() => Settings::parse("", &path),
             text => Settings::parse(&text?, &path),
         }
     }

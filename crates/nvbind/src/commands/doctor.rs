@@ -24,7 +24,12 @@ const FAILED: u8 = 1;
 
 /// Prints what was found; fails where a check failed.
 pub(crate) fn doctor(options: args::Doctor) -> Result<(), Failure> {
-    let done = if options.last { last(options.json) } else { examine(options.json) };
+    let args::Doctor { json, last: shows_last, fix } = options;
+    let done = match (shows_last, fix) {
+        (true, _) => last(json),
+        (false, true) => mend(json),
+        (false, false) => examine(json),
+    };
     done.map_err(|error| Failure::new(error, FAILED))
 }
 
@@ -32,10 +37,19 @@ fn examine(json: bool) -> Result<(), Error> {
     let report = doctor::examine(&Machine::this());
     let text = if json { document(&report)? } else { report.text() };
     output::print(text.as_bytes())?;
-    match report.count(Status::Fail) {
-        0 => Ok(()),
-        count => Err(Error::Checks(count)),
-    }
+    judge(report.count(Status::Fail))
+}
+
+/// What is fine afterwards counts, not what was before.
+fn mend(json: bool) -> Result<(), Error> {
+    let mended = doctor::mend(&Machine::this());
+    let text = if json { document(&mended)? } else { mended.text() };
+    output::print(text.as_bytes())?;
+    judge(mended.failed())
+}
+
+fn judge(failed: usize) -> Result<(), Error> {
+    if failed == 0 { Ok(()) } else { Err(Error::Checks(failed)) }
 }
 
 fn last(json: bool) -> Result<(), Error> {

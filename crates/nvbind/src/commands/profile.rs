@@ -8,6 +8,7 @@ use crate::output;
 use crate::podman::command_line::Verb;
 use crate::profiles::{self, Profiles};
 use nvbind_core::exit::Exit;
+use nvbind_core::settings::Driver;
 use nvbind_core::settings::keys::PROFILES;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -47,7 +48,7 @@ fn print(command: &args::Profile) -> Result<(), Error> {
                 variable: &|name| std::env::var_os(name),
                 host: &profiles::This,
             };
-            show(&profiles, name, caller)?
+            show(&profiles, name, &configuration.settings.driver, caller)?
         }
     };
     Ok(output::print(text.as_bytes())?)
@@ -69,12 +70,18 @@ fn list(profiles: &Profiles) -> String {
 }
 
 /// The profile as a table of a file, and as comments what this caller would not get of it.
-fn show(profiles: &Profiles, name: &str, caller: Caller<'_>) -> Result<String, config::Error> {
+fn show(
+    profiles: &Profiles,
+    name: &str,
+    driver: &Driver,
+    caller: Caller<'_>,
+) -> Result<String, config::Error> {
     profiles.find(name)?;
     let mut text = format!("[{PROFILES}]\n");
     text.extend(profiles.keys(name).0.iter().map(line));
     // Without what the configuration says for every container.
-    let configuration = Configuration { values: profiles.keys(name), ..Configuration::default() };
+    let mut configuration = Configuration { values: profiles.keys(name), ..Configuration::default() };
+    configuration.settings.driver = driver.clone();
     let words = configuration.words(&["--profile".into(), OsString::from(name)], caller)?;
     for note in words.notes {
         let _ = writeln!(text, "# {}", failure::printable(&note));
@@ -105,7 +112,7 @@ mod tests {
             variable: &|_name| None,
             host: &profiles::This,
         };
-        let shown = show(&profiles, "gaming", caller).unwrap();
+        let shown = show(&profiles, "gaming", &Driver::default(), caller).unwrap();
         for line in [
             "gaming.capabilities = \"all\"  # built-in/gaming.toml:3\n".to_owned(),
             format!("gaming.devices = [\"/nonexistent/pad\"]  # {}:2\n", path.display()),
@@ -122,7 +129,7 @@ mod tests {
         let list = list(&profiles);
         assert!(list.contains(&format!("mine    ({})\n", path.display())), "{list}");
         assert!(list.contains(&format!("({}, built-in/gaming.toml)\n", path.display())), "{list}");
-        let error = show(&profiles, "gamign", caller).unwrap_err();
+        let error = show(&profiles, "gamign", &Driver::default(), caller).unwrap_err();
         assert_eq!(error.to_string(), "there is no profile gamign; there are ai-ml, gaming, mine, shared");
         assert_eq!(error.hint().unwrap(), "did you mean gaming?");
     }

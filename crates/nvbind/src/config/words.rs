@@ -162,6 +162,7 @@ impl Configuration {
             typed,
             variable: caller.variable,
             host: caller.host,
+            driver: &self.settings.driver,
         };
         let added = selection.additions(&|list, place| {
             let mut words = Words::default();

@@ -1,36 +1,19 @@
-//! The configuration, and the driver that it leads to.
+//! The driver.
 
-use super::{Facts, Finding};
+use super::{Facts, Finding, Fix, nodes, packages};
 use crate::driver::Error;
 use crate::failure::line;
 use nvbind_core::inventory::Error as Driver;
 use nvbind_core::plan::Error as Plan;
-use nvbind_core::settings::Error as Settings;
 
 /// Where nvidia-persistenced listens (nvidia-persistenced(1)).
 const SOCKET: &str = "/run/nvidia-persistenced/socket";
-
-pub(super) fn configuration(facts: &Facts<'_>) -> Finding {
-    match &facts.host {
-        Ok(_) => Finding::ok("valid"),
-        Err(Error::Settings(error)) => {
-            let command = match error {
-                Settings::Untrusted { path } => format!("sh -c 'chown root: {path} && chmod go-w {path}'"),
-                Settings::Read { path, .. }
-                | Settings::Syntax { path, .. }
-                | Settings::Relative { path, .. } => format!("vi {path}"),
-            };
-            Finding::fail(line(error), facts.machine.as_root(&command))
-        }
-        Err(error) => Finding::fail(line(error), facts.machine.as_root("vi /etc/nvbind/config.toml")),
-    }
-}
 
 pub(super) fn loaded(facts: &Facts<'_>) -> Finding {
     match &facts.driver {
         None => Finding::skipped("where the driver is, the configuration does not tell"),
         Some(Err(error @ Driver::NotLoaded { .. })) => {
-            Finding::fail(line(error), facts.machine.as_root("modprobe nvidia"))
+            Finding::fail(line(error), Fix::as_root(facts.machine, ["modprobe", "nvidia"]).safe())
         }
         Some(Ok(inventory)) if inventory.wsl.is_some() => {
             Finding::ok("the driver of the Windows host, by /dev/dxg (WSL2)")
@@ -46,12 +29,15 @@ pub(super) fn loaded(facts: &Facts<'_>) -> Finding {
         Some(Err(error @ (Driver::Version { .. } | Driver::NoMajor { .. } | Driver::Gpu { .. }))) => {
             Finding::fail(
                 line(error),
-                facts.machine.as_root(
-                    "sh -c 'modprobe -r nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia'",
+                Fix::script(
+                    facts.machine,
+                    "modprobe -r nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia",
                 ),
             )
         }
-        Some(Err(error @ Driver::Host(_))) => Finding::fail(line(error), "sudo nvbind doctor"),
+        Some(Err(error @ Driver::Host(_))) => {
+            Finding::fail(line(error), Fix::as_root(facts.machine, [&facts.machine.nvbind, "doctor"]))
+        }
     }
 }
 
@@ -60,10 +46,10 @@ pub(super) fn versions(facts: &Facts<'_>) -> Finding {
         Some(Ok(inventory)) if inventory.wsl.is_some() => Finding::skipped("WSL2 tells no versions"),
         Some(Ok(inventory)) => Finding::ok(format!("both are {}", inventory.driver.version)),
         Some(Err(error @ Driver::Mismatch { .. })) => {
-            Finding::fail(line(error), facts.machine.as_root("reboot"))
+            Finding::fail(line(error), Fix::as_root(facts.machine, ["reboot"]))
         }
         Some(Err(error @ (Driver::NoLibraries { .. } | Driver::NoNvml { .. }))) => {
-            Finding::fail(line(error), facts.machine.install("nvidia-driver"))
+            Finding::fail(line(error), packages::install(facts.machine, "nvidia-driver"))
         }
         None
         | Some(Err(
@@ -86,9 +72,9 @@ pub(super) fn gpus(facts: &Facts<'_>) -> Finding {
             Finding::ok(format!("{}: {}", names.len(), names.join(", ")))
         }
         (Some(Err(error @ Error::Plan(Plan::Module { .. }))), _) => {
-            Finding::fail(line(error), facts.machine.as_root("nvbind devices"))
+            Finding::fail(line(error), nodes::make(facts))
         }
-        (Some(Err(error)), _) => Finding::fail(line(error), "lspci -d 10de:"),
+        (Some(Err(error)), _) => Finding::fail(line(error), Fix::new(["lspci", "-d", "10de:"])),
         (Some(Ok(_)) | None, _) => Finding::skipped("the driver cannot be used"),
     }
 }
@@ -100,7 +86,7 @@ pub(super) fn persistence(facts: &Facts<'_>) -> Finding {
         Some(_) if facts.machine.has(SOCKET) => Finding::ok("nvidia-persistenced runs"),
         Some(_) => Finding::warn(
             "nvidia-persistenced does not run: the first use of a GPU is slow, and its settings are lost in between",
-            facts.machine.as_root("systemctl enable --now nvidia-persistenced"),
+            Fix::as_root(facts.machine, ["systemctl", "enable", "--now", "nvidia-persistenced"]),
         ),
     }
 }

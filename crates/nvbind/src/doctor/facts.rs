@@ -1,6 +1,7 @@
 //! What several checks need to know, read once, by the modules that `nvbind run` and the hook use.
 
-use super::Machine;
+use super::machine::{Machine, Program};
+use super::podman;
 use crate::driver::{self, Place};
 use crate::podman::containers_conf::{self, Engine};
 use crate::podman::hooks::{self, Installed};
@@ -8,7 +9,8 @@ use nvbind_core::host::Host;
 use nvbind_core::inventory::{self, Inventory};
 use nvbind_core::plan::Plan;
 use nvbind_core::request::Request;
-use nvbind_core::settings::{Driver, SYSTEM_FILE, Settings};
+use nvbind_core::settings::Driver;
+use std::path::Path;
 
 /// What is known of a machine.
 #[derive(Debug)]
@@ -16,8 +18,14 @@ pub(crate) struct Facts<'m> {
     pub(super) machine: &'m Machine,
     /// Podman's configuration.
     pub(super) engine: Result<Engine, containers_conf::Error>,
+    /// podman.
+    pub(super) podman: Option<Program>,
+    /// Its runtime.
+    pub(super) runtime: Option<Program>,
     /// The hook that podman finds; none where podman's configuration can't be told, or podman is another machine's.
     pub(super) hook: Option<Result<Installed, hooks::Error>>,
+    /// Whether the driver is this machine's own, and not one below a directory: only of that nvbind makes nodes.
+    pub(super) is_machine: bool,
     /// Where the driver is, as the configuration that the hook reads tells it.
     pub(super) host: Result<Host, driver::Error>,
     /// The driver; none where it is not known where it is.
@@ -29,21 +37,29 @@ pub(crate) struct Facts<'m> {
 impl Facts<'_> {
     pub(super) fn gather(machine: &Machine) -> Facts<'_> {
         let engine = machine.sources.read(&[]);
+        let podman = podman::find(machine);
+        let runtime = podman::find_runtime(machine, engine.as_ref().ok());
         let local = engine.as_ref().ok().filter(|engine| !engine.remote);
         let hook = local.map(|engine| hooks::find_below(&machine.root, &engine.hooks_dirs));
-        let installed = hook.as_ref().and_then(|hook| hook.as_ref().ok());
-        let host = open(machine, installed);
+        let place = hook.as_ref().and_then(|hook| hook.as_ref().ok()).cloned().map(Place::from);
+        let place = place.unwrap_or_default();
+        let settings = place.settings_below(&machine.root, machine.user.is_root());
+        let is_machine = settings.as_ref().is_ok_and(|settings| {
+            [&settings.driver.dev_root, &settings.driver.proc_root].iter().all(|root| *root == Path::new("/"))
+        });
+        let host = settings.and_then(|settings| open(machine, &settings.driver));
         let request = Request::parse("all", None, None);
-        let driver = match (&host, &request) {
+        let mut driver = match (&host, &request) {
             (Ok(host), Ok(request)) => Some(Inventory::read(host, request.capabilities, &request.extras)),
             _ => None,
         };
-        let place = installed.cloned().map(Place::from).unwrap_or_default();
-        let plan = match (&host, request, &driver) {
-            (Ok(host), Ok(request), Some(Ok(_))) => Some(driver::plan(&place, host, &request)),
+        let plan = match (&host, request, &mut driver) {
+            (Ok(host), Ok(request), Some(Ok(driver))) => {
+                Some(driver::plan_with(&place, host, &request, driver))
+            }
             _ => None,
         };
-        Facts { machine, engine, hook, host, driver, plan }
+        Facts { machine, engine, podman, runtime, hook, is_machine, host, driver, plan }
     }
 
     /// The driver, where it can be used.
@@ -53,15 +69,7 @@ impl Facts<'_> {
 }
 
 /// The trees of the driver, below the machine's root.
-fn open(machine: &Machine, hook: Option<&Installed>) -> Result<Host, driver::Error> {
-    let named = hook.and_then(|hook| hook.config.as_deref()).map(|path| machine.path(path));
-    // The system's configuration need not be there; one that the hook's command line names has to be.
-    let file = named.or_else(|| Some(machine.path(SYSTEM_FILE)).filter(|path| path.exists()));
-    let settings = match file {
-        Some(file) => Settings::load(Some(&file), machine.is_root())?,
-        None => Settings::default(),
-    };
-    let roots = settings.with_driver_root(hook.and_then(|hook| hook.driver_root.as_deref())).driver;
+fn open(machine: &Machine, roots: &Driver) -> Result<Host, driver::Error> {
     Ok(Host::open(&Driver {
         root: machine.path(&roots.root),
         dev_root: machine.path(&roots.dev_root),

@@ -1,9 +1,9 @@
 //! The hook that podman would run.
 
-use super::{Facts, Finding, Machine};
+use super::{Facts, Finding, Fix, Machine};
 use crate::failure::line;
 use crate::podman::containers_conf::{self, Engine};
-use crate::podman::hooks::{self, Error};
+use crate::podman::hooks::{self, Error, Installed};
 use object::Endianness;
 use object::elf::{FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -23,46 +23,67 @@ fn engine<'f>(facts: &'f Facts<'_>) -> Result<&'f Engine, &'static str> {
     }
 }
 
-fn setup(machine: &Machine) -> &'static str {
-    if machine.is_root() { "nvbind setup" } else { "nvbind setup --user" }
+/// Installs the hook, its JSON and what makes podman look there, for the same driver as before. Safe but where the JSON
+/// names a configuration, which it would no longer.
+fn setup(machine: &Machine, before: Option<&Installed>) -> Fix {
+    let mut words = vec![machine.nvbind.clone(), "setup".to_owned()];
+    words.extend((!machine.user.is_root()).then(|| "--user".to_owned()));
+    if let Some(root) = before.and_then(|hook| hook.driver_root.as_ref()) {
+        words.extend(["--driver-root".to_owned(), root.display().to_string()]);
+    }
+    let fix = Fix::new(words);
+    if before.is_some_and(|hook| hook.config.is_some()) { fix } else { fix.safe() }
+}
+
+/// Everybody may read it.
+fn open(machine: &Machine, path: &Path) -> Fix {
+    Fix::as_root(machine, ["chmod".to_owned(), "a+rX".to_owned(), path.display().to_string()])
 }
 
 /// Podman's configuration and everybody's hooks.
 pub(super) fn json(facts: &Facts<'_>) -> Finding {
+    let machine = facts.machine;
     let engine = match (engine(facts), &facts.engine) {
         (Ok(engine), _) => engine,
         (Err(_), Err(error)) => {
             let fix = match error {
-                containers_conf::Error::Read { path, .. } => format!("chmod a+rX {}", path.display()),
+                containers_conf::Error::Read { path, .. } => open(machine, path),
                 containers_conf::Error::Parse { path, .. }
                 | containers_conf::Error::NoModule { name: path } => {
-                    format!("vi {}", path.display())
+                    Fix::edit(machine, &path.display().to_string())
                 }
             };
-            return Finding::fail(line(error), facts.machine.as_root(&fix));
+            return Finding::fail(line(error), fix);
         }
         (Err(why), Ok(_)) => return Finding::skipped(why),
     };
-    match hooks::check_below(&facts.machine.root, &engine.hooks_dirs) {
+    match hooks::check_below(&machine.root, &engine.hooks_dirs) {
         Ok(count) => Finding::ok(format!("{count} read")),
         Err(error) => {
             let fix = match &error {
                 Error::Parse { path, .. } | Error::Unknown { path, .. } => {
-                    format!("mv {0} {0}.broken", path.display())
+                    let path = path.display().to_string();
+                    let away = format!("{path}.broken");
+                    Fix::as_root(machine, ["mv".to_owned(), path, away])
                 }
-                Error::Read { path, .. } => format!("chmod a+rX {}", path.display()),
-                Error::NotInstalled { .. } | Error::NoBinary { .. } => setup(facts.machine).to_owned(),
+                Error::Read { path, .. } => open(machine, path),
+                Error::NotInstalled { .. } => setup(machine, None),
+                Error::NoBinary { hook, .. } => setup(machine, Some(hook)),
             };
-            Finding::fail(line(&error), facts.machine.as_root(&fix))
+            Finding::fail(line(&error), fix)
         }
     }
 }
 
 pub(super) fn installed(facts: &Facts<'_>) -> Finding {
+    let machine = facts.machine;
     match (&facts.hook, engine(facts)) {
         (Some(Ok(hook)), _) => Finding::ok(format!("{} runs {}", hook.json.display(), hook.binary.display())),
-        (Some(Err(error @ (Error::NotInstalled { .. } | Error::NoBinary { .. }))), _) => {
-            Finding::fail(line(error), setup(facts.machine))
+        (Some(Err(error @ Error::NotInstalled { .. })), _) => {
+            Finding::fail(line(error), setup(machine, None))
+        }
+        (Some(Err(error @ Error::NoBinary { hook, .. })), _) => {
+            Finding::fail(line(error), setup(machine, Some(hook)))
         }
         (Some(Err(_)), _) => Finding::skipped("a hook JSON is broken"),
         (None, engine) => Finding::skipped(engine.err().unwrap_or("podman has no settings")),
@@ -80,13 +101,10 @@ pub(super) fn is_static(facts: &Facts<'_>) -> Finding {
         Ok(Some(false)) => Finding::ok("it is a static executable"),
         Ok(Some(true)) => Finding::fail(
             format!("{shown} needs a dynamic loader, and with it what LD_PRELOAD names"),
-            setup(facts.machine),
+            setup(facts.machine, Some(hook)),
         ),
-        Ok(None) => Finding::fail(format!("{shown} is no 64-bit ELF file"), setup(facts.machine)),
-        Err(error) => {
-            let fix = facts.machine.as_root(&format!("chmod a+r {shown}"));
-            Finding::warn(format!("cannot read {shown}: {error}"), fix)
-        }
+        Ok(None) => Finding::fail(format!("{shown} is no 64-bit ELF file"), setup(facts.machine, Some(hook))),
+        Err(error) => Finding::warn(format!("cannot read {shown}: {error}"), open(facts.machine, &path)),
     }
 }
 
@@ -116,7 +134,7 @@ pub(super) fn nvidias(facts: &Facts<'_>) -> Finding {
                 "{} runs NVIDIA's own hook beside nvbind's: a container that asks both is refused, unless it has NVIDIA_VISIBLE_DEVICES=void",
                 json.display()
             ),
-            facts.machine.as_root(&format!("rm {}", json.display())),
+            Fix::as_root(facts.machine, ["rm".to_owned(), json.display().to_string()]),
         ),
     }
 }

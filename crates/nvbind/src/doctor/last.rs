@@ -32,7 +32,7 @@ pub(crate) struct Error {
 impl Record {
     /// The record of this user's containers.
     pub(crate) fn read(machine: &Machine) -> Result<Record, Error> {
-        let path = machine.path(match machine.uid {
+        let path = machine.path(match machine.user.uid {
             0 => "/run/nvbind/last-failure".to_owned(),
             uid => format!("/run/user/{uid}/nvbind/last-failure"),
         });

@@ -1,16 +1,34 @@
 //! The machine that is examined: any directory can stand in for its `/`.
 
+use super::version::Version;
+use crate::config::{self, Layer};
+use crate::driver::User;
+use crate::failure;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks;
-use nix::unistd::{AccessFlags, User};
-use nvbind_core::input;
-use std::ffi::OsStr;
+use nix::unistd::{AccessFlags, Uid};
+use nvbind_core::{child, input};
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 /// No text file that is read here is as large.
 const SIZE_LIMIT: u64 = 4 << 20;
+
+/// The variables that checks look at.
+const VARIABLES: &[&str] =
+    &["CONTAINERS_REGISTRIES_CONF", "DISPLAY", "HOME", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR"];
+
+/// A program that tells its version does nothing else.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+
+/// The driver's modules may have to initialise GPUs.
+const FIX_LIMIT: Duration = Duration::from_secs(120);
 
 /// Who asks, and where.
 #[derive(Clone, Debug)]
@@ -18,35 +36,49 @@ pub(crate) struct Machine {
     /// What stands in for `/`. Absolute links are not followed inside it, but from the real `/`.
     pub(super) root: PathBuf,
     /// The user.
-    pub(super) uid: u32,
+    pub(super) user: User,
     /// The user's name, else the number.
-    pub(super) user: String,
-    /// The user's groups.
-    pub(super) groups: Vec<u32>,
+    pub(super) name: String,
     /// `PATH`, as paths of the machine.
     pub(super) search: Vec<PathBuf>,
+    /// The variables that checks look at, where they are set.
+    pub(super) environment: BTreeMap<&'static str, OsString>,
     /// Where podman's configuration is, with the root in front.
     pub(super) sources: Sources,
+    /// Where nvbind's own is, with the root in front.
+    pub(super) layers: Vec<Layer>,
+    /// The word by which a shell finds this program.
+    pub(super) nvbind: String,
     /// What a program prints when it is asked for its version.
     pub(super) version_of: fn(&Path) -> Option<String>,
+}
+
+/// A program of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Program {
+    /// Where it is, with the root in front.
+    pub(super) path: PathBuf,
+    /// Its version, where it tells one.
+    pub(super) version: Option<Version>,
 }
 
 impl Machine {
     /// The machine of this process.
     #[must_use]
     pub(crate) fn this() -> Machine {
-        let uid = nix::unistd::geteuid();
-        let named = User::from_uid(uid).ok().flatten().map(|user| user.name);
-        let mut groups = nix::unistd::getgroups().unwrap_or_default();
-        groups.push(nix::unistd::getegid());
-        let search = std::env::var_os("PATH").unwrap_or_default();
+        let user = User::this();
+        let named = nix::unistd::User::from_uid(Uid::from_raw(user.uid)).ok().flatten();
+        let search: Vec<PathBuf> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+        let set = |name: &&'static str| Some((*name, env::var_os(name).filter(|value| !value.is_empty())?));
         Machine {
             root: PathBuf::from("/"),
-            uid: uid.as_raw(),
-            user: named.unwrap_or_else(|| uid.to_string()),
-            groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
-            search: std::env::split_paths(&search).collect(),
+            name: named.map_or_else(|| user.uid.to_string(), |user| user.name),
+            user,
+            environment: VARIABLES.iter().filter_map(set).collect(),
             sources: Sources::of_this_process(),
+            layers: config::layers(None),
+            nvbind: this_program(&search),
+            search,
             version_of,
         }
     }
@@ -54,10 +86,6 @@ impl Machine {
     /// Where a path of this machine is.
     pub(super) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         hooks::below(&self.root, path.as_ref())
-    }
-
-    pub(super) fn is_root(&self) -> bool {
-        self.uid == 0
     }
 
     pub(super) fn has(&self, path: &str) -> bool {
@@ -70,66 +98,74 @@ impl Machine {
         Some(text.trim().to_owned())
     }
 
-    /// The files of a directory whose names end in one of these, in order, with the root in front; none where it can't be read.
+    /// The files of a directory of this machine, as [`files`].
     pub(super) fn files(&self, directory: &str, extensions: &[&str]) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.path(directory)).into_iter().flatten().flatten();
-        let is_meant = |path: &PathBuf| {
-            extensions.iter().any(|extension| path.extension() == Some(OsStr::new(extension)))
-        };
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_meant).collect();
-        paths.sort();
-        paths
+        files(&self.path(directory), extensions)
     }
 
-    /// A program of `PATH`, or one by its absolute path, and what it says of its version.
-    pub(super) fn program(&self, name: &str) -> Option<(PathBuf, Option<String>)> {
-        self.program_in(&self.search, name)
-    }
-
-    /// The same in other directories.
-    pub(super) fn program_in(
-        &self,
-        directories: &[impl AsRef<Path>],
-        name: &str,
-    ) -> Option<(PathBuf, Option<String>)> {
+    /// A program of these directories, or one by its absolute path.
+    pub(super) fn program(&self, directories: &[impl AsRef<Path>], name: &str) -> Option<Program> {
         let candidates = directories.iter().map(|directory| self.path(directory.as_ref().join(name)));
         let path = candidates
             .filter(|path| path.is_file())
             .find(|path| nix::unistd::access(path, AccessFlags::X_OK).is_ok())?;
-        let says = (self.version_of)(&path);
-        Some((path, says))
+        let version = (self.version_of)(&path).as_deref().and_then(Version::find);
+        Some(Program { path, version })
     }
+}
 
-    /// `sudo ` in front of what only root can do.
-    pub(super) fn as_root(&self, command: &str) -> String {
-        if self.is_root() { command.to_owned() } else { format!("sudo {command}") }
-    }
-
-    /// The command of this distribution that installs a package.
-    pub(super) fn install(&self, package: &str) -> String {
-        const MANAGERS: &[(&str, &str)] = &[
-            ("/usr/bin/apt-get", "apt-get install"),
-            ("/usr/bin/dnf", "dnf install"),
-            ("/usr/bin/zypper", "zypper install"),
-            ("/usr/bin/pacman", "pacman -S"),
-        ];
-        let manager = MANAGERS.iter().find(|(path, _)| self.has(path));
-        let (_, command) = manager.or_else(|| MANAGERS.first()).copied().unwrap_or_default();
-        self.as_root(&format!("{command} {package}"))
-    }
+/// The files of a directory whose names end in one of these, all where there is none, in order; none where it can't be read.
+pub(super) fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_meant = |path: &PathBuf| {
+        extensions.is_empty()
+            || extensions.iter().any(|extension| path.extension() == Some(OsStr::new(extension)))
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_meant).collect();
+    paths.sort();
+    paths
 }
 
 /// A text file of a sensible size; none where it can't be read. Bytes that are not UTF-8 are replaced.
 pub(super) fn text(path: &Path) -> Option<String> {
-    let (bytes, _) = input::read(path, SIZE_LIMIT).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    read(path).ok()
+}
+
+/// The same, and why it can't be read.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let (bytes, _) = input::read(path, SIZE_LIMIT)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `nvbind`, if that is what a shell runs by this name, else this program's path.
+fn this_program(search: &[PathBuf]) -> String {
+    const NAME: &str = "nvbind";
+    let this = env::current_exe().ok();
+    let found = search.iter().map(|directory| directory.join(NAME)).find(|path| path.is_file());
+    let is_this = found.and_then(|path| fs::canonicalize(path).ok()) == this;
+    match this {
+        Some(path) if !is_this => path.display().to_string(),
+        _ => NAME.to_owned(),
+    }
 }
 
 /// Asks a program for its version. It gets this process's environment: a rootless podman needs a home directory.
 fn version_of(program: &Path) -> Option<String> {
-    let mut command = Command::new(program);
-    let output = command.arg("--version").stdin(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let output =
+        child::output_with_environment(Command::new(program).arg("--version"), VERSION_LIMIT).ok()?;
+    Some(String::from_utf8_lossy(&output).trim().to_owned())
+}
+
+/// Runs a command that mends something, or says why it did not.
+pub(super) fn run(words: &[String]) -> Result<(), String> {
+    let (program, arguments) = words.split_first().ok_or("there is no command")?;
+    match child::output_with_environment(Command::new(program).args(arguments), FIX_LIMIT) {
+        Ok(_) => Ok(()),
+        Err(child::Error::TimedOut { limit, .. }) => {
+            Err(format!("it did not end within {} seconds", limit.as_secs()))
+        }
+        Err(error) => Err(failure::line(&error)),
+    }
 }
 
 #[cfg(test)]
@@ -141,5 +177,23 @@ mod tests {
         assert!(version_of(Path::new(env!("CARGO"))).unwrap().starts_with("cargo "));
         assert_eq!(version_of(Path::new("/nonexistent")), None);
         assert_eq!(version_of(Path::new("/bin/false")), None);
+    }
+
+    #[test]
+    fn a_command_runs_as_it_is_and_says_why_it_failed() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(run(&words(&["/bin/true", "$("])), Ok(()));
+        let failed = run(&words(&["/bin/sh", "-c", "echo \"no $0\" >&2; exit 3", "driver"]));
+        assert_eq!(failed, Err("/bin/sh failed (exit status: 3): no driver".to_owned()));
+    }
+
+    #[test]
+    fn this_program_is_named_as_a_shell_finds_it() {
+        let this = env::current_exe().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let search = [directory.path().to_owned()];
+        assert_eq!(this_program(&search), this.display().to_string());
+        std::os::unix::fs::symlink(&this, directory.path().join("nvbind")).unwrap();
+        assert_eq!(this_program(&search), "nvbind");
     }
 }

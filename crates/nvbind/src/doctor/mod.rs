@@ -1,13 +1,22 @@
 //! `nvbind doctor`: the checks as a table, each a function of the [`Facts`], and what they found.
 
+mod bugs;
+mod configuration;
+mod display;
 mod driver;
 mod facts;
+mod fix;
 mod hook;
 mod last;
 mod machine;
+mod mend;
 mod nodes;
+mod packages;
 mod podman;
+mod registries;
 mod report;
+mod security;
+mod services;
 mod system;
 mod user;
 mod version;
@@ -18,8 +27,10 @@ mod tests;
 pub(crate) use facts::Facts;
 pub(crate) use last::{Error as RecordError, Record};
 pub(crate) use machine::Machine;
+pub(crate) use mend::mend;
 pub(crate) use report::Report;
 
+use fix::Fix;
 use serde::Serialize;
 
 /// What a check found.
@@ -41,9 +52,9 @@ pub(crate) enum Status {
 pub(crate) struct Finding {
     status: Status,
     detail: String,
-    /// The one command that mends it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fix: Option<String>,
+    /// The one command that mends it; none where there is no such command, and the words say what to do.
+    #[serde(flatten)]
+    fix: Option<Fix>,
 }
 
 impl Finding {
@@ -51,12 +62,12 @@ impl Finding {
         Finding { status: Status::Ok, detail: detail.into(), fix: None }
     }
 
-    fn warn(detail: impl Into<String>, fix: impl Into<String>) -> Finding {
-        Finding { status: Status::Warn, detail: detail.into(), fix: Some(fix.into()) }
+    fn warn(detail: impl Into<String>, fix: impl Into<Option<Fix>>) -> Finding {
+        Finding { status: Status::Warn, detail: detail.into(), fix: fix.into() }
     }
 
-    fn fail(detail: impl Into<String>, fix: impl Into<String>) -> Finding {
-        Finding { status: Status::Fail, detail: detail.into(), fix: Some(fix.into()) }
+    fn fail(detail: impl Into<String>, fix: impl Into<Option<Fix>>) -> Finding {
+        Finding { status: Status::Fail, detail: detail.into(), fix: fix.into() }
     }
 
     fn skipped(why: impl Into<String>) -> Finding {
@@ -80,7 +91,12 @@ const fn check(id: &'static str, title: &'static str, run: fn(&Facts<'_>) -> Fin
 
 /// All of them, in the order in which things depend on each other.
 const CHECKS: &[Check] = &[
-    check("config", "the configuration is valid", driver::configuration),
+    check("config", "the configuration that the hook reads is valid", configuration::of_hook),
+    check(
+        "own-config",
+        "the configuration that the command line reads is valid",
+        configuration::of_command_line,
+    ),
     check("driver", "the kernel module is loaded", driver::loaded),
     check("nouveau", "no other driver has the GPUs", system::nouveau),
     check("secure-boot", "Secure Boot lets the kernel module in", system::secure_boot),
@@ -91,6 +107,7 @@ const CHECKS: &[Check] = &[
     check("persistence", "the persistence daemon runs", driver::persistence),
     check("podman", "podman is there and not too old", podman::podman),
     check("runtime", "an OCI runtime is there", podman::runtime),
+    check("registries", "podman can read its registries, and resolves short names", registries::registries),
     check("hooks", "no hook JSON is broken", hook::json),
     check("hook", "podman finds nvbind's hook", hook::installed),
     check("static", "the hook needs no library", hook::is_static),
@@ -98,8 +115,11 @@ const CHECKS: &[Check] = &[
     check("cdi", "CDI specifications name files that exist", system::cdi),
     check("subids", "this user has subordinate ids", user::subids),
     check("linger", "this user's containers outlive the session", user::linger),
+    check("services", "services that run podman as a user outlive that user's session", services::services),
     check("cgroup", "cgroup version", user::cgroup),
-    check("selinux", "SELinux lets containers use the devices", user::selinux),
+    check("selinux", "SELinux lets containers use the devices", security::selinux),
+    check("apparmor", "AppArmor lets this user's podman make namespaces", security::apparmor),
+    check("display", "the display is there for containers", display::display),
 ];
 
 /// Runs them all.

@@ -1,10 +1,31 @@
 //! The device nodes of all GPUs.
 
-use super::{Facts, Finding};
+use super::{Facts, Finding, Fix, Machine};
+use nvbind_core::catalogue::MODPROBE;
 use nvbind_core::host::Host;
+use nvbind_core::node_access::{Access, Needed};
 use nvbind_core::plan::{Device, Plan};
 use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+/// What makes the driver's nodes, and loads its modules; none for a driver of another root, where nvbind makes nothing.
+pub(super) fn make(facts: &Facts<'_>) -> Option<Fix> {
+    /// With it NVIDIA's program makes them for any user.
+    const SET_USER_ID: u32 = 0o4000;
+    let machine = facts.machine;
+    if !facts.is_machine {
+        return None;
+    }
+    let modprobe = fs::metadata(machine.path(MODPROBE));
+    let words = [machine.nvbind.as_str(), "devices"];
+    let fix = match modprobe {
+        Ok(program) if program.uid() == 0 && program.mode() & SET_USER_ID != 0 => Fix::new(words),
+        Ok(_) | Err(_) => Fix::as_root(machine, words),
+    };
+    Some(fix.safe())
+}
 
 fn usable_plan<'f>(facts: &'f Facts<'_>) -> Option<(&'f Host, &'f Plan)> {
     let plan = facts.plan.as_ref()?.as_ref().ok()?;
@@ -24,23 +45,31 @@ pub(super) fn present(facts: &Facts<'_>) -> Finding {
     let names: Vec<&str> = missing.iter().map(|device| device.node.path.as_str()).collect();
     let names = format!("missing: {}", names.join(", "));
     let is_made_by_hook = |device: &&Device| device.made_as.is_some_and(|nodes| nodes.may_be_made);
-    let fix = if missing.iter().all(|device| device.made_as.is_some()) {
-        facts.machine.as_root("nvbind devices")
-    } else {
-        first.remedy.to_owned()
-    };
-    if facts.machine.is_root() && missing.iter().all(is_made_by_hook) {
+    let fix = make(facts).filter(|_| missing.iter().all(|device| device.made_as.is_some()));
+    if facts.machine.user.is_root() && missing.iter().all(is_made_by_hook) {
         Finding::warn(format!("{names}; the hook makes them, but not for rootless containers"), fix)
-    } else {
+    } else if fix.is_some() {
         Finding::fail(names, fix)
+    } else if facts.is_machine {
+        Finding::fail(format!("{names}; {}", first.remedy), None)
+    } else {
+        let elsewhere = "nvbind makes none below another directory, what is run there has to";
+        Finding::fail(format!("{names}; {elsewhere}"), None)
     }
 }
 
+/// Access for everybody, and for now as well: the parameters of the module count when it is loaded the next time.
+const OF_DRIVER: &str =
+    "nvbind setup --device-mode 0666 && chmod 0666 $(find /dev/nvidia* -maxdepth 0 -type c)";
+const OF_DRM: &str = r#"echo 'SUBSYSTEM=="drm", KERNEL=="renderD*", MODE="0666"' > /etc/udev/rules.d/72-nvbind-drm.rules && udevadm control --reload && udevadm trigger --subsystem-match=drm"#;
+
+fn for_everybody(machine: &Machine, path: &str) -> Fix {
+    Fix::script(machine, if path.contains("/dri/") { OF_DRM } else { OF_DRIVER })
+}
+
 pub(super) fn usable(facts: &Facts<'_>) -> Finding {
-    /// Access for everybody.
-    const RULE: &str = r#"sh -c 'echo KERNEL==\"nvidia*\", MODE=\"0666\" > /etc/udev/rules.d/70-nvbind.rules && chmod 0666 /dev/nvidia*'"#;
     let machine = facts.machine;
-    if machine.is_root() {
+    if machine.user.is_root() {
         return Finding::skipped("root may use them all");
     }
     let Some((host, plan)) = usable_plan(facts) else {
@@ -50,36 +79,30 @@ pub(super) fn usable(facts: &Facts<'_>) -> Finding {
     for Device { node, .. } in &plan.devices {
         // One that is missing is the check before this one's matter.
         let Ok(stat) = host.dev.stat(&node.path) else { continue };
-        let needed = needed(&node.path);
-        if stat.st_uid == machine.uid || stat.st_mode & needed == needed {
-            continue;
-        }
         let (path, mode) = (&node.path, stat.st_mode & 0o777);
-        if (stat.st_mode >> 3) & needed == needed && machine.groups.contains(&stat.st_gid) {
-            kept = Some(format!(
-                "{path} is for its group alone ({mode:04o}), which a container does not keep by itself"
-            ));
-        } else {
-            return Finding::fail(
-                format!("{} may not use {path} ({mode:04o})", machine.user),
-                machine.as_root(RULE),
-            );
+        match machine.user.access(path, &stat) {
+            Access::Granted => {}
+            Access::ByGroup => {
+                let detail = "which a container does not keep by itself";
+                kept = Some((path, format!("{path} is for its group alone ({mode:04o}), {detail}")));
+            }
+            Access::OthersGroup | Access::OwnersAlone => {
+                let needed = Needed::of(path).words();
+                return Finding::fail(
+                    format!("{} may not {needed} {path} ({mode:04o})", machine.name),
+                    for_everybody(machine, path),
+                );
+            }
         }
     }
-    let Some(detail) = kept else {
-        return Finding::ok(format!("{} may use them all", machine.user));
+    let Some((path, detail)) = kept else {
+        return Finding::ok(format!("{} may use them all", machine.name));
     };
     if has_crun(facts) {
-        Finding::warn(detail, "nvbind run --group-add keep-groups …")
+        Finding::warn(detail, Fix::new([machine.nvbind.as_str(), "run", "--group-add", "keep-groups"]))
     } else {
-        Finding::fail(format!("{detail}, and only crun can keep it"), machine.as_root(RULE))
+        Finding::fail(format!("{detail}, and only crun can keep it"), for_everybody(machine, path))
     }
-}
-
-/// The permission bits without which a node is of no use: programs write to all but those that stand for a right to use
-/// something, which the driver makes for reading alone (`DeviceFileMode` of a MIG instance's access file).
-fn needed(path: &str) -> u32 {
-    if path.starts_with("/dev/nvidia-caps") { 0o4 } else { 0o6 }
 }
 
 /// Whether podman is not set to another runtime than crun, which alone keeps groups (podman-run(1), `--group-add`).

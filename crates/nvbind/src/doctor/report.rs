@@ -30,6 +30,11 @@ impl Report {
         self.checks.iter().filter(|entry| entry.finding.status == status).count()
     }
 
+    /// The fixes that `--fix` runs, and the checks that they are for.
+    pub(super) fn safe_fixes(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        self.checks.iter().filter_map(|entry| Some((entry.id, entry.finding.fix.as_ref()?.to_run()?)))
+    }
+
     /// A line for each check, and one below it for what mends it.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
@@ -44,7 +49,7 @@ impl Report {
             // Into a String, which never fails.
             let _ = writeln!(text, "{status:<8}{id:<width$}  {}", printable(&finding.detail));
             if let Some(fix) = &finding.fix {
-                let _ = writeln!(text, "{:8}fix: {}", "", printable(fix));
+                let _ = writeln!(text, "{:8}fix: {}", "", printable(&fix.text()));
             }
         }
         text

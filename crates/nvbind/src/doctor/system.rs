@@ -1,7 +1,7 @@
 //! The rest of the system that can stand in the way.
 
 use super::machine::text;
-use super::{Facts, Finding};
+use super::{Facts, Finding, Fix};
 use nvbind_core::inventory::Error as Driver;
 
 /// The variable of UEFI: four bytes of attributes, then 1 where it is on (efivarfs, and UEFI 2.10, 3.3).
@@ -23,7 +23,7 @@ pub(super) fn nouveau(facts: &Facts<'_>) -> Finding {
     } else if is_unloaded(facts) {
         Finding::fail(
             "nouveau is loaded instead of NVIDIA's driver; once it is excluded, make the initramfs anew and reboot",
-            facts.machine.as_root("sh -c 'echo blacklist nouveau > /etc/modprobe.d/nvbind-nouveau.conf'"),
+            Fix::script(facts.machine, "echo blacklist nouveau > /etc/modprobe.d/nvbind-nouveau.conf"),
         )
     } else {
         Finding::ok("nouveau is loaded beside the driver")
@@ -42,7 +42,7 @@ pub(super) fn secure_boot(facts: &Facts<'_>) -> Finding {
     let key = KEYS.iter().find(|key| machine.has(key)).or_else(|| KEYS.first()).copied().unwrap_or_default();
     Finding::warn(
         "it is on: the kernel loads only modules that are signed with a known key",
-        machine.as_root(&format!("mokutil --import {key}")),
+        Fix::as_root(machine, ["mokutil", "--import", key]),
     )
 }
 
@@ -61,7 +61,7 @@ pub(super) fn cdi(facts: &Facts<'_>) -> Finding {
                 format!(
                     "{spec} names {gone}, which is not there; nvbind needs no CDI, but `--device nvidia.com/gpu` does"
                 ),
-                machine.as_root(&format!("nvidia-ctk cdi generate --output={spec}")),
+                Fix::as_root(machine, ["nvidia-ctk", "cdi", "generate", &format!("--output={spec}")]),
             );
         }
     }

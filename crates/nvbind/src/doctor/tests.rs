@@ -1,15 +1,22 @@
 //! A healthy machine, broken in one way at a time: the check that is for it tells so, and no other.
 
-use super::{CHECKS, Machine, Record, Report, Status, examine};
+use super::display::tests::cookies;
+use super::{CHECKS, Fix, Machine, Record, Report, Status, examine, mend};
+use crate::config::{Kind, Layer};
+use crate::driver::User;
 use crate::fixture;
 use crate::podman::containers_conf::Sources;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 const HOOKS: &str = "usr/share/containers/oci/hooks.d";
 const HOOK: &str = "usr/libexec/nvbind/nvbind-hook";
 const LIBRARY: &str = "/usr/lib64/libcuda.so.570.172.08";
+
+const X11: &str = "tmp/.X11-unix/X0";
+const WAYLAND: &str = "run/user/4242/wayland-0";
 
 /// A user that no test runs as, so that no file of a fixture is theirs.
 const USER: u32 = 4242;
@@ -35,8 +42,30 @@ fn healthy() -> fixture::Machine {
         ("sys/fs/cgroup/cgroup.controllers", "cpu memory"),
         ("sys/fs/selinux/enforce", "1"),
         ("sys/fs/selinux/booleans/container_use_devices", "1 1"),
+        ("sys/module/apparmor/parameters/enabled", "Y\n"),
+        ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n"),
+        ("etc/apparmor.d/podman", "profile podman /usr/bin/podman flags=(unconfined) {\n  userns,\n}\n"),
+        ("usr/bin/dnf", ""),
+        ("etc/os-release", "ID=fedora\nVERSION_ID=42\n"),
+        ("etc/containers/registries.conf", "# unqualified-search-registries = []\n"),
+        (
+            "etc/containers/registries.conf.d/shortnames.conf",
+            "[aliases]\nalpine = \"docker.io/library/alpine\"\n",
+        ),
+        ("home/.config/nvbind/config.toml", "[gpu]\ndefault_selection = \"0\"\n"),
+        ("etc/passwd", "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n"),
+        ("etc/systemd/system/web.service", "[Service]\nUser=1000\nExecStart=/usr/bin/podman run web\n"),
+        ("etc/systemd/system/mail.service", "[Service]\nUser=mail\nExecStart=/usr/sbin/mail\n"),
+        ("var/lib/systemd/linger/alice", ""),
     ] {
         tree.write(path, content);
+    }
+    tree.write("home/.Xauthority", cookies("0"));
+    for socket in [X11, WAYLAND] {
+        let path = tree.path(socket);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // The file stays.
+        UnixListener::bind(path).unwrap();
     }
     tree.write(HOOK, fixture::shared_object("none"));
     for program in ["usr/bin/podman", "usr/bin/crun", HOOK] {
@@ -56,12 +85,24 @@ fn remove(tree: &fixture::Machine, path: &str) {
 
 /// The fixture's programs are files with what they would print.
 fn machine(tree: &fixture::Machine, uid: u32) -> Machine {
+    let layer = |path: &str, kind| Layer { path: tree.path(path), kind };
+    let variables = [
+        ("DISPLAY", ":0"),
+        ("HOME", "/home"),
+        ("WAYLAND_DISPLAY", "wayland-0"),
+        ("XDG_RUNTIME_DIR", "/run/user/4242"),
+    ];
     Machine {
         root: tree.path("/"),
-        uid,
-        user: if uid == 0 { "root" } else { "tester" }.into(),
-        groups: vec![uid, 777],
+        user: User { uid, groups: vec![uid, 777] },
+        name: if uid == 0 { "root" } else { "tester" }.into(),
         search: vec![PathBuf::from("/usr/local/bin"), PathBuf::from("/usr/bin")],
+        environment: variables.into_iter().map(|(name, value)| (name, value.into())).collect(),
+        layers: vec![
+            layer("etc/nvbind/config.toml", Kind::System),
+            layer("home/.config/nvbind/config.toml", Kind::User),
+        ],
+        nvbind: "nvbind".into(),
         sources: Sources {
             vendor: tree.path("usr/share/containers"),
             admin: tree.path("etc/containers"),
@@ -144,6 +185,12 @@ const fn warns(warns: &'static [&'static str], says: &'static str, breaks: fn(&f
     Case { breaks, fails: &[], warns, says }
 }
 
+/// Has the hook run at another stage.
+fn in_container(tree: &fixture::Machine) {
+    let json = include_str!("../../../../hooks.d/nvbind.json").replace("\"prestart\"", "\"createContainer\"");
+    tree.write(&format!("{HOOKS}/nvbind.json"), json);
+}
+
 const CASES: &[Case] = &[
     fails(&["config"], "vi ", |tree| tree.write("etc/nvbind/config.toml", "[driver]\nrot = \"/\"\n")),
     fails(&["config"], "cannot read", |tree| {
@@ -173,6 +220,109 @@ const CASES: &[Case] = &[
     }),
     fails(&["gpus"], "lspci", |tree| remove(tree, "proc/driver/nvidia/gpus")),
     fails(&["nodes"], "sudo nvbind devices", |tree| remove(tree, "dev/nvidia-uvm")),
+    fails(&["nodes"], "nvidia-uvm\nnvbind devices", |tree| {
+        remove(tree, "dev/nvidia-uvm");
+        tree.write("usr/bin/nvidia-modprobe", "");
+        mode(tree, "usr/bin/nvidia-modprobe", 0o4755);
+    }),
+    fails(&["nodes"], "missing: /dev/nvidia-uvm; nvbind makes none below another directory", |tree| {
+        fs::create_dir(tree.path("driver")).unwrap();
+        fs::rename(tree.path("dev"), tree.path("driver/dev")).unwrap();
+        tree.write("etc/nvbind/config.toml", "[driver]\ndev_root = \"/driver\"\n");
+        remove(tree, "driver/dev/nvidia-uvm");
+    }),
+    fails(&["own-config"], "there is no gpu.default_gpu in the configuration", |tree| {
+        tree.write("home/.config/nvbind/config.toml", "[gpu]\ndefault_gpu = \"0\"\n");
+    }),
+    fails(&["own-config"], "sudo vi ", |tree| {
+        tree.write("etc/nvbind/config.toml", "[gpu]\ndefault_selection = \"x:y\"\n");
+    }),
+    warns(&["own-config"], "does not reach the hook", |tree| {
+        tree.write("home/.config/nvbind/config.toml", "[driver]\nroot = \"/opt\"\n");
+    }),
+    fails(&["registries"], "of version 1 stands beside keys of version 2", |tree| {
+        tree.write(
+            "etc/containers/registries.conf",
+            "unqualified-search-registries = ['x']\n[registries.search]\nregistries = ['y']\n",
+        );
+    }),
+    fails(&["registries"], "no drop-in may be", |tree| {
+        tree.write("etc/containers/registries.conf.d/a.conf", "[registries.block]\nregistries = ['y']\n");
+    }),
+    fails(&["registries"], "home/.config/containers/registries.conf: ", |tree| {
+        tree.write("home/.config/containers/registries.conf", "unqualified-search-registries = [\n");
+    }),
+    fails(&["registries"], "no list of names", |tree| {
+        tree.write("etc/containers/registries.conf", "unqualified-search-registries = 'x'\n");
+    }),
+    warns(&["registries"], "docker.io/library/ubuntu", |tree| {
+        tree.write("home/.config/containers/registries.conf", "");
+    }),
+    warns(&["registries"], "docker.io/library/ubuntu", |tree| {
+        remove(tree, "etc/containers/registries.conf.d");
+    }),
+    warns(&["services"], "loginctl enable-linger alice", |tree| {
+        remove(tree, "var/lib/systemd/linger/alice");
+    }),
+    warns(&["services"], "mail.service runs podman as mail", |tree| {
+        let start = "[Service]\nExecStart=\nExecStart=nvbind run mail\n";
+        tree.write("etc/systemd/system/mail.service.d/gpu.conf", start);
+    }),
+    fails(&["apparmor"], "--reinstall", |tree| remove(tree, "etc/apparmor.d/podman")),
+    fails(&["apparmor"], "lets /usr/bin/podman make", |tree| {
+        tree.link("etc/apparmor.d/disable/podman", "/etc/apparmor.d/podman");
+    }),
+    fails(&["apparmor"], "/usr/bin/podman", |tree| {
+        tree.write("etc/apparmor.d/podman", "profile podman /opt/podman {\n  userns,\n}\n");
+    }),
+    warns(&["display"], "xhost +si:localuser:tester", |tree| {
+        tree.write("home/.Xauthority", cookies("1"));
+    }),
+    warns(&["display"], "/tmp/.X11-unix/X0 cannot be used", |tree| remove(tree, X11)),
+    warns(&["display"], "wayland-0 is no socket", |tree| {
+        remove(tree, WAYLAND);
+        tree.write(WAYLAND, "");
+    }),
+    fails(&["podman"], "it cannot read {append", |tree| {
+        tree.write("usr/bin/podman", "podman version 4.6.1");
+        let hooks = format!("[engine]\nhooks_dir = [\"/{HOOKS}\", {{append = true}}]\n");
+        tree.write("etc/containers/containers.conf", hooks);
+    }),
+    warns(&["podman"], "Debian GNU/Linux 12 has podman 4.3.1 and gets no newer one", |tree| {
+        tree.write("usr/bin/podman", "podman version 4.3.1");
+        let release = "PRETTY_NAME=\"Debian GNU/Linux 12\"\nID=debian\nVERSION_ID=\"12\"\n";
+        tree.write("etc/os-release", release);
+    }),
+    fails(&["podman"], "Ubuntu 22.04 has podman 3.4.4", |tree| {
+        tree.write("usr/bin/podman", "podman version 3.4.4");
+        let release = "PRETTY_NAME=\"Ubuntu 22.04\"\nID=ubuntu\nVERSION_ID=\"22.04\"\n";
+        tree.write("etc/os-release", release);
+    }),
+    warns(&["runtime"], "--only-upgrade crun", |tree| {
+        in_container(tree);
+        remove(tree, "usr/bin/dnf");
+        tree.write("usr/bin/apt-get", "");
+    }),
+    warns(&["runtime"], "gets the image's environment", |tree| {
+        tree.write("usr/bin/runc", "runc version 1.1.15");
+        mode(tree, "usr/bin/runc", 0o755);
+        tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"runc\"\n");
+        in_container(tree);
+        let path = format!("{HOOKS}/nvbind.json");
+        let mut json: serde_json::Value =
+            serde_json::from_slice(&fs::read(tree.path(&path)).unwrap()).unwrap();
+        json["hook"]["env"] = serde_json::json!([]);
+        tree.write(&path, json.to_string());
+    }),
+    fails(&["hook"], "nvbind setup --user --driver-root /driver", |tree| {
+        let path = format!("{HOOKS}/nvbind.json");
+        let mut json: serde_json::Value =
+            serde_json::from_slice(&fs::read(tree.path(&path)).unwrap()).unwrap();
+        let arguments = ["nvbind-hook", "prestart", "--driver-root", "/driver"];
+        json["hook"]["args"] = serde_json::json!(arguments);
+        tree.write(&path, json.to_string());
+        mode(tree, HOOK, 0o644);
+    }),
     fails(&["access"], "0600", |tree| mode(tree, "dev/nvidia0", 0o600)),
     fails(&["access"], "0644", |tree| mode(tree, "dev/nvidiactl", 0o644)),
     warns(&["persistence"], "systemctl enable --now nvidia-persistenced", |tree| {
@@ -180,7 +330,6 @@ const CASES: &[Case] = &[
     }),
     fails(&["podman"], "sudo dnf install podman", |tree| {
         remove(tree, "usr/bin/podman");
-        tree.write("usr/bin/dnf", "");
     }),
     fails(&["podman"], "not in PATH", |tree| mode(tree, "usr/bin/podman", 0o644)),
     fails(&["podman"], "3.4.4 is older than 4.3.0", |tree| {
@@ -191,16 +340,17 @@ const CASES: &[Case] = &[
     }),
     warns(&["podman"], "does not tell its version", |tree| tree.write("usr/bin/podman", "no such thing")),
     fails(&["runtime"], "crun or runc is not installed", |tree| remove(tree, "usr/bin/crun")),
-    fails(&["runtime"], "apt-get install runc", |tree| {
+    fails(&["runtime"], "dnf install runc", |tree| {
         tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"runc\"\n");
     }),
     fails(&["runtime"], "/opt/crun is not installed", |tree| {
         tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"/opt/crun\"\n");
     }),
-    warns(&["runtime"], "createContainer", |tree| {
-        let json =
-            include_str!("../../../../hooks.d/nvbind.json").replace("\"prestart\"", "\"createContainer\"");
-        tree.write(&format!("{HOOKS}/nvbind.json"), json);
+    warns(&["runtime"], "(until 1.27.0, containers/crun 34143735)\nsudo dnf upgrade crun", in_container),
+    warns(&["runtime"], "with --read-only", |tree| {
+        in_container(tree);
+        tree.write("usr/bin/podman", "podman version 5.1.2");
+        tree.write("usr/bin/crun", "crun version 1.25");
     }),
     fails(&["hooks"], "a.json.broken", |tree| tree.write(&format!("{HOOKS}/a.json"), "{")),
     fails(&["hooks"], "z.json.broken", |tree| {
@@ -248,11 +398,20 @@ const CASES: &[Case] = &[
     }),
     fails(&["subids"], "usermod --add-subgids 100000-165535 tester", |tree| remove(tree, "etc/subgid")),
     warns(&["linger"], "loginctl enable-linger tester", |tree| remove(tree, "var/lib/systemd/linger/tester")),
-    warns(&["cgroup"], "unified_cgroup_hierarchy", |tree| remove(tree, "sys/fs/cgroup/cgroup.controllers")),
+    warns(&["cgroup"], "boot with systemd.unified_cgroup_hierarchy=1\n", |tree| {
+        remove(tree, "sys/fs/cgroup/cgroup.controllers");
+    }),
+    warns(&["cgroup"], "sudo grubby ", |tree| {
+        remove(tree, "sys/fs/cgroup/cgroup.controllers");
+        tree.write("usr/sbin/grubby", "");
+    }),
     warns(&["selinux"], "setsebool -P container_use_devices=true", |tree| {
         tree.write("sys/fs/selinux/booleans/container_use_devices", "0 1");
     }),
 ];
+
+/// What `--fix` would run for a user: all else needs root, or is not nvbind's to decide.
+const SAFE: &[&str] = &["nvbind setup --user", "nvbind setup --user --driver-root /driver", "nvbind devices"];
 
 #[test]
 fn each_way_to_break_a_machine_is_told_by_its_check_and_by_no_other() {
@@ -263,8 +422,10 @@ fn each_way_to_break_a_machine_is_told_by_its_check_and_by_no_other() {
         assert_eq!(report.ids(Status::Fail), *fails, "{}", report.text());
         assert_eq!(report.ids(Status::Warn), *warns, "{}", report.text());
         let finding = report.finding(fails.iter().chain(*warns).last().unwrap());
-        let fix = finding.fix.as_deref().unwrap();
+        let fix = finding.fix.as_ref().map(Fix::text).unwrap_or_default();
         assert!(format!("{}\n{fix}", finding.detail).contains(says), "{says}: {finding:?}");
+        let is_safe = finding.fix.as_ref().is_some_and(|fix| fix.to_run().is_some());
+        assert_eq!(is_safe, SAFE.contains(&fix.as_str()), "{fix}");
     }
 }
 
@@ -287,8 +448,8 @@ fn secure_boot_is_a_hint_where_the_driver_is_not_loaded() {
     remove(&tree, "proc/driver/nvidia");
     let on = report(&tree, 0);
     assert_eq!((on.ids(Status::Fail), on.ids(Status::Warn)), (vec!["driver"], vec!["secure-boot"]));
-    let fix = on.finding("secure-boot").fix.as_deref();
-    assert_eq!(fix, Some("mokutil --import /etc/pki/akmods/certs/public_key.der"));
+    let fix = on.finding("secure-boot").fix.as_ref().map(Fix::text);
+    assert_eq!(fix.as_deref(), Some("mokutil --import /etc/pki/akmods/certs/public_key.der"));
     tree.write(VARIABLE, [6, 0, 0, 0, 0]);
     assert_eq!(report(&tree, 0).ids(Status::Warn), Vec::<&str>::new());
 }
@@ -300,6 +461,7 @@ fn a_users_group_is_enough_where_the_container_keeps_it() {
     let mut machine = machine(&tree, USER);
     assert_eq!(examine(&machine).ids(Status::Fail), ["access"]);
     machine
+        .user
         .groups
         .push(std::os::unix::fs::MetadataExt::gid(&fs::metadata(tree.path("dev/nvidia0")).unwrap()));
     let report = examine(&machine);
@@ -343,6 +505,54 @@ fn in_wsl2_the_driver_is_windows() {
         assert_eq!(report.finding(id).status, Status::Ok, "{}", report.text());
     }
     assert_eq!(report.finding("persistence").status, Status::Skipped);
+}
+
+#[test]
+fn a_bug_ends_with_the_version_that_mended_it() {
+    let set = |tree: &fixture::Machine, text: &str| tree.write("etc/containers/containers.conf", text);
+    for (program, last, first, told) in [
+        ("podman", "4.5.0", "4.5.1", "(until 4.5.1, "),
+        ("podman", "4.7.2", "4.8.0", "(until 4.8.0, "),
+        ("crun", "1.25", "1.26", "(until 1.26.0, "),
+        ("crun", "1.26", "1.27", "(until 1.27.0, "),
+        ("runc", "1.2.9", "1.3.0", "(until 1.3.0, "),
+    ] {
+        let tree = healthy();
+        let check = if program == "podman" { "podman" } else { "runtime" };
+        match program {
+            "podman" => set(&tree, "[engine]\nhooks_dir = [{append = true}]\n"),
+            name => {
+                set(&tree, &format!("[engine]\nruntime = \"{name}\"\n"));
+                in_container(&tree);
+                let path = format!("{HOOKS}/nvbind.json");
+                let json = fs::read_to_string(tree.path(&path)).unwrap();
+                tree.write(&path, json.replace("\"env\"", "\"other\""));
+            }
+        }
+        let find = |version: &str| {
+            tree.write(&format!("usr/bin/{program}"), format!("{program} version {version}"));
+            mode(&tree, &format!("usr/bin/{program}"), 0o755);
+            report(&tree, USER).finding(check).detail.clone()
+        };
+        assert!(find(last).contains(told), "{program} {last}: {}", find(last));
+        assert!(!find(first).contains(told), "{program} {first}: {}", find(first));
+    }
+}
+
+#[test]
+fn a_bug_matters_where_it_is_met() {
+    let tree = healthy();
+    in_container(&tree);
+    let status = || report(&tree, USER).finding("runtime").status;
+    tree.write("usr/bin/crun", "crun version 1.26");
+    assert_eq!(status(), Status::Warn);
+    tree.write("usr/bin/podman", "podman version 5.1.2");
+    assert_eq!(status(), Status::Ok);
+    // The JSON has an environment.
+    tree.write("usr/bin/runc", "runc version 1.1.15");
+    mode(&tree, "usr/bin/runc", 0o755);
+    tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"runc\"\n");
+    assert_eq!(status(), Status::Ok);
 }
 
 #[test]
@@ -393,8 +603,132 @@ fn the_report_is_one_line_for_a_check_and_one_for_its_fix() {
         "status": "fail",
         "detail": "missing: /dev/nvidia-uvm",
         "fix": "sudo nvbind devices",
+        "command": ["sudo", "nvbind", "devices"],
+        "safe": false,
     });
     assert_eq!(*node, expected);
+}
+
+#[test]
+fn registries_that_a_variable_names_have_to_be_there() {
+    let tree = healthy();
+    tree.write("home/.config/containers/registries.conf", "broken");
+    tree.write("named.conf", "unqualified-search-registries = [\"quay.io\"]\n");
+    for (name, status, says) in [
+        ("/named.conf", Status::Ok, "quay.io searched, 1 short names"),
+        ("/gone.conf", Status::Fail, "gone.conf: No such file"),
+    ] {
+        let mut machine = machine(&tree, USER);
+        machine.environment.insert("CONTAINERS_REGISTRIES_CONF", name.into());
+        let finding = examine(&machine).finding("registries").clone();
+        assert!(finding.status == status && finding.detail.contains(says), "{finding:?}");
+    }
+}
+
+#[test]
+fn a_display_over_the_network_needs_the_hosts_and_a_named_cookie_file_has_to_be_there() {
+    let tree = healthy();
+    let find = |name, value: &str| {
+        let mut machine = machine(&tree, USER);
+        machine.environment.insert(name, value.into());
+        let report = examine(&machine);
+        assert_eq!(report.ids(Status::Fail), Vec::<&str>::new());
+        let finding = report.finding("display").clone();
+        (finding.status, finding.fix.as_ref().map(Fix::text).unwrap_or_default())
+    };
+    let network = "nvbind run --network=host".to_owned();
+    assert_eq!(find("DISPLAY", "localhost:10.0"), (Status::Warn, network));
+    let user = "xhost +si:localuser:tester".to_owned();
+    assert_eq!(find("XAUTHORITY", "/run/none"), (Status::Warn, user));
+    assert_eq!(find("HOME", "/nonexistent").0, Status::Ok);
+    assert_eq!(find("DISPLAY", "unix:0.1").0, Status::Ok);
+    assert_eq!(find("WAYLAND_DISPLAY", "/run/user/4242/wayland-0").0, Status::Ok);
+    let mut machine = machine(&tree, USER);
+    machine.environment.clear();
+    assert_eq!(examine(&machine).finding("display").status, Status::Skipped);
+}
+
+/// A machine of root's where `nvbind` is this script, with the tree as `$TREE`.
+fn mendable(tree: &fixture::Machine, script: &str) -> Machine {
+    let path = tree.path("usr/bin/nvbind");
+    let root = tree.path("");
+    fs::write(&path, format!("#!/bin/sh\nTREE={}\n{script}\n", root.display())).unwrap();
+    mode(tree, "usr/bin/nvbind", 0o755);
+    Machine { nvbind: path.display().to_string(), ..machine(tree, 0) }
+}
+
+#[test]
+fn safe_fixes_are_run_and_all_is_checked_again() {
+    let tree = healthy();
+    let script = "echo \"$@\" >> $TREE/ran; case $1 in devices) : > $TREE/dev/nvidia-uvm;; setup) chmod +x $TREE/usr/libexec/nvbind/nvbind-hook;; esac";
+    let machine = mendable(&tree, script);
+    remove(&tree, "dev/nvidia-uvm");
+    mode(&tree, HOOK, 0o644);
+    remove(&tree, "run/nvidia-persistenced");
+    let before = examine(&machine);
+    let (fails, warns) = (before.ids(Status::Fail), before.ids(Status::Warn));
+    assert_eq!((fails, warns), (vec!["hook"], vec!["nodes", "persistence"]), "{}", before.text());
+    let mended = mend(&machine);
+    let (attempts, after) = mended.parts();
+    let ran: Vec<_> = attempts.iter().map(|attempt| (attempt.id, attempt.error.clone())).collect();
+    assert_eq!(ran, [("nodes", None), ("hook", None)]);
+    assert_eq!(fs::read_to_string(tree.path("ran")).unwrap(), "devices\nsetup\n");
+    // Whether a daemon runs is not nvbind's to decide.
+    assert_eq!((after.ids(Status::Fail), after.ids(Status::Warn)), (vec![], vec!["persistence"]));
+    assert_eq!(mended.failed(), 0);
+    let nvbind = &machine.nvbind;
+    let text = mended.text();
+    assert!(text.starts_with(&format!("ran     {nvbind} devices\nran     {nvbind} setup\n\nok ")), "{text}");
+    let json = serde_json::to_value(&mended).unwrap();
+    let first = serde_json::json!({"id": "nodes", "command": [nvbind, "devices"]});
+    assert_eq!((&json["fixes"][0], json["checks"].as_array().unwrap().len()), (&first, CHECKS.len()));
+}
+
+#[test]
+fn what_shows_after_a_fix_is_mended_too() {
+    let tree = healthy();
+    let script = "case $1 in devices) : > $TREE/dev/nvidia-uvm; chmod -x $TREE/usr/libexec/nvbind/nvbind-hook;; setup) chmod +x $TREE/usr/libexec/nvbind/nvbind-hook;; esac";
+    let machine = mendable(&tree, script);
+    remove(&tree, "dev/nvidia-uvm");
+    let mended = mend(&machine);
+    let ran: Vec<_> = mended.parts().0.iter().map(|attempt| attempt.id).collect();
+    assert_eq!((ran, mended.failed()), (vec!["nodes", "hook"], 0), "{}", mended.text());
+}
+
+#[test]
+fn a_fix_that_fails_says_why_and_its_check_fails_still() {
+    let tree = healthy();
+    let machine = mendable(&tree, "echo no room >&2; exit 3");
+    mode(&tree, HOOK, 0o644);
+    let mended = mend(&machine);
+    assert_eq!(mended.failed(), 1);
+    assert!(mended.text().contains("\n        ") && mended.text().contains("no room"), "{}", mended.text());
+}
+
+#[test]
+fn what_a_user_has_no_right_to_is_not_run() {
+    let tree = healthy();
+    let nvbind = mendable(&tree, ": > $TREE/ran").nvbind;
+    let machine = Machine { nvbind, ..machine(&tree, USER) };
+    remove(&tree, "dev/nvidia-uvm");
+    let mended = mend(&machine);
+    let after = mended.parts().1;
+    assert_eq!((mended.parts().0, after.ids(Status::Fail)), (&[][..], vec!["nodes"]), "{}", after.text());
+    assert!(mended.text().starts_with("nothing to run: "), "{}", mended.text());
+    assert!(!tree.path("ran").exists());
+}
+
+#[test]
+fn a_hook_with_a_configuration_of_its_own_is_not_installed_over() {
+    let tree = healthy();
+    let path = format!("{HOOKS}/nvbind.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(tree.path(&path)).unwrap()).unwrap();
+    json["hook"]["args"] = serde_json::json!(["nvbind-hook", "prestart", "--config", "/etc/other.toml"]);
+    tree.write(&path, json.to_string());
+    mode(&tree, HOOK, 0o644);
+    let report = report(&tree, 0);
+    let fix = report.finding("hook").fix.as_ref().unwrap();
+    assert_eq!((fix.text().as_str(), fix.to_run()), ("nvbind setup", None));
 }
 
 #[test]

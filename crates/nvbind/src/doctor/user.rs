@@ -1,6 +1,6 @@
 //! What a rootless container needs beyond the driver.
 
-use super::{Facts, Finding, Machine};
+use super::{Facts, Finding, Fix, Machine};
 
 const ROOTFUL: &str = "for rootless containers only";
 
@@ -12,7 +12,7 @@ const FIRST_ID: u32 = 100_000;
 
 pub(super) fn subids(facts: &Facts<'_>) -> Finding {
     let machine = facts.machine;
-    if machine.is_root() {
+    if machine.user.is_root() {
         return Finding::skipped(ROOTFUL);
     }
     let switch = machine.text("/etc/nsswitch.conf").unwrap_or_default();
@@ -27,19 +27,19 @@ pub(super) fn subids(facts: &Facts<'_>) -> Finding {
             return Finding::fail(
                 format!(
                     "{file} has no range for {}: images with more than one user cannot be unpacked",
-                    machine.user
+                    machine.name
                 ),
-                machine.as_root(&format!("usermod {option} {first}-{last} {}", machine.user)),
+                Fix::as_root(machine, ["usermod", option, &format!("{first}-{last}"), &machine.name]),
             );
         }
     }
-    Finding::ok(format!("{} has ranges in /etc/subuid and /etc/subgid", machine.user))
+    Finding::ok(format!("{} has ranges in /etc/subuid and /etc/subgid", machine.name))
 }
 
 /// Whether a line `USER:FIRST:COUNT` (subuid(5)) is this user's, by name or number.
 fn is_of(line: &str, machine: &Machine) -> bool {
     let owner = line.split(':').next().unwrap_or_default();
-    owner == machine.user || owner == machine.uid.to_string()
+    owner == machine.name || owner == machine.user.uid.to_string()
 }
 
 /// The first id after the range.
@@ -48,18 +48,28 @@ fn end(line: &str) -> Option<u32> {
     parts.next()??.checked_add(parts.next()??)
 }
 
+/// Whether systemd keeps a user's services without a session of that user.
+pub(super) fn lingers(machine: &Machine, user: &str) -> bool {
+    machine.has(&format!("/var/lib/systemd/linger/{user}"))
+}
+
+/// Has it do so: everything of that user's then starts at boot, so this is theirs to decide.
+pub(super) fn enable_linger(machine: &Machine, user: &str) -> Fix {
+    Fix::as_root(machine, ["loginctl", "enable-linger", user])
+}
+
 pub(super) fn linger(facts: &Facts<'_>) -> Finding {
     let machine = facts.machine;
-    if machine.is_root() {
+    if machine.user.is_root() {
         Finding::skipped(ROOTFUL)
     } else if !machine.has("/run/systemd/system") {
         Finding::skipped("there is no systemd")
-    } else if machine.has(&format!("/var/lib/systemd/linger/{}", machine.user)) {
+    } else if lingers(machine, &machine.name) {
         Finding::ok("they do")
     } else {
         Finding::warn(
-            format!("the containers of {} end with the last session", machine.user),
-            machine.as_root(&format!("loginctl enable-linger {}", machine.user)),
+            format!("the containers of {} end with the last session", machine.name),
+            enable_linger(machine, &machine.name),
         )
     }
 }
@@ -68,36 +78,15 @@ pub(super) fn cgroup(facts: &Facts<'_>) -> Finding {
     let machine = facts.machine;
     if machine.has("/sys/fs/cgroup/cgroup.controllers") {
         Finding::ok("version 2")
-    } else if machine.is_root() {
+    } else if machine.user.is_root() {
         Finding::ok("version 1")
     } else {
+        // Other boot loaders have no such command.
+        let has_grubby = ["/usr/sbin/grubby", "/usr/bin/grubby"].iter().any(|path| machine.has(path));
+        let words = ["grubby", "--update-kernel=ALL", "--args=systemd.unified_cgroup_hierarchy=1"];
         Finding::warn(
-            "version 1: rootless containers have no limits of memory and CPU",
-            machine.as_root("grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1"),
+            "version 1: rootless containers have no limits of memory and CPU; boot with systemd.unified_cgroup_hierarchy=1",
+            has_grubby.then(|| Fix::as_root(machine, words)),
         )
-    }
-}
-
-/// Rootless the nodes are bind mounts and keep the host's label, `xserver_misc_device_t`. Either boolean allows that
-/// (container-selinux, container.te).
-pub(super) fn selinux(facts: &Facts<'_>) -> Finding {
-    const BOOLEANS: &[&str] = &["container_use_devices", "container_use_xserver_devices"];
-    let machine = facts.machine;
-    if machine.text("/sys/fs/selinux/enforce").as_deref() != Some("1") {
-        return Finding::skipped("SELinux does not enforce");
-    }
-    if machine.is_root() {
-        return Finding::skipped("the nodes of rootful containers are made inside and have their label");
-    }
-    // The value now, and the one after a commit.
-    let is_on = |name: &&&str| {
-        machine.text(&format!("/sys/fs/selinux/booleans/{name}")).is_some_and(|text| text.starts_with('1'))
-    };
-    match BOOLEANS.iter().find(is_on) {
-        Some(name) => Finding::ok(format!("{name} is on")),
-        None => Finding::warn(
-            "it enforces, and container_use_devices is off: programs in a container may be refused the GPU",
-            machine.as_root("setsebool -P container_use_devices=true"),
-        ),
     }
 }

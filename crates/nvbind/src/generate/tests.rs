@@ -1,5 +1,7 @@
 use super::{Asked, Error, Generated, kube, quadlet, systemd};
+use crate::config::{Caller, Configuration};
 use crate::podman::command_line::{CommandLine, Verb};
+use crate::profiles::Host;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -9,8 +11,36 @@ fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
 }
 
+/// A machine that has nothing, and every limit.
+struct Bare;
+
+impl Host for Bare {
+    fn exists(&self, _path: &Path) -> bool {
+        false
+    }
+
+    fn is_readable(&self, _path: &Path) -> bool {
+        false
+    }
+
+    fn is_own(&self, _path: &Path) -> bool {
+        false
+    }
+
+    fn names(&self, _directory: &Path) -> Vec<OsString> {
+        Vec::new()
+    }
+
+    fn limit_below(&self, _name: &str, _wanted: u64) -> Option<u64> {
+        None
+    }
+}
+
 fn asked(typed: &[OsString]) -> Result<Asked, Error> {
-    let line = CommandLine::parse(typed.iter().cloned()).unwrap();
+    let caller =
+        Caller { verb: Verb::Run, is_root: true, has_terminal: true, variable: &|_name| None, host: &Bare };
+    let configured = Configuration::default().words(typed, caller).unwrap();
+    let line = CommandLine::parse(configured.words).unwrap();
     Asked::parse(line.podman_arguments(Verb::Run, false, &[]), Path::new(DIRECTORY))
 }
 
@@ -218,6 +248,30 @@ fn usual_command_lines_become_all_three() {
         let pod = kube(&typed).unwrap();
         assert!(pod.text.contains("\"io.nvbind.gpu\": \"all\""), "{line}: {}", pod.text);
     }
+}
+
+#[test]
+fn a_profile_is_in_a_quadlet_as_its_options_and_in_a_service_by_its_name() {
+    let line = "--gpu all --profile ai-ml -p 8888:8888 jupyter/tensorflow-notebook:latest start-notebook.sh";
+    assert_eq!(
+        container(line),
+        [
+            "Image=jupyter/tensorflow-notebook:latest",
+            "Exec=start-notebook.sh",
+            "Annotation=io.nvbind.capabilities=compute+utility+video",
+            "ShmSize=0",
+            "Volume=nvbind-cuda-cache:/var/cache/nvbind/cuda",
+            "Environment=CUDA_CACHE_PATH=/var/cache/nvbind/cuda",
+            "Environment=NCCL_DEBUG=WARN",
+            "Ulimit=memlock=-1",
+            "Ulimit=stack=67108864",
+            "PublishPort=8888:8888",
+        ]
+    );
+    // The service looks at the machine at each start.
+    let service = systemd(&words(line)).text;
+    assert!(service.contains(" --gpu all --profile ai-ml ") && !service.contains("memlock"), "{service}");
+    assert_eq!(kube(&words(line)).unwrap_err().to_string(), "a pod cannot hold --shm-size=0");
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct Engine {
     pub(crate) remote: bool,
     /// `runtime`: a name or a path; podman's choice where it is not set.
     pub(crate) runtime: Option<String>,
+    /// Whether a list has such a mark, which Podman before 4.8 cannot read.
+    pub(crate) has_attributes: bool,
     /// A list marked `{append = true}` makes the following lists append too.
     append: bool,
 }
@@ -154,6 +156,7 @@ impl Default for Engine {
             hooks_dirs_from: Vec::new(),
             remote: false,
             runtime: None,
+            has_attributes: false,
             append: false,
         }
     }
@@ -194,6 +197,7 @@ impl Engine {
     fn set_hooks_dirs(&mut self, list: &[Value]) {
         if let Some(append) = list.iter().find_map(|item| item.get("append").and_then(Value::as_bool)) {
             self.append = append;
+            self.has_attributes = true;
         }
         if !self.append {
             self.hooks_dirs.clear();

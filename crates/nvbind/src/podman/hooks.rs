@@ -36,12 +36,10 @@ pub(crate) enum Error {
         directories: Vec<PathBuf>,
     },
     /// The binary that the JSON names is not there.
-    #[error("{} names the hook {}, which cannot be executed", json.display(), binary.display())]
+    #[error("{} names the hook {}, which cannot be executed", hook.json.display(), hook.binary.display())]
     NoBinary {
-        /// The hook JSON.
-        json: PathBuf,
-        /// What it names.
-        binary: PathBuf,
+        /// What the JSON would have podman run.
+        hook: Box<Installed>,
         /// The system's reason.
         #[source]
         source: io::Error,
@@ -221,21 +219,17 @@ fn is_for_nvbind(pattern: &str) -> bool {
 }
 
 fn installed(root: &Path, json: &Path, command: Command) -> Result<Installed, Error> {
-    match nix::unistd::access(&below(root, &command.path), nix::unistd::AccessFlags::X_OK) {
-        Ok(()) => {
-            let args = command.args.unwrap_or_default();
-            let value_of = |option| value_of(&args, option);
-            Ok(Installed {
-                json: json.to_owned(),
-                binary: command.path,
-                driver_root: value_of("--driver-root"),
-                config: value_of("--config"),
-            })
-        }
-        Err(errno) => {
-            let (json, binary) = (json.to_owned(), command.path);
-            Err(Error::NoBinary { json, binary, source: errno.into() })
-        }
+    let args = command.args.unwrap_or_default();
+    let value_of = |option| value_of(&args, option);
+    let hook = Installed {
+        json: json.to_owned(),
+        driver_root: value_of("--driver-root"),
+        config: value_of("--config"),
+        binary: command.path,
+    };
+    match nix::unistd::access(&below(root, &hook.binary), nix::unistd::AccessFlags::X_OK) {
+        Ok(()) => Ok(hook),
+        Err(errno) => Err(Error::NoBinary { hook: Box::new(hook), source: errno.into() }),
     }
 }
 

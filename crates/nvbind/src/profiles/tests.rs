@@ -218,6 +218,24 @@ fn an_isolated_container_shares_no_cache_and_no_server() {
 }
 
 #[test]
+fn an_extra_is_looked_for_where_the_hook_looks() {
+    const ELSEWHERE: Simulated = Simulated {
+        files: &["/driver/dev/infiniband/uverbs0"],
+        secret: &[],
+        own: &["/driver/tmp/nvidia-mps"],
+        memlock: None,
+    };
+    let elsewhere = "[driver]\nroot = '/driver'\ndev_root = '/driver'\n";
+    for (text, machine, has) in
+        [("", SERVER, true), ("", ELSEWHERE, false), (elsewhere, SERVER, false), (elsewhere, ELSEWHERE, true)]
+    {
+        let (line, notes) = podman(text, "--profile ai-ml --profile shared I", user(&machine));
+        assert_eq!(line.contains(" io.nvbind.extras=infiniband+mps "), has, "{text}: {line}");
+        assert_eq!(notes.len(), if has { 0 } else { 2 }, "{text}: {notes:?}");
+    }
+}
+
+#[test]
 fn a_profile_of_ones_own_changes_a_built_in_one_key_by_key() {
     let text = "[profiles.ai-ml]\nulimits = []\nenvironment.NCCL_DEBUG = 'INFO'\n[profiles.mine]\nisolate = true\nargs = ['--network=host', '-t']\nvolumes = ['$HOME/games:/games', '$TRICKY:/c', '/home/u/games:/g/$NONE', '/none:/none']\ndevices = ['/dev/input/event1:rw', '/dev/none', '$NONE']\nenvironment = { A = '$HOME', B = '/nonesuch:/cc', C = 'x:/none/y' }\n";
     let (line, notes) = podman(text, "--profile ai-ml I", user(&DESKTOP));

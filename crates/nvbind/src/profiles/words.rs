@@ -8,7 +8,7 @@ use crate::podman::lexer;
 use nvbind_core::catalogue::{EXTRA_NODES, SHARED};
 use nvbind_core::extras::{Extra, Extras};
 use nvbind_core::request::CAPABILITIES_VARIABLE;
-use nvbind_core::settings::Profile;
+use nvbind_core::settings::{Driver, Profile};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -29,6 +29,8 @@ pub(crate) struct Selection<'a> {
     pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// The machine.
     pub(crate) host: &'a dyn Host,
+    /// The directories below which the hook looks for the driver.
+    pub(crate) driver: &'a Driver,
 }
 
 /// A place in the container at which a profile puts nothing.
@@ -113,19 +115,21 @@ impl Selection<'_> {
         typed.or_else(of_profile).unwrap_or_else(|| last(self.before).is_some_and(|given| given.is_on()))
     }
 
-    /// Whether the host has it, in a way that this user may have it in a container.
+    /// Whether the host has it, where the hook looks, in a way that this user may have it in a container.
     fn has(&self, extra: Extra) -> bool {
         // The hook takes the directory of MPS only where it is root's, rootless the user's own.
-        let is_shared =
-            || SHARED.iter().any(|row| row.extra == extra && self.host.is_own(Path::new(row.host)));
+        let is_shared = || {
+            let mut rows = SHARED.iter().filter(|row| row.extra == extra);
+            rows.any(|row| self.host.is_own(&below(&self.driver.root, row.host)))
+        };
         let has_node = || {
             EXTRA_NODES.iter().filter(|row| row.extra == extra && row.required).any(|row| {
-                let directory = Path::new(row.directory);
+                let directory = below(&self.driver.dev_root, row.directory);
                 let is_it = |name: &OsString| match row.name.strip_suffix('*') {
                     Some(prefix) => name.as_bytes().starts_with(prefix.as_bytes()),
                     None => name == row.name,
                 };
-                let names = self.host.names(directory);
+                let names = self.host.names(&directory);
                 names.iter().any(|name| is_it(name) && self.host.is_readable(&directory.join(name)))
             })
         };
@@ -283,6 +287,11 @@ impl Selection<'_> {
             taken.extend(&["--ulimit".into(), entry.into()]);
         }
     }
+}
+
+/// A path of the catalogue below a directory.
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
 }
 
 /// Whether podman takes it for a path, and not for the name of a volume.

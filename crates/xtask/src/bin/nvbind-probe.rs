@@ -2,15 +2,19 @@
 //! where, whether the driver's files are read-only. It ends with 0 if that is what was expected.
 //!
 //! ```text
-//! nvbind-probe [--table] [--view DIR] [--device PATH[=RESULT]]... [--library SONAME[=RESULT]]...
+//! nvbind-probe [--table] [--view DIR] [--device PATH[=RESULT]]... [--library SONAME[=RESULT]]... [--socket PATH[=RESULT]]...
 //! ```
 //!
 //! RESULT of a device is `ok` or an error's name (`EPERM`, `ENOENT`, …); without one, `ok` and `ENXIO` (allowed, but no
 //! kernel module behind it) both count as expected. RESULT of a library is `view` (loads from the view; the default),
-//! `ok` (loads) or `missing`. Without `--device`, every `/dev/nvidia*`, `/dev/nvidia-caps/*` and `/dev/dri/*` is tried;
-//! without `--library`, every soname in the view, which is `/usr/local/nvidia` or `/run/nvbind`, whichever has a
-//! `lib64`.
+//! `ok` (loads) or `missing`; of a socket, what connecting gives, by default `ok`. Without `--device`, every
+//! `/dev/nvidia*`, `/dev/nvidia-caps/*` and `/dev/dri/*` is tried; without `--library`, every soname in the view, which is
+//! `/usr/local/nvidia` or `/run/nvbind`, whichever has a `lib64`.
+//!
+//! Under another name, by a link, it stands in for a program of that name: it reports its arguments, and none means
+//! anything to it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
+use std::path::Path;
 use std::process::ExitCode;
 
 use xtask::probe::{self, Question};
@@ -30,7 +34,8 @@ fn main() -> ExitCode {
             }
         };
     }
-    match Question::parse(&words) {
+    let is_itself = std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("nvbind-probe"));
+    match Question::parse(if is_itself { &words } else { &[] }) {
         Ok((question, table)) => {
             let report = question.ask();
             println!("{}", if table { report.table() } else { report.json() });

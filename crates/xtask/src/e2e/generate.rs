@@ -10,6 +10,7 @@ use super::ended::{Ended, claim};
 use super::lane::Lane;
 use super::podman::{IMAGE, Podman, Runtime, Said, User, as_user, said};
 use super::probe;
+use super::profiles::without_volumes;
 use super::quadlet::{GENERATOR, install, journal, systemctl};
 use super::shim::nvbind;
 use crate::error::Doing;
@@ -17,8 +18,12 @@ use crate::lanes::spec::Init;
 use crate::lanes::tree::USER;
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] =
-    &[("generate-quadlet", quadlet), ("generate-systemd", service), ("generate-kube", kube)];
+pub(crate) const CASES: &[(&str, Function)] = &[
+    ("generate-quadlet", quadlet),
+    ("generate-systemd", service),
+    ("generate-kube", kube),
+    ("profiles/generate-quadlet", quadlet_of_profile),
+];
 
 /// All that a unit file could take for something else.
 const TRICK: &str = r#"100% %h $HOME ${HOME} "it's" \n ; x"#;
@@ -28,38 +33,53 @@ const COMMAND: &str = r#"test "$0" = "$TRICK" && exec sleep 1000"#;
 
 const SERVICE: &str = "generated.service";
 
+/// What the container of a profile has, beside what it was typed.
+const OF_PROFILE: &str = "nvbind-probe --device /dev/nvidia-uvm --device /dev/dri=ENOENT && test $NCCL_DEBUG = WARN \
+     && touch $CUDA_CACHE_PATH/x && dd if=/dev/zero of=/dev/shm/large bs=1048576 count=80 2>/dev/null";
+
 /// The file for a container that runs until it is stopped.
-fn generated(podman: Podman, kind: &str) -> Result<String, Ended> {
+fn generated(podman: Podman, kind: &str, options: &[&str]) -> Result<String, Ended> {
     let runtime = format!("--runtime={}", podman.runtime());
     let trick = format!("--env=TRICK={TRICK}");
     let own = ["generate", kind, "--", &runtime, "--gpu=0", "--name", GPU, "-d", "--network=none"];
     let more = ["--stop-timeout=0", "--cap-drop=chown", &trick, IMAGE, "sh", "-c", COMMAND, TRICK];
-    Ok(nvbind(podman.user, &[own.as_slice(), more.as_slice()].concat())?.must()?.out)
+    Ok(nvbind(podman.user, &[&own, options, &more].concat())?.must()?.out)
 }
 
-/// Fails the case unless the container runs, with all it was asked for.
-fn claim_runs(podman: Podman, name: &str) -> Result<(), Ended> {
-    let look = format!("{} && test \"$TRICK\" = '{}'", probe::command(None), TRICK.replace('\'', r"'\''"));
+/// Fails the case unless the container runs, and the probe among the shell's `look` finds what it expects.
+fn claim_runs(podman: Podman, name: &str, look: &str) -> Result<(), Ended> {
+    let look = format!("{look} && test \"$TRICK\" = '{}'", TRICK.replace('\'', r"'\''"));
     probe::claim_works(&podman.run(&["exec", name, "sh", "-c", &look])?)
 }
 
-/// Quadlet has no complaint, and systemd starts the container.
 fn quadlet(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    quadlet_of(lane, podman, "generated", &[], &probe::command(None))
+}
+
+/// A unit file holds what the profile is on the machine where it is generated.
+fn quadlet_of_profile(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    // A name of its own: systemd counts the starts of each, and soon refuses more.
+    without_volumes(podman, || quadlet_of(lane, podman, "of-profile", &["--profile=ai-ml"], OF_PROFILE))
+}
+
+/// Quadlet has no complaint, and systemd starts the container.
+fn quadlet_of(lane: &Lane, podman: Podman, unit: &str, options: &[&str], look: &str) -> Result<(), Ended> {
     if !Path::new(GENERATOR).exists() {
         return Err(Ended::NoSuchCase);
     }
-    let text = generated(podman, "quadlet")?;
+    let text = generated(podman, "quadlet", options)?;
     let folder = match podman.user {
         User::Root => PathBuf::from("/etc/containers/systemd"),
         User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
     };
-    let path = folder.join("generated.container");
+    let path = folder.join(format!("{unit}.container"));
     install(podman.user, &path, &text)?;
     let mut generator = Command::new(GENERATOR);
     generator.arg("--dryrun").args((podman.user == User::Rootless).then_some("--user"));
     let dry = said(&mut as_user(podman.user, generator))?;
     let holds = dry.code == 0 && dry.out.contains(&format!("--name {GPU}"));
-    let ended = claim(holds, "Quadlet does not take it", || dry.told()).and_then(|()| start(lane, podman));
+    let ended = claim(holds, "Quadlet does not take it", || dry.told())
+        .and_then(|()| start(lane, podman, &format!("{unit}.service"), look));
     fs::remove_file(&path).on("remove", &path)?;
     reload(lane, podman)?;
     ended
@@ -70,7 +90,7 @@ fn service(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     if lane.spec.init != Init::Systemd || podman.runtime != Runtime::Crun {
         return Err(Ended::NoSuchCase);
     }
-    let text = generated(podman, "systemd")?;
+    let text = generated(podman, "systemd", &[])?;
     let folder = match podman.user {
         User::Root => PathBuf::from("/etc/systemd/system"),
         User::Rootless => PathBuf::from(format!("/home/{USER}/.config/systemd/user")),
@@ -81,25 +101,25 @@ fn service(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     analyze.args((podman.user == User::Rootless).then_some("--user")).arg("verify").arg(&path);
     let verified = said(&mut as_user(podman.user, analyze))?;
     let holds = verified.code == 0 && !verified.err.contains(SERVICE);
-    let ended =
-        claim(holds, "systemd does not take it", || verified.told()).and_then(|()| start(lane, podman));
+    let ended = claim(holds, "systemd does not take it", || verified.told())
+        .and_then(|()| start(lane, podman, SERVICE, &probe::command(None)));
     fs::remove_file(&path).on("remove", &path)?;
     reload(lane, podman)?;
     ended
 }
 
 /// Started, looked at and stopped, twice; nothing where no systemd runs.
-fn start(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn start(lane: &Lane, podman: Podman, service: &str, look: &str) -> Result<(), Ended> {
     if lane.spec.init != Init::Systemd || podman.runtime != Runtime::Crun {
         return Ok(());
     }
     reload(lane, podman)?;
     for _ in 0..2 {
-        let started = systemctl(podman.user, &["start", SERVICE])?;
-        let told = |said: &Said| journal(podman.user, SERVICE, said);
+        let started = systemctl(podman.user, &["start", service])?;
+        let told = |said: &Said| journal(podman.user, service, said);
         let ended = claim(started.code == 0, "the service did not start", || told(&started))
-            .and_then(|()| claim_runs(podman, GPU));
-        let stopped = systemctl(podman.user, &["stop", SERVICE])?;
+            .and_then(|()| claim_runs(podman, GPU, look));
+        let stopped = systemctl(podman.user, &["stop", service])?;
         ended?;
         claim(stopped.code == 0, "the service did not stop", || told(&stopped))?;
         let exists = podman.run(&["container", "exists", GPU])?;
@@ -122,10 +142,10 @@ fn kube(_: &Lane, podman: Podman) -> Result<(), Ended> {
         return Err(Ended::NoSuchCase);
     }
     let file = format!("/tmp/generated-{}.json", podman.name().replace('/', "-"));
-    fs::write(&file, generated(podman, "kube")?).on("write", Path::new(&file))?;
+    fs::write(&file, generated(podman, "kube", &[])?).on("write", Path::new(&file))?;
     let ended = then_remove(podman, || {
         podman.must(&["kube", "play", "--network=none", &file])?;
-        claim_runs(podman, &format!("{GPU}-pod-{GPU}"))
+        claim_runs(podman, &format!("{GPU}-pod-{GPU}"), &probe::command(None))
     });
     let down = podman.run(&["kube", "down", "--force", &file])?;
     ended?;

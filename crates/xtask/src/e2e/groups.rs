@@ -1,4 +1,4 @@
-//! Device nodes that only a group of the host may use.
+//! Device nodes that only a group of the host, or only root, may use.
 
 use super::Function;
 use super::container::{ASK, GPU, run, then_remove};
@@ -11,11 +11,13 @@ use super::shim::{LIMIT, NOT_STARTED, NVBIND};
 use crate::limits::limited;
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] = &[("group-only", group_only)];
+pub(crate) const CASES: &[(&str, Function)] = &[("group-only", group_only), ("owner-only", owner_only)];
 
 /// As some distributions and administrators have the nodes.
 const FOR_VIDEO: &str =
     "cp -a $2 $1 && find $1/dev -type c -exec chgrp video {} + && find $1/dev -type c -exec chmod 0660 {} +";
+/// Everybody can read them: that is not enough.
+const TO_READ: &str = "cp -a $2 $1 && find $1/dev -type c -exec chmod 0644 {} +";
 const GROUP: &str = "video";
 /// Its number in every Debian (base-passwd).
 const MODE_AND_GROUP: &str = "660 44\n";
@@ -52,6 +54,19 @@ fn group_only(_: &Lane, podman: Podman) -> Result<(), Ended> {
                     "start with crun and `--group-add keep-groups`",
                 ),
             }
+        }
+    })
+}
+
+fn owner_only(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    with_driver(TO_READ, || match podman.user {
+        User::Root => {
+            then_remove(podman, || probe::claim_works(&run(podman, GPU, &ASK, &probe::command(None))?))
+        }
+        User::Rootless => {
+            let member = Podman { group: Some(GROUP), ..podman };
+            refused(member, &KEEPING, &[NOT_PERMITTED], "nobody but its owner can read and write")?;
+            claim_told(podman, &["nobody but its owner can read and write it (0644)", "by a udev rule"])
         }
     })
 }

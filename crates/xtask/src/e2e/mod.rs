@@ -9,6 +9,7 @@ mod compat;
 mod config;
 mod container;
 mod devices;
+mod doctor;
 mod ended;
 mod filters;
 mod generate;
@@ -25,6 +26,7 @@ pub(crate) mod packages;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
+mod profiles;
 mod quadlet;
 mod real;
 mod refusals;
@@ -70,6 +72,11 @@ const CASES: &[&[(&str, Function)]] = &[
     shim::CASES,
     setup::CASES,
     config::CASES,
+    doctor::CASES,
+    profiles::gaming::CASES,
+    profiles::computing::CASES,
+    profiles::own::CASES,
+    profiles::command_lines::CASES,
     quadlet::CASES,
     generate::CASES,
     services::CASES,

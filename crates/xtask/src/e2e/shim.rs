@@ -25,7 +25,7 @@ pub(crate) const CASES: &[(&str, Function)] = &[
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) const NVBIND: &str = "/usr/local/bin/nvbind";
-const HOOK: &str = "/usr/local/libexec/nvbind/nvbind-hook";
+pub(crate) const HOOK: &str = "/usr/local/libexec/nvbind/nvbind-hook";
 
 /// Options of podman that are nvbind's own.
 const NVBINDS: &[&str] = &["--config", "--gpus", "--help", "--runtime"];
