@@ -16,7 +16,7 @@ use crate::lanes::tree as lane;
 use crate::process;
 use crate::tools::{self, Tool};
 use crate::tree::{STAMP, Tree};
-use crate::{fixtures, limits};
+use crate::{fixtures, limits, release};
 use programs::Toolbox;
 
 /// Where the bundle is unpacked: its programs name their loader and their libraries by this path, and `tests/gpu` its files.
@@ -58,11 +58,7 @@ pub fn pack(project: &Path, words: &[&str]) -> Result<()> {
         [file] => PathBuf::from(file),
         [_, word, ..] => return Err(Error::failed(format!("gpu-bundle: {word}: there is only FILE"))),
     };
-    process::run(
-        Command::new("cargo")
-            .args(["build", "--release", "--package=nvbind", "--package=nvbind-hook"])
-            .current_dir(project),
-    )?;
+    release::build(project)?;
     let bundle = ensure(project)?;
     process::read(
         Command::new("tar")
@@ -101,8 +97,8 @@ pub(crate) fn ensure(project: &Path) -> Result<PathBuf> {
     }
     let toolbox = Toolbox::new(&tree, &system);
     toolbox.system()?;
-    for name in ["nvbind", "nvbind-hook"] {
-        toolbox.own(&project.join("target/release").join(name))?;
+    for name in release::PROGRAMS {
+        toolbox.own(&release::folder(project).join(name))?;
     }
     toolbox.try_all()?;
     image(&tree, project)?;

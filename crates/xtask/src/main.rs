@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use xtask::error::{Error, Result};
-use xtask::{demo, e2e, fixtures, gpu_bundle, lanes, test};
+use xtask::{demo, e2e, fixtures, gpu_bundle, lanes, package, test};
 
 const HELP: &str = "\
 cargo xtask demo [--image IMAGE]   run a container with the GPUs of this machine, or with a simulated driver and a probe
 cargo xtask test [LANE…] [--only TEXT…]   run all lanes, or these; of end-to-end cases only those whose name contains TEXT
+cargo xtask package [deb] [rpm] [tarball] [arch] [tree]   make all packages, or these, in target/package
 cargo xtask gpu-bundle [FILE]   pack what the checks on a real GPU need, for a machine that has one
 cargo xtask driver-sim DIR [--layout NAME] [--version VERSION]   make a simulated driver root
 cargo xtask real-driver DIR [--suite SUITE]   unpack NVIDIA's driver from Debian's packages into a driver root
@@ -42,6 +43,7 @@ fn run(words: &[String]) -> Result<bool> {
             test::test(project(), &names, &only)
         }
         "demo" => demo::run(&strs(rest)).map(|()| true).map_err(|error| Error::Fixture(error.into())),
+        "package" => package::package(project(), &strs(rest)).map(|()| true),
         "gpu-bundle" => gpu_bundle::pack(project(), &strs(rest)).map(|()| true),
         "driver-sim" => fixtures::driver_sim(&strs(rest)).map(|()| true).map_err(Error::Fixture),
         "image" => fixtures::image(&strs(rest)).map(|()| true).map_err(Error::Fixture),

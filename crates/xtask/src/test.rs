@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use crate::error::{Doing, Result};
 use crate::lanes::{self, Lane};
-use crate::process;
+use crate::release;
 use crate::report::{self, Case, Outcome, Totals};
 
 /// Cases that must not be skipped.
@@ -16,11 +15,7 @@ const REQUIRED: &str = "tests/e2e/required-cells.txt";
 /// Runs the lanes of these names, or all, and only the cases whose name contains one of `only`; whether nothing failed.
 pub fn test(project: &Path, names: &[String], only: &[String]) -> Result<bool> {
     let lanes = lanes::named(names)?;
-    process::run(
-        Command::new("cargo")
-            .args(["build", "--release", "--package=nvbind", "--package=nvbind-hook"])
-            .current_dir(project),
-    )?;
+    release::build(project)?;
     let mut all = Vec::new();
     for lane in &lanes {
         all.extend(run(lane, project, only));

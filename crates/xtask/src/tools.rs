@@ -29,6 +29,12 @@ pub enum Tool {
     MuslGcc,
     /// Gives programs a loader of their own.
     Patchelf,
+    /// Makes Debian packages.
+    Dpkg,
+    /// Finds what a Debian package depends on.
+    DpkgDev,
+    /// Makes RPM packages.
+    Rpmbuild,
 }
 
 /// The package managers that are known: the program, how it installs, and the column of its package names.
@@ -49,6 +55,9 @@ impl Tool {
             Self::Cc => "cc",
             Self::MuslGcc => "musl-gcc",
             Self::Patchelf => "patchelf",
+            Self::Dpkg => "dpkg-deb",
+            Self::DpkgDev => "dpkg-shlibdeps",
+            Self::Rpmbuild => "rpmbuild",
         }
     }
 
@@ -67,6 +76,9 @@ impl Tool {
             Self::Cc => [&["gcc", "libc6-dev"], &["gcc", "glibc-devel"], &["gcc", "glibc"]],
             Self::MuslGcc => [&["musl-tools"], &["musl-gcc"], &["musl"]],
             Self::Patchelf => [&["patchelf"], &["patchelf"], &["patchelf"]],
+            Self::Dpkg => [&["dpkg"], &["dpkg"], &["dpkg"]],
+            Self::DpkgDev => [&["dpkg-dev"], &["dpkg-dev"], &["dpkg"]],
+            Self::Rpmbuild => [&["rpm"], &["rpm-build"], &["rpm-tools"]],
         }
     }
 }

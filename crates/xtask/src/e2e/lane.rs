@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::podman::{IMAGE, Podman, Runtime, User, said};
 use crate::error::{Error, Result};
-use crate::lanes::spec::{PAYLOAD, Spec};
+use crate::lanes::spec::{PAYLOAD, Spec, Suite};
 use crate::lanes::tree::write;
 use std::path::Path;
 
@@ -19,12 +19,14 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Installs nvbind and the image.
+    /// Installs nvbind, unless that is what the cases do, and the image.
     pub(crate) fn make_ready(spec: Spec) -> Result<Self> {
         use_driver(DRIVER)?;
-        said(Command::new(format!("{PAYLOAD}/bin/nvbind")).arg("setup"))?
-            .must()
-            .map_err(|ended| Error::failed(format!("{ended:?}")))?;
+        if spec.suite == Suite::Containers {
+            said(Command::new(format!("{PAYLOAD}/bin/nvbind")).arg("setup"))?
+                .must()
+                .map_err(|ended| Error::failed(format!("{ended:?}")))?;
+        }
         for user in [User::Root, User::Rootless] {
             let podman = Podman::new(user, Runtime::Crun);
             let archive = format!("{PAYLOAD}/image.tar");

@@ -22,6 +22,7 @@ mod life;
 mod matrix;
 mod mig;
 mod nodes;
+pub(crate) mod packages;
 pub(crate) mod payload;
 pub(crate) mod podman;
 mod probe;
@@ -46,7 +47,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::error::{Doing, Error, Result};
-use crate::lanes::spec::{RESULTS, Spec};
+use crate::lanes::spec::{RESULTS, Spec, Suite};
 use crate::report::{Case, Outcome};
 use ended::Ended;
 use lane::Lane;
@@ -96,14 +97,24 @@ const CASES: &[&[(&str, Function)]] = &[
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.
 pub fn inside(spec_file: &Path) -> Result<()> {
-    let lane = Lane::make_ready(Spec::read(spec_file)?)?;
-    let mut results = Results::open(&lane.spec)?;
-    for cell in matrix::cells() {
-        results.case(&cell.name(), || cell::judge(&cell))?;
-    }
-    for podman in matrix::podmans() {
-        for (name, run) in CASES.iter().copied().flatten() {
-            results.case(&format!("{}/{name}", podman.name()), || run(&lane, podman))?;
+    let spec = Spec::read(spec_file)?;
+    let mut results = Results::open(&spec)?;
+    match spec.suite {
+        Suite::Containers => {
+            let lane = Lane::make_ready(spec.clone())?;
+            for cell in matrix::cells() {
+                results.case(&cell.name(), || cell::judge(&cell))?;
+            }
+            results.cases(&lane, CASES)?;
+        }
+        Suite::Installation => {
+            let lane = Lane::make_ready(spec.clone())?;
+            results.cases(&lane, &[packages::deb::CASES, packages::script::CASES])?;
+        }
+        Suite::Formats => {
+            for (name, run) in packages::formats::CASES {
+                results.case(name, run)?;
+            }
         }
     }
     results.done()
@@ -121,6 +132,16 @@ impl<'a> Results<'a> {
         let path = Path::new(RESULTS).join("cases");
         let file = OpenOptions::new().append(true).open(&path).on("open", &path)?;
         Ok(Self { spec, file })
+    }
+
+    /// Runs cases with every user and runtime.
+    fn cases(&mut self, lane: &Lane, cases: &[&[(&str, Function)]]) -> Result<()> {
+        for podman in matrix::podmans() {
+            for (name, run) in cases.iter().copied().flatten() {
+                self.case(&format!("{}/{name}", podman.name()), || run(lane, podman))?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs a case, if it is among those wanted, and writes how it ended.

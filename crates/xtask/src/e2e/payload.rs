@@ -1,4 +1,4 @@
-//! What a lane is given from the host: this program, the release binaries, the simulated driver and the image.
+//! What a lane is given from the host: this program, the release binaries or packages, the simulated driver and the image.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,33 +9,53 @@ use super::images::small;
 use super::lane::DRIVER;
 use super::layouts::LAYOUTS;
 use super::mig;
+use super::packages;
 use super::real::{NO_REAL, REAL};
 use crate::driver_sim::{DriverSim, Layout};
 use crate::error::{Doing, Error, Result};
 use crate::fixtures;
-use crate::lanes::spec::Spec;
-use crate::real_driver;
+use crate::lanes::spec::{Spec, Suite};
+use crate::{real_driver, release};
 
 /// Fills a run's payload, and returns folders that are to be seen in the lane, each with its place there.
 pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)>> {
     let bin = spec.payload().join("bin");
     let own = Path::new("/proc/self/exe");
     fs::copy(own, bin.join("xtask")).on("copy", own)?;
-    for name in ["nvbind", "nvbind-hook"] {
-        let built = project.join("target/release").join(name);
-        fs::copy(&built, bin.join(name)).on("copy", &built)?;
+    match spec.suite {
+        Suite::Containers => containers(project, spec),
+        Suite::Installation => {
+            packages::fill_installation(project, spec)?;
+            Ok(vec![driver_and_image(project, spec)?])
+        }
+        Suite::Formats => packages::fill_formats(project, spec).map(|()| Vec::new()),
     }
-    let lanes = project.join("target/lanes");
-    let driver = lanes.join("drivers/simulated");
+}
+
+/// The simulated driver, with its place, and the image.
+fn driver_and_image(project: &Path, spec: &Spec) -> Result<(PathBuf, PathBuf)> {
+    let driver = project.join("target/lanes/drivers/simulated");
     DriverSim::default().ensure(&driver).map_err(|error| Error::Fixture(Box::new(error)))?;
     let archive = spec.payload().join("image.tar");
     fixtures::image(&[&archive.to_string_lossy()]).map_err(Error::Fixture)?;
+    Ok((driver, PathBuf::from(DRIVER)))
+}
+
+/// All that containers are tried with.
+fn containers(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let bin = spec.payload().join("bin");
+    for name in release::PROGRAMS {
+        let built = release::folder(project).join(name);
+        fs::copy(&built, bin.join(name)).on("copy", &built)?;
+    }
+    let lanes = project.join("target/lanes");
+    let simulated = driver_and_image(project, spec)?;
     let layouts = lanes.join("drivers/layouts");
     for (name, layout) in Layout::ALL {
         let sim = DriverSim { layout: *layout, ..DriverSim::default() };
         sim.ensure(&layouts.join(name)).map_err(|error| Error::Fixture(Box::new(error)))?;
     }
-    let mut folders = vec![(driver, PathBuf::from(DRIVER)), (layouts, PathBuf::from(LAYOUTS))];
+    let mut folders = vec![simulated, (layouts, PathBuf::from(LAYOUTS))];
     folders.push(compat::ensure(&lanes.join("drivers/compat"))?);
     folders.extend(gpu::ensure(project, spec)?);
     folders.push(mig::ensure(&lanes.join("drivers/mig"))?);

@@ -1,5 +1,6 @@
 //! What is in a folder of the lane's host, to show that it is the same afterwards.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use super::ended::{Ended, claim};
@@ -37,8 +38,9 @@ impl Snapshot {
 }
 
 fn changes<'a>(before: &'a str, after: &'a str) -> impl Iterator<Item = String> {
-    let gone = before.lines().filter(move |line| !after.lines().any(|other| other == *line));
-    let new = after.lines().filter(move |line| !before.lines().any(|other| other == *line));
+    let (old, now): (BTreeSet<&str>, BTreeSet<&str>) = (before.lines().collect(), after.lines().collect());
+    let gone = before.lines().filter(move |line| !now.contains(line));
+    let new = after.lines().filter(move |line| !old.contains(line));
     gone.map(|line| format!("- {line}")).chain(new.map(|line| format!("+ {line}")))
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod cgroup;
 mod enter;
+mod packages;
 pub(crate) mod run;
 mod seccomp;
 pub(crate) mod spec;
@@ -19,7 +20,7 @@ pub use supervise::supervise;
 use crate::error::{Error, Result};
 use crate::report::Case;
 use cgroup::View;
-use spec::Init;
+use spec::{Init, Suite};
 use tree::Recipe;
 
 /// How a lane runs its cases.
@@ -29,6 +30,10 @@ enum Kind {
     Unit,
     /// Cases in a tree; with the applications of its release, those in images too.
     Tree { recipe: &'static Recipe, view: View, init: Init, apps: Option<&'static Recipe> },
+    /// Packages in a tree where nothing is installed.
+    Installation { recipe: &'static Recipe, view: View },
+    /// Packages made twice, and looked at by the tools of their formats.
+    Packages,
 }
 
 /// A lane by name.
@@ -73,6 +78,9 @@ pub(crate) const LANES: &[Lane] = &[
         name: "trixie-systemd",
         kind: Kind::Tree { recipe: &tree::TRIXIE, view: View::V2, init: Init::Systemd, apps: None },
     },
+    Lane { name: "packages", kind: Kind::Packages },
+    Lane { name: "packages-bookworm", kind: Kind::Installation { recipe: &tree::BOOKWORM, view: View::V1 } },
+    Lane { name: "packages-trixie", kind: Kind::Installation { recipe: &tree::TRIXIE, view: View::V2 } },
 ];
 
 /// The lanes of these names; all, if there are none.
@@ -96,8 +104,14 @@ impl Lane {
         match self.kind {
             Kind::Unit => unit::run(project, each),
             Kind::Tree { recipe, view, init, apps } => {
-                run::Run { lane: self.name, recipe, view, init, apps }.run(project, only, each)
+                let suite = Suite::Containers;
+                run::Run { lane: self.name, recipe, view, init, suite, apps }.run(project, only, each)
             }
+            Kind::Installation { recipe, view } => {
+                let (init, suite) = (Init::Plain, Suite::Installation);
+                run::Run { lane: self.name, recipe, view, init, suite, apps: None }.run(project, only, each)
+            }
+            Kind::Packages => packages::run(project, only, each),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::cgroup::{View, hierarchies};
-use super::spec::{Init, Spec};
+use super::spec::{Init, Spec, Suite};
 use super::tree::{self, Recipe};
 use crate::e2e::images::APPS;
 use crate::e2e::payload;
@@ -30,6 +30,8 @@ pub(crate) struct Run {
     pub(crate) view: View,
     /// What is process 1.
     pub(crate) init: Init,
+    /// What is tested.
+    pub(crate) suite: Suite,
     /// The tree of applications that cases run in containers, if there are such cases.
     pub(crate) apps: Option<&'static Recipe>,
 }
@@ -66,6 +68,7 @@ impl Run {
             view: self.view,
             hierarchies: hierarchies(self.view, &own),
             init: self.init,
+            suite: self.suite,
             limit: LIMIT,
             binds: Vec::new(),
             only: only.to_vec(),

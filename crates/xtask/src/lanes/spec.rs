@@ -23,6 +23,18 @@ pub(crate) enum Init {
     Systemd,
 }
 
+/// What a lane's cases are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Suite {
+    /// What containers get, with nvbind installed by `nvbind setup`.
+    Containers,
+    /// Packages and the installation script, where nothing is installed.
+    Installation,
+    /// Packages in the hands of the tools of their formats.
+    Formats,
+}
+
 /// One run of one lane.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Spec {
@@ -38,6 +50,8 @@ pub(crate) struct Spec {
     pub(crate) hierarchies: Vec<Hierarchy>,
     /// What is process 1.
     pub(crate) init: Init,
+    /// What is tested.
+    pub(crate) suite: Suite,
     /// Folders of the host that are seen in the tree, read only, and their places there.
     pub(crate) binds: Vec<(PathBuf, PathBuf)>,
     /// When it is stopped, in seconds.

@@ -99,6 +99,15 @@ pub(crate) const TRIXIE_APPS: Recipe = Recipe {
     ..BOOKWORM_APPS
 };
 
+/// The tools that judge and install packages of all formats, of the newest release that lanes have.
+pub(crate) const PACKAGERS: Recipe = Recipe {
+    name: "packagers",
+    packages: &[&["libarchive-tools", "lintian", "makepkg", "pacman-package-manager", "rpm", "shellcheck"]],
+    updated: false,
+    files: &[],
+    ..TRIXIE
+};
+
 const FILES: &[(&str, &str)] = &[
     ("etc/hostname", "lane\n"),
     ("etc/hosts", "127.0.0.1 localhost lane\n"),

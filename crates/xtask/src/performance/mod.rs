@@ -17,23 +17,28 @@ mod table;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Error, Result};
 use crate::lanes::cgroup::View;
 use crate::lanes::run::Run;
-use crate::lanes::spec::{Init, Spec};
+use crate::lanes::spec::{Init, Spec, Suite};
 use crate::lanes::tree;
-use crate::process;
+use crate::release;
 use summary::Report;
 
 pub use measure::inside;
 
 /// Debian 12 and nothing but cgroup v2: the least noisy, with no systemd beside the containers.
-const RUN: Run =
-    Run { lane: "performance", recipe: &tree::BOOKWORM, view: View::V2, init: Init::Plain, apps: None };
+const RUN: Run = Run {
+    lane: "performance",
+    recipe: &tree::BOOKWORM,
+    view: View::V2,
+    init: Init::Plain,
+    suite: Suite::Containers,
+    apps: None,
+};
 
 /// Where the numbers are left, below the project.
 const REPORT: &str = "target/podman_performance.json";
@@ -78,11 +83,7 @@ impl Settings {
 
 /// Measures, prints a table, and leaves the same as JSON.
 pub fn run(project: &Path, settings: Settings) -> Result<()> {
-    process::run(
-        Command::new("cargo")
-            .args(["build", "--release", "--package=nvbind", "--package=nvbind-hook"])
-            .current_dir(project),
-    )?;
+    release::build(project)?;
     let prepare = |spec: &Spec| {
         programs::build(project, &spec.payload())?;
         let text = serde_json::to_string(&settings).map_err(|error| Error::failed(error.to_string()))?;

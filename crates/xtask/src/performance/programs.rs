@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::error::{Doing, Error, Result};
 use crate::image::Image;
-use crate::process;
 use crate::tools::{self, Tool};
+use crate::{process, release};
 
 /// The container's first process, as its image has it.
 pub(crate) const FIRST: &str = "first_instruction";
@@ -37,7 +37,7 @@ pub(crate) fn build(project: &Path, payload: &Path) -> Result<()> {
 /// The bytes of each program that is shipped.
 pub(crate) fn sizes(project: &Path) -> Result<BTreeMap<String, u64>> {
     let size = |name: &&str| {
-        let path = project.join("target/release").join(name);
+        let path = release::folder(project).join(name);
         Ok(((*name).to_owned(), fs::metadata(&path).on("look at", &path)?.len()))
     };
     SHIPPED.iter().map(size).collect()
