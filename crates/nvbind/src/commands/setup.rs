@@ -17,6 +17,7 @@ use super::man;
 use crate::args;
 use crate::failure::Failure;
 use crate::podman::containers_conf::Sources;
+use crate::podman::hooks;
 use device_files::DeviceFiles;
 use error::Error;
 use executables::Executables;
@@ -95,6 +96,9 @@ fn decide(
     options: &args::Setup,
     sources: &Sources,
 ) -> Result<(Vec<Step>, Vec<String>), Error> {
+    if let Some((json, hook)) = others_hook(layout) {
+        return Err(Error::OtherInstallation { json, hook });
+    }
     let before = sources.read(&[])?;
     let wanted = Installation {
         layout,
@@ -111,6 +115,15 @@ fn decide(
     Ok((steps, notes))
 }
 
+/// The JSON and its hook, where that is the hook of another installation, a package's say: for all prefixes that podman looks
+/// below, the JSON has one place. A JSON whose hook is not there is nobody's.
+fn others_hook(layout: &Layout) -> Option<(PathBuf, PathBuf)> {
+    let found = hooks::find(&[layout.hooks_dir().to_owned()]).ok()?;
+    let is_others =
+        Some(&*found.json) == layout.place(Item::Json) && Some(&*found.binary) != layout.place(Item::Hook);
+    is_others.then_some((found.json, found.binary))
+}
+
 /// The text that a place among settings holds after the installation, if that is nvbind's.
 fn planned<'a>(steps: &'a [Step], place: Option<&Path>) -> Option<(&'a Path, &'a str)> {
     let step = steps.iter().find(|step| Some(step.wanted.path.as_path()) == place)?;
@@ -123,8 +136,10 @@ fn planned<'a>(steps: &'a [Step], place: Option<&Path>) -> Option<(&'a Path, &'a
 /// The JSONs first: without the binary that they name, podman would start containers without their GPUs.
 fn uninstall(layout: &Layout, dry_run: bool) -> Result<(), Error> {
     let pages = man::pages().map_err(Error::ManPages)?;
+    let others = others_hook(layout);
+    let is_others = |item| others.is_some() && matches!(item, Item::Json | Item::VisibleDevicesJson);
     let mut paths = Vec::new();
-    for place in layout.places().iter().rev() {
+    for place in layout.places().iter().rev().filter(|place| !is_others(place.item)) {
         if place.item == Item::ManPages {
             paths.extend(pages.iter().map(|(name, _)| (place.path.join(name), false)));
         } else {
@@ -133,6 +148,13 @@ fn uninstall(layout: &Layout, dry_run: bool) -> Result<(), Error> {
     }
     let first_line = content::first_line(layout.command());
     let files = paths.iter().map(|(path, is_setting)| (path.as_path(), is_setting.then_some(&*first_line)));
+    if let Some((json, hook)) = &others {
+        say(&format!(
+            "left {}: it is another installation's, with the hook {}",
+            json.display(),
+            hook.display()
+        ));
+    }
     let removals = steps::removals(files);
     steps::remove(&removals, dry_run)?;
     notes::removed(layout, &removals).iter().for_each(|note| say(&format!("note: {note}")));

@@ -14,6 +14,8 @@ pub(super) enum Error {
     NoHook { beside: PathBuf, installed: PathBuf },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("{} is another installation's, with the hook {}", json.display(), hook.display())]
+    OtherInstallation { json: PathBuf, hook: PathBuf },
     #[error("cannot install {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot remove {}", path.display())]
@@ -57,6 +59,7 @@ impl Error {
                 Some(source.kind())
             }
             Error::NoHook { .. }
+            | Error::OtherInstallation { .. }
             | Error::NotText { .. }
             | Error::DriverRoot { .. }
             | Error::DeviceMode { .. }
@@ -91,6 +94,9 @@ impl Error {
                 "`nvbind setup --prefix DIR --etc` installs on a file system that can be written"
             }
             (Error::NoHook { .. }, _) => "build both, with `cargo build --release`",
+            (Error::OtherInstallation { .. }, _) => {
+                "remove that first: with the package manager, or by its `nvbind setup --uninstall`"
+            }
             (Error::UserIsRoot, _) => "run `nvbind setup`",
             (Error::UnknownGroup { .. }, _) => {
                 "`getent group` lists them, `groupadd --system NAME` makes one"

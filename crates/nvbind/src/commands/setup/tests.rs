@@ -341,3 +341,29 @@ fn what_is_left_to_do_is_told_until_it_is_done() {
     let notes = told(&machine, &machine.options);
     assert!(notes.contains(&format!("or write into {}\n", only.display())), "{notes}");
 }
+
+#[test]
+fn the_hook_of_another_installation_is_kept_until_that_is_removed() {
+    let machine = machine(with_etc());
+    machine.install().unwrap();
+    let (json, hook) =
+        (machine.place(Item::Json).to_owned(), machine.dir.path().join("usr/libexec/nvbind-hook"));
+    let text = fs::read_to_string(&json).unwrap();
+    let theirs = text.replace(machine.place(Item::Hook).to_str().unwrap(), hook.to_str().unwrap());
+    fs::write(&json, &theirs).unwrap();
+    // Nobody's, as long as its hook is not there.
+    machine.install().unwrap();
+    assert_eq!(fs::read_to_string(&json).unwrap(), text);
+
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&json, &theirs).unwrap();
+    let before = machine.state();
+    let error = machine.install().unwrap_err();
+    assert!(matches!(&error, Error::OtherInstallation { hook: found, .. } if *found == hook), "{error}");
+    assert_eq!(machine.state(), before);
+    uninstall(&machine.layout, false).unwrap();
+    assert_eq!(fs::read_to_string(&json).unwrap(), theirs);
+    assert!(!machine.place(Item::Hook).exists());
+}
