@@ -7,56 +7,56 @@ use nix::unistd::mkfifo;
 use std::fs;
 
 fn file(world: &World) -> std::path::PathBuf {
-    world.path("bundle/config.json")
+    world.path("userdata/config.json")
 }
 
 const CONFIGS: &[Case] = &[
     case(
         "missing",
         2,
-        "container c0ffee: cannot read the container's @/bundle/config.json: No such file or directory (os error 2)",
+        "container c0ffee: cannot read the container's @/userdata/config.json: No such file or directory (os error 2)",
         |world| fs::remove_file(file(world)).unwrap(),
     ),
     case(
         "empty",
         2,
-        "container c0ffee: @/bundle/config.json is not usable: EOF while parsing a value at line 1 column 0",
+        "container c0ffee: @/userdata/config.json is not usable: EOF while parsing a value at line 1 column 0",
         |world| fs::write(file(world), "").unwrap(),
     ),
     case(
         "truncated",
         2,
-        "container c0ffee: @/bundle/config.json is not usable: EOF while parsing a string at line 1 column 10",
+        "container c0ffee: @/userdata/config.json is not usable: EOF while parsing a string at line 1 column 10",
         |world| fs::write(file(world), &fs::read(file(world)).unwrap()[..10]).unwrap(),
     ),
     case(
         "no JSON",
         2,
-        "container c0ffee: @/bundle/config.json is not usable: expected value at line 1 column 1",
+        "container c0ffee: @/userdata/config.json is not usable: expected value at line 1 column 1",
         |world| fs::write(file(world), [0xff; 64]).unwrap(),
     ),
     case(
         "larger than the limit",
         2,
-        "container c0ffee: cannot read the container's @/bundle/config.json: it is larger than 16777216 bytes",
+        "container c0ffee: cannot read the container's @/userdata/config.json: it is larger than 16777216 bytes",
         |world| fs::File::options().write(true).open(file(world)).unwrap().set_len((16 << 20) + 1).unwrap(),
     ),
     case(
         "a root of the wrong type",
         2,
-        "container c0ffee: @/bundle/config.json is not usable: invalid type: integer `1`, expected struct Root at line 1 column 30",
+        "container c0ffee: @/userdata/config.json is not usable: invalid type: integer `1`, expected struct Root at line 1 column 30",
         |world| world.config("1", ""),
     ),
     case(
         "an environment of the wrong type",
         2,
-        "container c0ffee: @/bundle/config.json is not usable: invalid type: integer `1`, expected a string at line 1 column 33",
-        |world| world.write("bundle/config.json", r#"{"process":{"env":["PATH=/bin", 1]}}"#),
+        "container c0ffee: @/userdata/config.json is not usable: invalid type: integer `1`, expected a string at line 1 column 33",
+        |world| world.write("userdata/config.json", r#"{"process":{"env":["PATH=/bin", 1]}}"#),
     ),
     case(
         "a FIFO",
         2,
-        "container c0ffee: cannot read the container's @/bundle/config.json: it is no regular file",
+        "container c0ffee: cannot read the container's @/userdata/config.json: it is no regular file",
         |world| {
             fs::remove_file(file(world)).unwrap();
             mkfifo(&file(world), Mode::S_IRWXU).unwrap();
@@ -65,7 +65,7 @@ const CONFIGS: &[Case] = &[
     case(
         "a directory",
         2,
-        "container c0ffee: cannot read the container's @/bundle/config.json: it is no regular file",
+        "container c0ffee: cannot read the container's @/userdata/config.json: it is no regular file",
         |world| {
             fs::remove_file(file(world)).unwrap();
             fs::create_dir(file(world)).unwrap();

@@ -13,7 +13,7 @@ fn isolated(world: &mut World, linux: &str, mounts: &str) {
         r#"{{"ociVersion":"1.0.2","root":{{"path":"{}"}},"mounts":[{{"destination":"/dev","type":"tmpfs","source":"tmpfs"}}{mounts}],"linux":{{{linux}}}}}"#,
         root.display()
     );
-    world.write("bundle/config.json", text);
+    world.write("userdata/config.json", text);
     world.request(r#""io.nvbind.gpu":"0","io.nvbind.isolate":"true""#);
 }
 

@@ -77,13 +77,13 @@ fn any_config_json_ends_in_a_documented_code() {
     let more = r#","process":{"env":["A=1","NVIDIA_DRIVER_CAPABILITIES=compute","LD_LIBRARY_PATH=/opt/a:/usr/lib","NVIDIA_REQUIRE_CUDA=cuda>=12.0 driver>=470,driver<471"]},"linux":{"resources":{"devices":[{"allow":true,"type":"c","major":195,"access":"rwm"}]}}"#;
     world.config(r#"{"path":"/"}"#, more);
     world.write("image/opt/a/libcuda.so.1", "");
-    let whole = fs::read(world.path("bundle/config.json")).unwrap();
+    let whole = fs::read(world.path("userdata/config.json")).unwrap();
     let before: Vec<String> = world_of_host(&world);
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut codes = [0; 6];
     for _ in 0..150 {
         let changed = random.mutate(&whole);
-        fs::write(world.path("bundle/config.json"), &changed).unwrap();
+        fs::write(world.path("userdata/config.json"), &changed).unwrap();
         world.start();
         codes[usize::try_from(code(&world, &changed)).unwrap()] += 1;
     }

@@ -192,8 +192,8 @@ fn nvidia_s_own_hook_and_this_one_do_not_both_inject() {
         let Some(mut world) = World::new() else { return };
         asks(&mut world, PRIVILEGED, environment);
         let hooks = r#""hooks":{"prestart":[{"path":"/usr/bin/nvidia-container-runtime-hook"}]},"mounts""#;
-        let config = fs::read_to_string(world.path("bundle/config.json")).unwrap();
-        world.write("bundle/config.json", config.replace("\"mounts\"", hooks));
+        let config = fs::read_to_string(world.path("userdata/config.json")).unwrap();
+        world.write("userdata/config.json", config.replace("\"mounts\"", hooks));
         world.start();
         let ended = world.hook();
         let says = "container c0ffee: NVIDIA's own hook /usr/bin/nvidia-container-runtime-hook would give";

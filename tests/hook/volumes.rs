@@ -110,7 +110,7 @@ fn a_container_with_the_host_s_dev_gets_no_node_made_there() {
     world.mounts.push("mount --bind $OUTSIDE $ROOT/dev");
     let root = world.path("scratch/root");
     world.write(
-        "bundle/config.json",
+        "userdata/config.json",
         format!(
             r#"{{"root":{{"path":"{}"}},"mounts":[{{"destination":"/dev","type":"bind","source":"/dev"}}]}}"#,
             root.display()
@@ -137,7 +137,7 @@ fn a_volume_that_reaches_dev_by_a_link_of_the_image_gets_no_node_made_there() {
         world.mounts.extend([DEV_OR_DATA, mount]);
         let root = world.path("scratch/root");
         world.write(
-            "bundle/config.json",
+            "userdata/config.json",
             format!(
                 r#"{{"root":{{"path":"{}"}},"mounts":[{{"destination":"/dev","type":"tmpfs","source":"tmpfs"}},
                     {{"destination":"/data","type":"bind","source":"/outside"}}]}}"#,

@@ -85,7 +85,7 @@ impl World {
             mounts: vec![OVERLAY, DEV],
             container: None,
         };
-        for name in ["image", "bundle", "outside", "scratch", "plain"] {
+        for name in ["image", "userdata", "outside", "scratch", "plain"] {
             fs::create_dir(world.path(name)).unwrap();
         }
         if let Err(errno) = isolate(&world.path("scratch")) {
@@ -114,12 +114,15 @@ impl World {
     /// Writes config.json: its `root`, and further members.
     pub(crate) fn config(&self, root: &str, more: &str) {
         let mounts = r#""mounts":[{"destination":"/dev","type":"tmpfs","source":"tmpfs"}]"#;
-        self.write("bundle/config.json", format!(r#"{{"ociVersion":"1.0.2","root":{root},{mounts}{more}}}"#));
+        self.write(
+            "userdata/config.json",
+            format!(r#"{{"ociVersion":"1.0.2","root":{root},{mounts}{more}}}"#),
+        );
     }
 
     /// Makes the state: of a container with these annotations.
     pub(crate) fn request(&mut self, annotations: &str) {
-        let bundle = self.path("bundle");
+        let bundle = self.path("userdata");
         self.state = format!(
             r#"{{"ociVersion":"1.0.2","id":"{ID}","pid":PID,"status":"created","bundle":"{}","annotations":{{{annotations}}}}}"#,
             bundle.display()
@@ -238,7 +241,7 @@ impl World {
     pub(crate) fn snapshot(&self) -> Vec<String> {
         let mut lines: Vec<String> =
             fs::read_to_string("/proc/thread-self/mountinfo").unwrap().lines().map(str::to_owned).collect();
-        for directory in ["image", "outside", "bundle", "plain"] {
+        for directory in ["image", "outside", "userdata", "plain"] {
             lines.extend(listing::of(&self.path(directory)));
         }
         lines.extend(listing::of(&self.driver.path("")));

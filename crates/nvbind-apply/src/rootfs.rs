@@ -306,21 +306,25 @@ fn leaves(target: &str, depth: usize) -> bool {
     target.starts_with('/')
 }
 
-/// Why a root filesystem outlives the container, or cannot be changed: a directory given by `--rootfs` is the user's.
+/// Why a root filesystem outlives the container, or cannot be changed: a directory given by `--rootfs` is the user's, and what
+/// a step of a build leaves in its own lands in an image.
 fn closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>> {
     if fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(Some(Closed::ReadOnly));
     }
-    if is_in_storage(path, bundle) || is_whole_overlay(&std::fs::read_to_string(MOUNTINFO)?, mount_id(fd)?) {
-        return Ok(None);
-    }
-    Ok(Some(Closed::Outlives))
+    // That of a build is elsewhere (`run_linux.go` of buildah: `buildah…` in the directory for temporary files).
+    let is_podmans = bundle.ends_with("userdata");
+    let is_containers = || -> io::Result<bool> {
+        Ok(is_in_storage(path, bundle)
+            || is_whole_overlay(&std::fs::read_to_string(MOUNTINFO)?, mount_id(fd)?))
+    };
+    Ok(if is_podmans && is_containers()? { None } else { Some(Closed::Outlives) })
 }
 
 /// Whether Podman keeps it beside the bundle, which is `STORAGE/DRIVER-containers/ID/userdata`.
 fn is_in_storage(path: &Path, bundle: &Path) -> bool {
     let storage: PathBuf = bundle.components().take(bundle.components().count().saturating_sub(3)).collect();
-    bundle.ends_with("userdata") && storage.components().count() > 1 && path.starts_with(storage)
+    storage.components().count() > 1 && path.starts_with(storage)
 }
 
 /// Whether the mount shows an overlay from its own root (proc_pid_mountinfo(5)). Podman mounts a container's overlay

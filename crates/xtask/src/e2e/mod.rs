@@ -10,6 +10,7 @@ mod config;
 mod container;
 mod devices;
 mod doctor;
+mod drivers;
 mod ended;
 mod filters;
 mod generate;
@@ -65,6 +66,7 @@ const CASES: &[&[(&str, Function)]] = &[
     devices::CASES,
     filters::CASES,
     refusals::CASES,
+    drivers::CASES,
     groups::CASES,
     layouts::CASES,
     real::CASES,

@@ -100,7 +100,7 @@ pub(crate) fn refused(podman: Podman, options: &[&str], codes: &[i32], text: &st
 }
 
 /// What the hook wrote down of the last container that it did not let start.
-fn last_failure(user: User) -> Result<String, Ended> {
+pub(super) fn last_failure(user: User) -> Result<String, Ended> {
     let path = match user {
         User::Root => "/run/nvbind/last-failure".to_owned(),
         User::Rootless => format!("/run/user/{USER_ID}/nvbind/last-failure"),

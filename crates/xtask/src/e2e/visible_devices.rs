@@ -9,7 +9,7 @@ use super::container::{ASK, GPU, PLAIN, control, run, then_remove};
 use super::ended::{Ended, claim};
 use super::lane::{DRIVER, Lane, configure, use_driver};
 use super::podman::{IMAGE, Podman, Said, said};
-use super::{probe, refusals, shim};
+use super::{drivers, probe, refusals, shim};
 use crate::error::Error;
 use crate::lanes::spec::PAYLOAD;
 use crate::lanes::tree::write;
@@ -70,7 +70,9 @@ fn nothing_is_asked_for(podman: Podman) -> Result<(), Ended> {
 /// A step of a build from an image that has the variable is refused as a container is.
 fn builds_are_containers(podman: Podman) -> Result<(), Ended> {
     let folder = "/tmp/visible-devices-build";
-    let steps = format!("FROM {IMAGE}\nENV NVIDIA_VISIBLE_DEVICES=0\nRUN test -e /usr/local/nvidia/lib64\n");
+    let steps = format!(
+        "FROM {IMAGE}\nENV NVIDIA_VISIBLE_DEVICES=0\nRUN test -e /dev/nvidiactl && test -e /dev/nvbind/lib64/libcuda.so.1\n"
+    );
     write(&Path::new(folder).join("Containerfile"), &steps)?;
     let build = |more: &[&str]| -> Result<Said, Error> {
         let words = ["build", "--no-cache", "--network=none", "--tag", BUILT, HOOKS[0], HOOKS[1]];
@@ -78,8 +80,10 @@ fn builds_are_containers(podman: Podman) -> Result<(), Ended> {
     };
     let refused = build(&[])?;
     claim(refused.code != 0, "a step of a build had a GPU", || refused.told())?;
-    build(&["--cap-add=SYS_ADMIN"])?.must()?;
-    podman.must(&["rmi", "--force", BUILT]).map(drop)
+    // Nothing of what a step has lands in a layer.
+    let plain = format!("FROM {IMAGE}\nENV NVIDIA_VISIBLE_DEVICES=0\nRUN sleep 0\n");
+    write(&Path::new(folder).join("Containerfile"), &plain)?;
+    drivers::leaves_nothing(podman, Path::new(folder), &["--cap-add=SYS_ADMIN"], &HOOKS)
 }
 
 /// The container has the first GPU alone, once.
