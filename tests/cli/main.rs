@@ -35,6 +35,9 @@ fn every_error_has_its_documented_code_and_says_on_stderr_alone_what_is_wrong() 
         (vec!["plan", "--driver-root", "/var", "--gpu", "all"], 3, "no NVIDIA driver is loaded"),
         (vec!["plan", "--driver-root", "/var", "--gpu", "?"], 2, "\"?\""),
         (vec!["profile", "show", "gamin"], 2, "gaming"),
+        (vec!["run", "--dry-run", "--capabilities", "foo", "IMAGE"], 125, "\"foo\" is no driver capability"),
+        (vec!["run", "--dry-run", "--isolate", "--privileged", "IMAGE"], 125, "cannot be --privileged"),
+        (vec!["generate", "quadlet", "--", "--gpu", "bogus", "IMAGE"], 2, "\"bogus\" is no GPU"),
         (vec!["generate", "kube", "--", "--pod", "p", "IMAGE"], 2, "--pod"),
         (vec!["setup", "--driver-root", "/nonexistent"], 2, "/nonexistent"),
         (vec!["man", "/nonexistent"], 4, "/nonexistent"),
@@ -62,6 +65,8 @@ fn colour_is_for_terminals_and_for_who_asks_for_it() {
     assert!(coloured(&plan, &[("CLICOLOR_FORCE", "1")]));
     assert!(!coloured(&plan, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
     assert!(!coloured(&[&["--color=never"], &plan[..]].concat(), &[("CLICOLOR_FORCE", "1")]));
+    assert!(coloured(&["--color=always", "plan", "--nonsense"], &[]));
+    assert!(!coloured(&["plan", "--nonsense", "--color", "never"], &[("CLICOLOR_FORCE", "1")]));
     let table = |words: &[&str]| nvbind(&[&["doctor"], words].concat(), &[]).stdout.contains(&0x1b);
     assert!(table(&["--color=always"]) && !table(&[]) && !table(&["--color=always", "--json"]));
 }

@@ -7,15 +7,29 @@ use std::os::fd::{AsFd, AsRawFd};
 /// The directories of nodes that stand for a right to use something: a part of a GPU, an IMEX channel.
 const RIGHTS: &[&str] = &["/dev/nvidia-caps/", "/dev/nvidia-caps-imex-channels/"];
 
-/// What helps who is not in the node's group. The permissions of the driver's own nodes are the module's parameters: they
-/// have no events that a rule of udev could match. DRM's are not to be for everybody: who opens a card first controls its
-/// displays (drm-uapi, "Primary Nodes, DRM Master and Authentication").
+/// Whether the permissions of this node are the driver module's parameters, which its tool keeps to: those of GPUs, of the
+/// control node and of unified memory (`nvidia-modprobe-utils.c` of nvidia-modprobe). They have no events that a rule of udev
+/// could match.
+#[must_use]
+pub fn has_parameters(path: &str) -> bool {
+    let name =
+        path.strip_prefix("/dev/nvidia").or_else(|| path.rsplit_once("/dev/nvidia").map(|(_, name)| name));
+    name.is_some_and(|name| {
+        ["ctl", "-modeset", "-uvm", "-uvm-tools"].contains(&name)
+            || (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+/// What helps who is not in the node's group. DRM's are not to be for everybody: who opens a card first controls its displays
+/// (drm-uapi, "Primary Nodes, DRM Master and Authentication").
 #[must_use]
 pub fn other_remedy(path: &str) -> &'static str {
-    if path.contains("/dri/") {
+    if has_parameters(path) {
+        "have root give everybody access: `nvbind setup --device-mode 0666`"
+    } else if path.contains("/dri/") {
         "ask for all capabilities instead, which start without it where they have to"
     } else {
-        "have root give everybody access: `nvbind setup --device-mode 0666`"
+        "have root change its permissions, by a rule of udev where they are to last"
     }
 }
 
@@ -147,6 +161,23 @@ mod tests {
         }
         assert_eq!(Needed::of(GPU).access(0o660, false, || false, || true), Access::ByGroup);
         assert_eq!(Needed::of(GPU).access(0o640, false, || false, || true), OwnersAlone);
+    }
+
+    #[test]
+    fn only_the_drivers_own_nodes_have_the_permissions_of_its_parameters() {
+        for (path, expected) in [
+            ("/dev/nvidia0", true),
+            ("/opt/driver/dev/nvidia12", true),
+            ("/dev/nvidiactl", true),
+            ("/dev/nvidia-uvm-tools", true),
+            ("/dev/nvidia-caps/nvidia-cap12", false),
+            ("/dev/nvidia-nvswitch0", false),
+            ("/dev/dri/card0", false),
+            ("/dev/dxg", false),
+        ] {
+            assert_eq!(has_parameters(path), expected, "{path}");
+            assert_eq!(other_remedy(path).contains("--device-mode"), expected, "{path}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod service;
 mod fixture;
 
 use args::{Cli, Command, Leading};
-use clap::Parser;
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 use messages::Messages;
 use podman::command_line::Verb;
 use std::ffi::OsString;
@@ -63,14 +63,26 @@ fn parse(words: Vec<OsString>) -> (Messages, Command) {
         };
         return (messages, command);
     }
-    let Cli { messages, command } = Cli::parse_from(words);
+    // clap's own errors and help as well, which come before its answer.
+    let cli = Cli::command().color(colour(&words));
+    let parsed =
+        cli.try_get_matches_from(words).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let Cli { messages, command } = parsed.unwrap_or_else(|error| error.exit());
     (messages, command)
+}
+
+/// What `--color` says, the last one.
+fn colour(words: &[OsString]) -> ColorChoice {
+    let value = |(at, word): (usize, &OsString)| match word.to_str()?.strip_prefix("--color")? {
+        "" => words.get(at + 1)?.to_str()?.parse().ok(),
+        value => value.strip_prefix('=')?.parse().ok(),
+    };
+    words.iter().enumerate().rev().find_map(value).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::ColorChoice;
 
     #[test]
     fn what_follows_run_is_kept_as_it_is_and_what_stands_before_is_nvbinds() {

@@ -5,16 +5,21 @@
 //! there, and nowhere else, podman stays in the foreground and replaces a container of the same name.
 
 use crate::podman::lexer;
+use nvbind_core::child;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 /// The pid of the process that systemd started itself (systemd.exec(5)); those that it starts inherit the variable.
 const EXEC_PID: &str = "SYSTEMD_EXEC_PID";
 
 /// Types whose main process is the service (systemd.service(5)).
 const TYPES_WITH_ONE_PROCESS: &[&str] = &["exec", "idle", "simple"];
+
+/// A manager that does not answer is not to keep the container from starting.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// What a service without a terminal, whose process is podman, cannot have.
 const DROPPED: &[&str] = &["detach", "tty"];
@@ -54,11 +59,8 @@ fn is_one_process() -> bool {
     let Some(unit) = fs::read_to_string("/proc/self/cgroup").ok().as_deref().and_then(Unit::of) else {
         return false;
     };
-    match unit.ask() {
-        Some(answer) => is_main(&answer, &own),
-        // Without the bus a user cannot ask. This is set for services of type `notify`, which have `-d` in good order.
-        None => env::var_os("NOTIFY_SOCKET").is_none(),
-    }
+    // Where nobody can be asked, as without the bus, the words stay as they are.
+    unit.ask().is_some_and(|answer| is_main(&answer, &own))
 }
 
 /// A unit, by the cgroup that this process is in.
@@ -89,8 +91,7 @@ impl Unit {
         let mut command = Command::new("systemctl");
         command.args(self.of_user.then_some("--user"));
         command.args(["show", "--property=Type,MainPID", "--"]).arg(OsStr::new(&self.name));
-        let output = command.output().ok().filter(|output| output.status.success())?;
-        String::from_utf8(output.stdout).ok()
+        String::from_utf8(child::output_with_environment(&mut command, LIMIT).ok()?).ok()
     }
 }
 

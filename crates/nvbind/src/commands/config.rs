@@ -31,7 +31,7 @@ enum Error {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let (exit, hint) = match &error {
-            Error::Configuration(error) => (Exit::Request, error.hint()),
+            Error::Configuration(error) => (error.exit(), error.hint()),
             Error::Exists { .. } | Error::NoHome => (Exit::Request, None),
             Error::Write { .. } | Error::Output(_) => (Exit::Permission, None),
         };

@@ -27,7 +27,7 @@ enum Error {
 pub(crate) fn profile(command: &args::Profile) -> Result<(), Failure> {
     print(command).map_err(|error| {
         let (exit, hint) = match &error {
-            Error::Configuration(error) => (Exit::Request, error.hint()),
+            Error::Configuration(error) => (error.exit(), error.hint()),
             Error::Output(_) => (Exit::Permission, None),
         };
         Failure::new(error, exit as u8).hint(hint)

@@ -12,6 +12,7 @@ use crate::podman::containers_conf::{self, Sources};
 use crate::podman::{hooks, shell};
 use crate::{profiles, service};
 use clap::CommandFactory;
+use nvbind_core::exit::Exit;
 use nvbind_core::host::Host;
 use nvbind_core::plan::Plan;
 use nvbind_core::request::Request;
@@ -58,12 +59,12 @@ fn place(origin: Option<&config::Origin>) -> String {
 
 /// Runs podman in place of this process.
 pub(crate) fn run(verb: Verb, words: Vec<OsString>, messages: Messages) -> Result<(), Failure> {
-    start(verb, words, messages).map_err(into_failure)
+    start(verb, words, messages).map_err(|error| into_failure(error, PODMAN_FAILED))
 }
 
-fn into_failure(error: Error) -> Failure {
+fn into_failure(error: Error, code: u8) -> Failure {
     let hint = hint(&error);
-    Failure::new(error, PODMAN_FAILED).hint(hint)
+    Failure::new(error, code).hint(hint)
 }
 
 fn start(verb: Verb, words: Vec<OsString>, messages: Messages) -> Result<(), Error> {
@@ -73,14 +74,21 @@ fn start(verb: Verb, words: Vec<OsString>, messages: Messages) -> Result<(), Err
     if typed.help {
         return help(verb);
     }
-    let line = configured(verb, &typed, &words)?;
+    let mut words = configured(verb, &typed, &words)?;
+    if verb == Verb::Run
+        && let Some((changed, what)) = service::in_foreground(&words)
+    {
+        log::warn!("{what}");
+        words = changed;
+    }
+    let line = parsed(words)?;
     if line.dry_run {
         return print(&previewed(verb, &line)?);
     }
     let (plan, has_nvidias) = match hooks_dirs(&line)? {
         Some(directories) => (Some(pre_flight(&line, &directories)?), hooks::has_nvidias(&directories)),
         None => {
-            line.request().map_err(driver::Error::from)?;
+            request(&line)?;
             (None, false)
         }
     };
@@ -94,15 +102,19 @@ fn start(verb: Verb, words: Vec<OsString>, messages: Messages) -> Result<(), Err
 pub(crate) fn arguments(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
     let told = || {
         let typed = CommandLine::parse(words.iter().cloned())?;
-        let line = configured(Verb::Run, &typed, words)?;
-        line.request().map_err(driver::Error::from)?;
-        previewed(Verb::Run, &line)
+        let words = configured(Verb::Run, &typed, words)?;
+        previewed(Verb::Run, &parsed(words)?)
     };
-    told().map_err(into_failure)
+    // No container was to start, so that the codes are those of the other commands.
+    told().map_err(|error| {
+        let exit = error.exit();
+        into_failure(error, exit as u8)
+    })
 }
 
 /// podman's arguments, as far as they can be told without changing anything.
 fn previewed(verb: Verb, line: &CommandLine) -> Result<Vec<OsString>, Error> {
+    request(line)?;
     // Where podman's configuration is broken, podman says so.
     let directories = hooks_dirs(line).ok().flatten();
     let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
@@ -110,8 +122,8 @@ fn previewed(verb: Verb, line: &CommandLine) -> Result<Vec<OsString>, Error> {
     Ok(line.podman_arguments(verb, has_nvidias, &device_rules(line, plan.transpose()?.as_ref())))
 }
 
-/// The command line with what the configuration puts before it.
-fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<CommandLine, Error> {
+/// The words with those that the configuration puts before them.
+fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<Vec<OsString>, Error> {
     let configuration = Configuration::load(&config::layers(typed.config.as_deref()))?;
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root && !configuration.settings.security.allow_rootless {
@@ -127,15 +139,12 @@ fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<Com
     };
     let whole = configuration.words(words, caller)?;
     configuration.lost.iter().chain(&whole.notes).for_each(|note| log::warn!("{note}"));
-    let mut words = whole.words;
-    if verb == Verb::Run
-        && let Some((changed, what)) = service::in_foreground(&words)
-    {
-        log::warn!("{what}");
-        words = changed;
-    }
+    Ok(whole.words)
+}
+
+fn parsed(words: Vec<OsString>) -> Result<CommandLine, Error> {
     let line = CommandLine::parse(words)?;
-    if is_root && line.rootless {
+    if line.rootless && nix::unistd::geteuid().is_root() {
         return Err(Error::Root);
     }
     Ok(line)
@@ -158,10 +167,6 @@ fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, Error> {
 /// tell.
 fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
     let (place, host, request) = asked(line, directories)?;
-    // The commonest of what the hook refuses; crun would not tell its reason.
-    if request.isolate && line.privileged {
-        return Err(Error::Privileged);
-    }
     Ok(driver::make_ready(&place, &host, &request, line.keeps_groups)?)
 }
 
@@ -171,9 +176,19 @@ fn preview(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
     Ok(driver::plan(&place, &host, &request)?)
 }
 
+/// What the hook will be asked.
+fn request(line: &CommandLine) -> Result<Request, Error> {
+    let request = line.request().map_err(driver::Error::from)?;
+    // The commonest of what the hook refuses; crun would not tell its reason.
+    if request.isolate && line.privileged {
+        return Err(Error::Privileged);
+    }
+    Ok(request)
+}
+
 /// What the hook will be asked, and where it will look.
 fn asked(line: &CommandLine, directories: &[PathBuf]) -> Result<(Place, Host, Request), Error> {
-    let request = line.request().map_err(driver::Error::from)?;
+    let request = request(line)?;
     let hook = hooks::find(directories)?;
     log::debug!("podman runs {} by {}", hook.binary.display(), hook.json.display());
     let place = Place::from(hook);
@@ -203,6 +218,19 @@ fn is_remote(line: &CommandLine) -> bool {
     let from_environment =
         || ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().any(|name| std::env::var_os(name).is_some());
     line.remote.service || line.remote.switch.unwrap_or_else(from_environment)
+}
+
+impl Error {
+    /// The exit code where no container was to start.
+    fn exit(&self) -> Exit {
+        match self {
+            Error::CommandLine(_) | Error::Privileged => Exit::Request,
+            Error::Configuration(error) => error.exit(),
+            Error::Driver(error) => error.exit(),
+            Error::Hook(_) | Error::Podmans(_) | Error::NoPodman => Exit::Driver,
+            Error::Root | Error::Rootless { .. } | Error::Podman(_) | Error::Output(_) => Exit::Permission,
+        }
+    }
 }
 
 fn hint(error: &Error) -> Option<String> {

@@ -9,6 +9,7 @@ mod words;
 
 use crate::podman::command_line;
 use crate::profiles;
+use nvbind_core::exit::Exit;
 use nvbind_core::settings::keys::{self, Key, Reader};
 use nvbind_core::settings::{self, SYSTEM_FILE, Settings};
 pub(crate) use origin::Origin;
@@ -63,6 +64,19 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// The exit code of this failure.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Error::File(error) => error.exit(),
+            Error::Unknown { .. }
+            | Error::Wrong { .. }
+            | Error::Value { .. }
+            | Error::CommandLine(_)
+            | Error::Profile(_)
+            | Error::Merged(_) => Exit::Request,
+        }
+    }
+
     /// What to do, where the message does not say it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {

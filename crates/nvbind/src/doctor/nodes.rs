@@ -1,9 +1,9 @@
 //! The device nodes of all GPUs.
 
-use super::{Facts, Finding, Fix};
+use super::{Facts, Finding, Fix, Machine};
 use nvbind_core::catalogue::MODPROBE;
 use nvbind_core::host::Host;
-use nvbind_core::node_access::{Access, Needed};
+use nvbind_core::node_access::{Access, Needed, has_parameters};
 use nvbind_core::plan::{Device, Plan};
 use std::ffi::OsStr;
 use std::fs;
@@ -74,36 +74,44 @@ pub(super) fn usable(facts: &Facts<'_>) -> Finding {
     for Device { node, is_required, .. } in &plan.devices {
         // One that is missing is the check before this one's matter.
         let Ok((access, stat)) = machine.user.access(host, &node.path) else { continue };
-        let (path, mode) = (&node.path, stat.st_mode & 0o777);
+        let (path, mode) = (node.path.as_str(), stat.st_mode & 0o777);
         match access {
             Access::Granted => {}
-            Access::ByGroup => {
-                let detail = "which a container does not keep by itself";
-                kept = Some(format!("{path} is for its group alone ({mode:04o}), {detail}"));
+            Access::ByGroup if *is_required => kept = Some((path, mode)),
+            Access::OthersGroup | Access::OwnersAlone if *is_required => {
+                let needed = Needed::of(path).words();
+                let detail = format!("{} may not {needed} {path} ({mode:04o})", machine.name);
+                return Finding::fail(detail, for_everybody(machine, path));
             }
-            Access::OthersGroup | Access::OwnersAlone => {
-                let detail =
-                    format!("{} may not {} {path} ({mode:04o})", machine.name, Needed::of(path).words());
-                if *is_required {
-                    return Finding::fail(detail, Fix::script(machine, FOR_EVERYBODY));
-                }
-                let group = stat.st_gid.to_string();
-                let join = Fix::as_root(machine, ["usermod", "-aG", group.as_str(), machine.name.as_str()]);
-                left_out = Some((format!("{detail}; containers that ask for all do without"), join));
-            }
+            Access::ByGroup => left_out = Some((path, mode, None)),
+            Access::OthersGroup | Access::OwnersAlone => left_out = Some((path, mode, Some(stat.st_gid))),
         }
     }
-    if let Some((detail, fix)) = left_out {
-        return Finding::warn(detail, fix);
+    let keep = || Fix::new([machine.nvbind.as_str(), "run", "--group-add", "keep-groups"]);
+    if let Some((path, mode)) = kept {
+        let detail =
+            format!("{path} is for its group alone ({mode:04o}), which a container does not keep by itself");
+        return if has_crun(facts) {
+            Finding::warn(detail, keep())
+        } else {
+            Finding::fail(format!("{detail}, and only crun can keep it"), for_everybody(machine, path))
+        };
     }
-    let Some(detail) = kept else {
+    let Some((path, mode, group)) = left_out else {
         return Finding::ok(format!("{} may use them all", machine.name));
     };
-    if has_crun(facts) {
-        Finding::warn(detail, Fix::new([machine.nvbind.as_str(), "run", "--group-add", "keep-groups"]))
-    } else {
-        Finding::fail(format!("{detail}, and only crun can keep it"), Fix::script(machine, FOR_EVERYBODY))
+    let detail =
+        format!("{path} is for its group alone ({mode:04o}): containers that ask for all go without it");
+    let join = |group: u32| Fix::as_root(machine, ["usermod", "-aG", &group.to_string(), &machine.name]);
+    Finding::warn(detail, group.map(join).or_else(|| has_crun(facts).then(keep)))
+}
+
+fn for_everybody(machine: &Machine, path: &str) -> Fix {
+    if has_parameters(path) {
+        return Fix::script(machine, FOR_EVERYBODY);
     }
+    let bits = if Needed::of(path).is_writing() { "a+rw" } else { "a+r" };
+    Fix::as_root(machine, ["chmod", bits, path])
 }
 
 /// Whether podman is not set to another runtime than crun, which alone keeps groups (podman-run(1), `--group-add`).

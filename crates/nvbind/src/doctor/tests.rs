@@ -478,14 +478,34 @@ fn a_users_group_is_enough_where_the_container_keeps_it() {
 fn what_containers_do_without_is_worth_a_warning() {
     let tree = healthy();
     tree.gpu("0000:01:00.0", 0, "GPU-aaaa0000-0000-0000-0000-000000000001", &["card0", "renderD128"]);
+    tree.write("usr/bin/runc", "runc version 1.3.0");
+    mode(&tree, "usr/bin/runc", 0o755);
+    tree.write("etc/containers/containers.conf", "[engine]\nruntime = \"/usr/bin/runc\"\n");
     for (bits, warns) in [(0o666, vec![]), (0o660, vec!["access"])] {
         for node in ["dev/dri/card0", "dev/dri/renderD128"] {
             tree.write(node, "");
             mode(&tree, node, bits);
         }
-        let report = report(&tree, USER);
-        assert_eq!((report.ids(Status::Fail), report.ids(Status::Warn)), (vec![], warns), "{bits:o}");
+        let gid = std::os::unix::fs::MetadataExt::gid(&fs::metadata(tree.path("dev/dri/card0")).unwrap());
+        for groups in [vec![], vec![gid]] {
+            let mut machine = machine(&tree, USER);
+            machine.user.groups.extend(&groups);
+            let report = examine(&machine);
+            let seen = (report.ids(Status::Fail), report.ids(Status::Warn));
+            assert_eq!(seen, (vec![], warns.clone()), "{bits:o} {groups:?}");
+        }
     }
+    mode(&tree, "dev/nvidia0", 0o600);
+    let fix = report(&tree, USER).finding("access").fix.as_ref().map(Fix::text).unwrap();
+    assert!(fix.contains("nvbind setup --device-mode 0666"), "{fix}");
+    mode(&tree, "dev/nvidia0", 0o666);
+    tree.mig(0, &[(1, 0, 12, 13)]);
+    for node in ["dev/nvidia-caps/nvidia-cap12", "dev/nvidia-caps/nvidia-cap13"] {
+        tree.write(node, "");
+        mode(&tree, node, 0o400);
+    }
+    let fix = report(&tree, USER).finding("access").fix.as_ref().map(Fix::text).unwrap();
+    assert_eq!(fix, "sudo chmod a+r /dev/nvidia-caps/nvidia-cap12");
 }
 
 #[test]

@@ -98,8 +98,11 @@ pub(crate) enum Error {
         option: String,
     },
     /// Neither yes nor no.
-    #[error("--isolate takes no value but true or false")]
-    Isolate,
+    #[error("{option} takes no value but true or false")]
+    Switch {
+        /// The option.
+        option: String,
+    },
     /// No way to colour.
     #[error("--color takes auto, always or never")]
     Color,
@@ -166,15 +169,15 @@ impl CommandLine {
         let Some(given) = options.long() else { return Ok(false) };
         let name = given.name.as_str();
         let own_value = || given.value.clone().ok_or_else(|| Error::NoValue { option: format!("--{name}") });
-        let is_switch = given.value.is_none();
+        let switch = || given.switch().ok_or_else(|| Error::Switch { option: format!("--{name}") });
         match name {
-            "help" if is_switch => self.help = true,
-            "verbose" if is_switch => self.verbose = true,
+            "help" => self.help = switch()?,
+            "verbose" => self.verbose = switch()?,
             "color" => self.color = Some(color(&own_value()?)?),
-            "dry-run" if is_switch => self.dry_run = true,
-            "device-rules" if is_switch => self.device_rules = true,
-            "rootless" if is_switch => self.rootless = true,
-            "isolate" => self.isolate = given.switch().ok_or(Error::Isolate)?,
+            "dry-run" => self.dry_run = switch()?,
+            "device-rules" => self.device_rules = switch()?,
+            "rootless" => self.rootless = switch()?,
+            "isolate" => self.isolate = switch()?,
             "config" => self.config = Some(own_value()?.into()),
             "gpu" | "gpus" => self.gpu = Some(text(own_value()?, name)?),
             "capabilities" => self.capabilities = Some(text(own_value()?, name)?),

@@ -135,6 +135,15 @@ fn games_on_a_server_get_no_variable_that_leads_nowhere() {
 }
 
 #[test]
+fn a_wayland_display_may_be_a_whole_path() {
+    let path = "/run/user/1000/pulse/native";
+    let elsewhere = |name: &str| if name == "WAYLAND_DISPLAY" { Some(path.into()) } else { variable(name) };
+    let (line, notes) = podman("", "--profile gaming I", Caller { variable: &elsewhere, ..user(&DESKTOP) });
+    assert!(line.contains(&format!("--volume {path}:/run/session/wayland ")), "{line}");
+    assert_eq!(notes, Vec::<String>::new());
+}
+
+#[test]
 fn what_the_user_types_wins_and_nothing_is_there_twice() {
     for (typed, gone) in [
         (

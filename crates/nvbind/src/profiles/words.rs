@@ -160,6 +160,10 @@ impl Selection<'_> {
                 Err(expand::Error::Unset(unset)) => format!("{unset} is not set here"),
                 // Not in a checked file.
                 Err(expand::Error::Dollar) => continue,
+                // A variable may hold a path or the name of something else; podman would make a volume of that name.
+                Ok(parts) if entry.starts_with('$') && !parts.first().is_some_and(|host| is_path(host)) => {
+                    format!("{} is no path", parts.first().cloned().unwrap_or_default().display())
+                }
                 Ok(parts) => match self.why_no_volume(&parts, is_isolated && is_cache) {
                     Some(why) => why,
                     None => {

@@ -87,7 +87,6 @@ fn what_podman_gets() {
         ("--new-in-6 I --gpu 1", "run --annotation io.nvbind.gpu=all --new-in-6 I --gpu 1"),
         ("--new-in-6=x --gpu 1 I", "run --annotation io.nvbind.gpu=1 --new-in-6=x I"),
         ("-Z --gpu 1 I", "run --annotation io.nvbind.gpu=1 -Z I"),
-        ("--dry-run=x I", "run --annotation io.nvbind.gpu=all --dry-run=x I"),
         // podman's global options
         ("--root /r --gpu 1 I", "run --annotation io.nvbind.gpu=1 --root /r I"),
         ("--log-level=debug --gpu 1 I", "run --annotation io.nvbind.gpu=1 --log-level=debug I"),
@@ -145,7 +144,12 @@ fn isolation_can_be_switched_off_again_and_is_never_misunderstood() {
     assert_eq!(podman("--isolate --isolate=false I"), "run --annotation io.nvbind.gpu=all I");
     let isolated = "run --annotation io.nvbind.gpu=all --annotation io.nvbind.isolate=true I";
     assert_eq!(podman("--isolate=true I"), isolated);
-    assert_eq!(CommandLine::parse(words("--isolate=yes I")), Err(Error::Isolate));
+    for option in ["--isolate", "--dry-run", "--rootless", "--verbose", "--device-rules"] {
+        let wrong = CommandLine::parse(words(&format!("{option}=yes I")));
+        assert_eq!(wrong, Err(Error::Switch { option: option.to_owned() }));
+    }
+    let line = scan("--dry-run=true --rootless=1 --verbose=false I");
+    assert_eq!((line.dry_run, line.rootless, line.verbose), (true, true, false));
 }
 
 #[test]
