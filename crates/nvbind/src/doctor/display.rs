@@ -45,7 +45,7 @@ fn x11(machine: &Machine, name: &str) -> Result<(), Wrong> {
     let (host, number) = name.rsplit_once(':').ok_or_else(|| ("this is no display".to_owned(), None))?;
     let number = number.split('.').next().unwrap_or_default();
     if !matches!(host, "" | "unix") {
-        let run = Fix::new([machine.nvbind.as_str(), "run", "--network=host"]);
+        let run = Fix::new([machine.nvbind.as_str(), "run", "--network=host", "IMAGE"]);
         return Err((
             "it is reached over the network, which a container has only with --network=host".into(),
             Some(run),

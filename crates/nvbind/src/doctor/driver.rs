@@ -13,7 +13,10 @@ pub(super) fn loaded(facts: &Facts<'_>) -> Finding {
     match &facts.driver {
         None => Finding::skipped("where the driver is, the configuration does not tell"),
         Some(Err(error @ Driver::NotLoaded { .. })) => {
-            Finding::fail(line(error), Fix::as_root(facts.machine, ["modprobe", "nvidia"]).safe())
+            let load = Fix::as_root(facts.machine, ["modprobe", "nvidia"]);
+            // With another driver on the GPUs it would only fail.
+            let has_nouveau = facts.machine.has("/sys/module/nouveau");
+            Finding::fail(line(error), if has_nouveau { load } else { load.safe() })
         }
         Some(Ok(inventory)) if inventory.wsl.is_some() => {
             Finding::ok("the driver of the Windows host, by /dev/dxg (WSL2)")
@@ -36,7 +39,9 @@ pub(super) fn loaded(facts: &Facts<'_>) -> Finding {
             )
         }
         Some(Err(error @ Driver::Host(_))) => {
-            Finding::fail(line(error), Fix::as_root(facts.machine, [&facts.machine.nvbind, "doctor"]))
+            let is_root = facts.machine.user.is_root();
+            let ask = || Fix::as_root(facts.machine, [&facts.machine.nvbind, "doctor"]);
+            Finding::fail(line(error), (!is_root).then(ask))
         }
     }
 }
@@ -74,7 +79,7 @@ pub(super) fn gpus(facts: &Facts<'_>) -> Finding {
         (Some(Err(error @ Error::Plan(Plan::Module { .. }))), _) => {
             Finding::fail(line(error), nodes::make(facts))
         }
-        (Some(Err(error)), _) => Finding::fail(line(error), Fix::new(["lspci", "-d", "10de:"])),
+        (Some(Err(error)), _) => Finding::fail(line(error), None),
         (Some(Ok(_)) | None, _) => Finding::skipped("the driver cannot be used"),
     }
 }

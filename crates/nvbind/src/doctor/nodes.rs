@@ -87,7 +87,7 @@ pub(super) fn usable(facts: &Facts<'_>) -> Finding {
             Access::OthersGroup | Access::OwnersAlone => left_out = Some((path, mode, Some(stat.st_gid))),
         }
     }
-    let keep = || Fix::new([machine.nvbind.as_str(), "run", "--group-add", "keep-groups"]);
+    let keep = || Fix::new([machine.nvbind.as_str(), "run", "--group-add", "keep-groups", "IMAGE"]);
     if let Some((path, mode)) = kept {
         let detail =
             format!("{path} is for its group alone ({mode:04o}), which a container does not keep by itself");

@@ -2,7 +2,7 @@
 
 use super::machine::{Machine, Program};
 use super::version::Version;
-use super::{Facts, Finding, Fix, bugs, packages};
+use super::{Facts, Finding, bugs, packages};
 use crate::podman::containers_conf::Engine;
 
 /// The oldest podman that nvbind is tried with.
@@ -46,7 +46,7 @@ pub(super) fn podman(facts: &Facts<'_>) -> Finding {
         None => {
             let path = podman.path.display().to_string();
             let detail = format!("{path} does not tell its version");
-            Finding::warn(detail, Fix::new([path.as_str(), "--version"]))
+            Finding::warn(detail, None)
         }
         Some(version) if version < OLDEST => {
             let detail = format!("{version} is older than {OLDEST}, the oldest that nvbind works with");

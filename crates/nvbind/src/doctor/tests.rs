@@ -218,7 +218,7 @@ const CASES: &[Case] = &[
     fails(&["driver"], "modprobe -r", |tree| {
         tree.write("proc/driver/nvidia/version", "NVRM version: none\n")
     }),
-    fails(&["gpus"], "lspci", |tree| remove(tree, "proc/driver/nvidia/gpus")),
+    fails(&["gpus"], "has no GPU", |tree| remove(tree, "proc/driver/nvidia/gpus")),
     fails(&["nodes"], "sudo nvbind devices", |tree| remove(tree, "dev/nvidia-uvm")),
     fails(&["nodes"], "nvidia-uvm\nnvbind devices", |tree| {
         remove(tree, "dev/nvidia-uvm");
@@ -670,7 +670,7 @@ fn a_display_over_the_network_needs_the_hosts_and_a_named_cookie_file_has_to_be_
         let finding = report.finding("display").clone();
         (finding.status, finding.fix.as_ref().map(Fix::text).unwrap_or_default())
     };
-    let network = "nvbind run --network=host".to_owned();
+    let network = "nvbind run --network=host IMAGE".to_owned();
     assert_eq!(find("DISPLAY", "localhost:10.0"), (Status::Warn, network));
     let user = "xhost +si:localuser:tester".to_owned();
     assert_eq!(find("XAUTHORITY", "/run/none"), (Status::Warn, user));

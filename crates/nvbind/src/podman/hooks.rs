@@ -109,13 +109,16 @@ pub(crate) fn find(directories: &[PathBuf]) -> Result<Installed, Error> {
 
 /// The hook that podman finds in these directories of a machine whose `/` is that directory.
 pub(crate) fn find_below(root: &Path, directories: &[PathBuf]) -> Result<Installed, Error> {
+    let mut found = None;
     for path in files(root, directories)? {
+        // All of them: one that is broken keeps podman from starting anything.
         let value = read(&path)?;
-        if is_nvbinds(&value) {
-            return installed(root, &path, command(&path, value)?);
+        if found.is_none() && is_nvbinds(&value) {
+            found = Some((path, value));
         }
     }
-    Err(Error::NotInstalled { directories: directories.to_vec() })
+    let (path, value) = found.ok_or_else(|| Error::NotInstalled { directories: directories.to_vec() })?;
+    installed(root, &path, command(&path, value)?)
 }
 
 /// Whether podman finds NVIDIA's own hook in these directories. What cannot be read is told by [`find`].
