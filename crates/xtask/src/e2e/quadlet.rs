@@ -9,13 +9,13 @@ use super::Function;
 use super::ended::{Ended, claim};
 use super::lane::Lane;
 use super::podman::{IMAGE, Podman, Runtime, Said, User, as_user, said};
-use super::probe;
+use super::{probe, services};
 use crate::error::{Doing, Error};
 use crate::lanes::spec::Init;
 use crate::lanes::tree::{USER, USER_ID, write};
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] = &[("quadlet", quadlet)];
+pub(crate) const CASES: &[(&str, Function)] = &[("quadlet", quadlet), ("quadlet-service", lasting)];
 
 /// Podman has it from 4.4 on.
 pub(super) const GENERATOR: &str = "/usr/lib/systemd/system-generators/podman-system-generator";
@@ -42,6 +42,67 @@ fn quadlet(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     fs::remove_file(&path).on("remove", &path)?;
     systemctl(podman.user, &["daemon-reload"])?.must()?;
     ended
+}
+
+/// A server that is to run from the boot on, and again when it fails.
+const LASTING: &str = "[Container]
+Image=IMAGE
+ContainerName=quadlet-gpu
+Annotation=io.nvbind.gpu=0
+GlobalArgs=--runtime=RUNTIME
+Network=none
+StopTimeout=0
+Exec=sleep 1000
+
+[Service]
+Restart=on-failure
+RestartSec=100ms
+
+[Install]
+WantedBy=default.target
+";
+const LASTING_NAME: &str = "quadlet-gpu";
+
+/// It is among what the boot starts, keeps its GPU when systemd reads its units anew, and has it after a failure, too.
+fn lasting(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    if lane.spec.init != Init::Systemd || !Path::new(GENERATOR).exists() {
+        return Err(Ended::NoSuchCase);
+    }
+    let folder = match podman.user {
+        User::Root => PathBuf::from("/etc/containers/systemd"),
+        User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
+    };
+    let path = folder.join("quadlet-gpu.container");
+    install(podman.user, &path, &LASTING.replace("IMAGE", IMAGE).replace("RUNTIME", podman.runtime()))?;
+    let ended = live(podman);
+    let stopped = systemctl(podman.user, &["stop", "quadlet-gpu.service"]);
+    fs::remove_file(&path).on("remove", &path)?;
+    systemctl(podman.user, &["daemon-reload"])?.must()?;
+    ended?;
+    stopped?.must().map(drop)
+}
+
+fn live(podman: Podman) -> Result<(), Ended> {
+    systemctl(podman.user, &["daemon-reload"])?.must()?;
+    // As at the boot: the target is reached once more, with all that it wants.
+    systemctl(podman.user, &["start", "default.target"])?.must()?;
+    let first = running(podman, None)?;
+    claim_sees(podman)?;
+    systemctl(podman.user, &["daemon-reload"])?.must()?;
+    claim_sees(podman)?;
+    podman.must(&["kill", LASTING_NAME])?;
+    running(podman, Some(&first))?;
+    claim_sees(podman)
+}
+
+fn claim_sees(podman: Podman) -> Result<(), Ended> {
+    probe::claim_works(&podman.run(&["exec", LASTING_NAME, "sh", "-c", &probe::command(None)])?)
+}
+
+/// The id of the running container, once it is another one than `before`.
+fn running(podman: Podman, before: Option<&str>) -> Result<String, Ended> {
+    let told = |said: &Said| journal(podman.user, "quadlet-gpu.service", said);
+    services::running(podman, LASTING_NAME, before, &told)
 }
 
 /// Writes a unit of this user's, whose folders are below the home directory.

@@ -111,18 +111,8 @@ impl Service {
         claim(state.out.trim() != "true", "the container outlives its service", || self.told(&state))
     }
 
-    /// The id of the running container, once it is another one than `before`.
     fn running(&self, before: Option<&str>) -> Result<String, Ended> {
-        let since = Instant::now();
-        loop {
-            let said =
-                self.podman.run(&["inspect", "--format={{.State.Running}} {{.Id}}", self.container])?;
-            if let Some(id) = said.out.trim().strip_prefix("true ").filter(|id| Some(*id) != before) {
-                return Ok(id.to_owned());
-            }
-            claim(since.elapsed() < PATIENCE, "the container does not run", || self.told(&said))?;
-            thread::sleep(Duration::from_millis(500));
-        }
+        running(self.podman, self.container, before, &|said| self.told(said))
     }
 
     fn systemctl(&self, words: &[&str]) -> Result<Said, Error> {
@@ -133,5 +123,24 @@ impl Service {
         let journal = Command::new("journalctl").args(["--no-pager", "--lines=40"]).output();
         let journal = journal.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         format!("{}\n{}", said.told(), journal.unwrap_or_default())
+    }
+}
+
+/// The id of the running container of this name, once it is another one than `before`; `told` is what is known where it does not
+/// come to that.
+pub(super) fn running(
+    podman: Podman,
+    name: &str,
+    before: Option<&str>,
+    told: &dyn Fn(&Said) -> String,
+) -> Result<String, Ended> {
+    let since = Instant::now();
+    loop {
+        let said = podman.run(&["inspect", "--format={{.State.Running}} {{.Id}}", name])?;
+        if let Some(id) = said.out.trim().strip_prefix("true ").filter(|id| Some(*id) != before) {
+            return Ok(id.to_owned());
+        }
+        claim(since.elapsed() < PATIENCE, "the container does not run", || told(&said))?;
+        thread::sleep(Duration::from_millis(500));
     }
 }
