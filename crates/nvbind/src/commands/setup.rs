@@ -17,7 +17,7 @@ use super::man;
 use crate::args;
 use crate::failure::Failure;
 use crate::podman::containers_conf::Sources;
-use crate::podman::hooks;
+use crate::podman::hooks::{self, Installed};
 use device_files::DeviceFiles;
 use error::Error;
 use executables::Executables;
@@ -96,23 +96,44 @@ fn decide(
     options: &args::Setup,
     sources: &Sources,
 ) -> Result<(Vec<Step>, Vec<String>), Error> {
-    if let Some((json, hook)) = others_hook(layout) {
-        return Err(Error::OtherInstallation { json, hook });
-    }
+    let device_files = DeviceFiles::parse(options.device_mode.as_deref(), options.device_group.as_deref())?;
     let before = sources.read(&[])?;
     let wanted = Installation {
         layout,
         executables,
         options,
-        device_files: DeviceFiles::parse(options.device_mode.as_deref(), options.device_group.as_deref())?,
+        earlier: earlier(layout),
+        device_files,
         hooks_dirs: &before.hooks_dirs,
     };
-    let steps = wanted.files()?.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
+    let mut files = wanted.files()?;
+    if let Some((json, hook)) = others_hook(layout) {
+        if device_files.is_none() {
+            return Err(Error::OtherInstallation { json, hook });
+        }
+        // The permissions of the nodes are the machine's, whoever installed nvbind.
+        files.retain(|file| Some(&*file.path) == layout.place(Item::DeviceFiles));
+        let steps = files.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
+        let mut notes = vec![format!("the installation with the hook {} stays as it is", hook.display())];
+        notes.extend(notes::nodes(&wanted, &steps));
+        return Ok((steps, notes));
+    }
+    let steps = files.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
     let drop_in = planned(&steps, layout.place(Item::DropIn));
     let after = sources.read_with(&[], drop_in)?;
     let mut notes = notes::podman(layout, sources, &before, &after)?;
     notes.extend(notes::nodes(&wanted, &steps));
     Ok((steps, notes))
+}
+
+/// What an earlier installation in the same place was asked for.
+fn earlier(layout: &Layout) -> Option<Installed> {
+    let found = match hooks::find(&[layout.hooks_dir().to_owned()]) {
+        Ok(found) => found,
+        Err(hooks::Error::NoBinary { hook, .. }) => *hook,
+        Err(_) => return None,
+    };
+    (Some(&*found.json) == layout.place(Item::Json)).then_some(found)
 }
 
 /// The JSON and its hook, where that is the hook of another installation, a package's say: for all prefixes that podman looks

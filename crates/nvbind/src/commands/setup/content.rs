@@ -38,14 +38,20 @@ pub(super) fn unit(cli: &Path) -> Result<String, Error> {
     Ok(UNIT.replace(PACKAGED_CLI, &unit::quote(text(cli)?)))
 }
 
-/// One of them for a hook at this place, with this driver root.
-pub(super) fn hook_json(template: &str, hook: &Path, driver_root: Option<&Path>) -> Result<String, Error> {
+/// One of them for a hook at this place, with those of these options that have a value.
+pub(super) fn hook_json(
+    template: &str,
+    hook: &Path,
+    options: &[(&str, Option<&PathBuf>)],
+) -> Result<String, Error> {
     let mut document: Value = serde_json::from_str(template).map_err(Error::Template)?;
     if let Some(command) = document.get_mut("hook").and_then(Value::as_object_mut) {
         command.insert("path".into(), json!(text(hook)?));
-        if let (Some(root), Some(args)) = (driver_root, command.get_mut("args").and_then(Value::as_array_mut))
-        {
-            args.extend([json!("--driver-root"), json!(text(root)?)]);
+        for (option, value) in options {
+            if let (Some(value), Some(args)) = (value, command.get_mut("args").and_then(Value::as_array_mut))
+            {
+                args.extend([json!(option), json!(text(value)?)]);
+            }
         }
     }
     let mut text = serde_json::to_string_pretty(&document).map_err(Error::Template)?;
@@ -75,8 +81,9 @@ mod tests {
 
     #[test]
     fn the_hook_json_has_the_path_and_the_driver_root() {
+        let root = PathBuf::from("/driver \"x\"");
         let text =
-            hook_json(HOOK_JSON, Path::new("/opt/nvbind-hook"), Some(Path::new("/driver \"x\""))).unwrap();
+            hook_json(HOOK_JSON, Path::new("/opt/nvbind-hook"), &[("--driver-root", Some(&root))]).unwrap();
         let mut expected = json!({
             "version": "1.0.0",
             "hook": {
@@ -93,7 +100,8 @@ mod tests {
         // The other differs in what it is for, and in nothing else.
         expected["hook"]["args"] = json!(["nvbind-hook", "prestart", "--visible-devices"]);
         expected["when"] = json!({"always": true});
-        let text = hook_json(VISIBLE_DEVICES_JSON, Path::new("/opt/nvbind-hook"), None).unwrap();
+        let text =
+            hook_json(VISIBLE_DEVICES_JSON, Path::new("/opt/nvbind-hook"), &[("--config", None)]).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
     }
 
@@ -137,6 +145,6 @@ mod tests {
     #[test]
     fn a_path_that_is_not_text_is_refused() {
         let path = Path::new(OsStr::from_bytes(b"/\xff"));
-        assert!(matches!(hook_json(HOOK_JSON, path, None), Err(Error::NotText { .. })));
+        assert!(matches!(hook_json(HOOK_JSON, path, &[]), Err(Error::NotText { .. })));
     }
 }

@@ -107,7 +107,7 @@ fn a_users_podman_finds_the_installed_hook_and_after_uninstall_no_file_is_left()
     let directories = machine.sources.read(&[]).unwrap().hooks_dirs;
     let hooks_dir = machine.layout.hooks_dir().to_owned();
     assert_eq!(directories, [Path::new(containers_conf::DEFAULT_HOOKS_DIR), &hooks_dir]);
-    let expected = hooks::Installed {
+    let expected = Installed {
         json: machine.place(Item::Json).to_owned(),
         binary: machine.place(Item::Hook).to_owned(),
         driver_root: Some("/driver".into()),
@@ -361,9 +361,38 @@ fn the_hook_of_another_installation_is_kept_until_that_is_removed() {
     fs::write(&json, &theirs).unwrap();
     let before = machine.state();
     let error = machine.install().unwrap_err();
-    assert!(matches!(&error, Error::OtherInstallation { hook: found, .. } if *found == hook), "{error}");
     assert_eq!(machine.state(), before);
+    // But who may use the nodes is not that installation's matter.
+    machine
+        .install_with(&args::Setup { device_mode: Some("0666".into()), ..machine.options.clone() })
+        .unwrap();
+    assert!(
+        fs::read_to_string(machine.place(Item::DeviceFiles)).unwrap().contains("NVreg_DeviceFileMode=0666")
+    );
+    fs::remove_file(machine.place(Item::DeviceFiles)).unwrap();
+    assert!(matches!(&error, Error::OtherInstallation { hook: found, .. } if *found == hook), "{error}");
     uninstall(&machine.layout, false).unwrap();
     assert_eq!(fs::read_to_string(&json).unwrap(), theirs);
     assert!(!machine.place(Item::Hook).exists());
+}
+
+#[test]
+fn a_later_installation_keeps_the_driver_root_and_the_configuration_until_told_otherwise() {
+    let machine = machine(args::Setup { driver_root: Some("/driver".into()), ..with_etc() });
+    machine.install().unwrap();
+    let arguments = || {
+        let found = hooks::find(&[machine.layout.hooks_dir().to_owned()]).unwrap();
+        (found.driver_root, found.config)
+    };
+    let json = machine.place(Item::Json);
+    let text = fs::read_to_string(json).unwrap();
+    fs::write(json, text.replace("\"--driver-root\"", "\"--config\", \"/c.toml\", \"--driver-root\""))
+        .unwrap();
+    let later = args::Setup { driver_root: None, ..machine.options.clone() };
+    machine.install_with(&later).unwrap();
+    assert_eq!(arguments(), (Some("/driver".into()), Some("/c.toml".into())));
+    machine.install_with(&args::Setup { driver_root: Some("/other".into()), ..later.clone() }).unwrap();
+    assert_eq!(arguments(), (Some("/other".into()), Some("/c.toml".into())));
+    machine.install_with(&args::Setup { driver_root: Some("/".into()), ..later }).unwrap();
+    assert_eq!(arguments(), (None, Some("/c.toml".into())));
 }

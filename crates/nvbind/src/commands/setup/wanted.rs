@@ -7,6 +7,7 @@ use super::steps::{self, Content, Wanted};
 use super::{Error, content};
 use crate::args;
 use crate::commands::{completions, man};
+use crate::podman::hooks::Installed;
 use std::path::{Path, PathBuf};
 
 /// An installation that is asked for.
@@ -18,7 +19,9 @@ pub(super) struct Installation<'a> {
     pub(super) executables: &'a Executables,
     /// The command line.
     pub(super) options: &'a args::Setup,
-    /// What that says of device nodes.
+    /// What an earlier one in the same place was asked for.
+    pub(super) earlier: Option<Installed>,
+    /// What the command line says of device nodes.
     pub(super) device_files: Option<DeviceFiles>,
     /// Where podman looks for hooks before it.
     pub(super) hooks_dirs: &'a [PathBuf],
@@ -79,7 +82,14 @@ impl Installation<'_> {
     }
 
     fn json(&self, template: &str, path: &Path) -> Result<String, Error> {
-        content::hook_json(template, self.installed(Item::Hook, path), self.options.driver_root.as_deref())
+        let earlier = self.earlier.as_ref();
+        let driver_root =
+            self.options.driver_root.as_ref().or_else(|| earlier.and_then(|it| it.driver_root.as_ref()));
+        // The machine itself is what a hook without the option looks at.
+        let driver_root = driver_root.filter(|root| *root != Path::new("/"));
+        let options =
+            [("--driver-root", driver_root), ("--config", earlier.and_then(|it| it.config.as_ref()))];
+        content::hook_json(template, self.installed(Item::Hook, path), &options)
     }
 
     /// The place of what every installation has.
