@@ -60,13 +60,18 @@ pub(super) fn hook_json(
 }
 
 /// The lines of containers.conf(5) for these directories.
+pub(super) fn hooks_dir_setting(directories: &[PathBuf]) -> Result<String, Error> {
+    Ok(format!("[engine]\n{}\n", hooks_dir_key(directories)?))
+}
+
+/// The one that belongs into `[engine]`.
 ///
 /// A plain list and no `{append = true}`, which Podman before 4.8 does not parse, and then does not start.
-pub(super) fn hooks_dir_setting(directories: &[PathBuf]) -> Result<String, Error> {
+pub(super) fn hooks_dir_key(directories: &[PathBuf]) -> Result<String, Error> {
     let directories = directories.iter().map(|directory| text(directory)).collect::<Result<Vec<_>, _>>()?;
     // A list of strings in JSON is one in TOML.
     let list = serde_json::to_string(&directories).map_err(Error::Template)?;
-    Ok(format!("[engine]\nhooks_dir = {list}\n"))
+    Ok(format!("hooks_dir = {list}"))
 }
 
 fn text(path: &Path) -> Result<&str, Error> {
