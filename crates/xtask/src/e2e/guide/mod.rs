@@ -36,6 +36,11 @@ macro_rules! guide {
 guide! {
     "README": "guide/README.md",
     "gaming": "guide/gaming.md",
+    "computing": "guide/computing.md",
+    "services": "guide/services.md",
+    "rootless": "guide/rootless.md",
+    "troubleshooting": "guide/troubleshooting.md",
+    "configuration": "guide/configuration.md",
 }
 
 /// Where files are run. Each release has both users and both runtimes, but not every user with every runtime: that is what the other
@@ -116,6 +121,7 @@ mod tests {
         "a part of a file",
         "changes the machine's kernel",
         "installs packages",
+        "needs NVIDIA's driver",
         "needs NVIDIA's toolkit",
         "needs a second machine",
         "needs an X server",
