@@ -82,15 +82,15 @@ pub(super) fn parse(text: &str) -> Result<Vec<Block>, String> {
         let told = line.trim();
         if let Some(language) = told.strip_prefix("```") {
             let indentation = line.len() - line.trim_start().len();
-            let inside = fenced(&mut lines, indentation)
-                .ok_or_else(|| format!("line {number}: the block does not end"))?;
-            if let Some(content) = content(language, path.take(), &inside, said.code)
-                .map_err(|what| format!("line {number}: {what}"))?
-            {
-                let Said { needs, not_run, .. } = std::mem::take(&mut said);
+            let at = |what: String| format!("line {number}: {what}");
+            let inside =
+                fenced(&mut lines, indentation).ok_or_else(|| at("the block does not end".to_owned()))?;
+            let Said { needs, not_run, code } = std::mem::take(&mut said);
+            // A part of a file, which nobody writes, needs no place.
+            let place = path.take().or_else(|| not_run.as_ref().map(|_| String::new()));
+            if let Some(content) = content(language, place, &inside, code).map_err(at)? {
                 blocks.push(Block { line: number, needs, not_run, content });
             }
-            (said, path) = (Said::default(), None);
         } else if let Some(comment) =
             told.strip_prefix(COMMENT.0).and_then(|rest| rest.strip_suffix(COMMENT.1))
         {

@@ -41,6 +41,7 @@ guide! {
     "rootless": "guide/rootless.md",
     "troubleshooting": "guide/troubleshooting.md",
     "configuration": "guide/configuration.md",
+    "migration": "migration.md",
 }
 
 /// Where files are run. Each release has both users and both runtimes, but not every user with every runtime: that is what the other
@@ -173,7 +174,8 @@ mod tests {
             for link in links.filter(|link| !link.contains("://")) {
                 let file = link.split('#').next().unwrap_or_default();
                 let folder = docs().join(path).parent().unwrap().to_owned();
-                let is_there = file.is_empty() || folder.join(file).exists() || TO_COME.contains(&file);
+                let is_to_come = TO_COME.iter().any(|name| Path::new(file).ends_with(name));
+                let is_there = file.is_empty() || folder.join(file).exists() || is_to_come;
                 assert!(is_there, "{name}.md: {link}");
             }
         }

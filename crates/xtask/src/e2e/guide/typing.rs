@@ -171,7 +171,8 @@ impl Starts {
 /// Whether a container that the command runs asks for a GPU.
 fn asks(text: &str) -> bool {
     let is_shim = text.contains("nvbind run") && !text.contains("--dry-run") && !text.contains("--gpu none");
-    is_shim || text.contains("podman run") && text.contains("io.nvbind.gpu")
+    let requests = ["io.nvbind.gpu", "NVIDIA_VISIBLE_DEVICES="];
+    is_shim || text.contains("podman run") && requests.iter().any(|request| text.contains(request))
 }
 
 /// The command ended as the guide says; one that fails told what the guide says.
