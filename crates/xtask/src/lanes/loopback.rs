@@ -9,13 +9,15 @@ use crate::error::{Doing, Result};
 
 const NAME: &[u8] = b"lo";
 
+/// `IFF_UP`, as wide as the structure has it.
+const UP: libc::c_short = 1;
+
 /// Starts it, as an init does.
 pub(super) fn start() -> Result<()> {
     let doing = || "start the loopback".to_owned();
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).doing(doing)?;
-    let ifru_flags = libc::IFF_UP as libc::c_short;
-    let mut request =
-        libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags } };
+    let ifr_ifru = libc::__c_anonymous_ifr_ifru { ifru_flags: UP };
+    let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru };
     for (to, from) in request.ifr_name.iter_mut().zip(NAME) {
         *to = from.cast_signed();
     }
