@@ -16,6 +16,7 @@ mod filters;
 mod generate;
 mod gpu;
 mod groups;
+mod guide;
 pub(crate) mod images;
 pub(crate) mod lane;
 mod layouts;
@@ -37,6 +38,7 @@ mod setup;
 mod shim;
 mod snapshot;
 mod stages;
+mod stand_in;
 mod traces;
 mod update;
 mod visible_devices;
@@ -95,6 +97,7 @@ const CASES: &[&[(&str, Function)]] = &[
     update::CASES,
     boot::CASES,
     nodes::CASES,
+    guide::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

@@ -3,6 +3,7 @@
 
 pub(crate) mod cgroup;
 mod enter;
+mod loopback;
 mod packages;
 pub(crate) mod run;
 mod seccomp;

@@ -43,12 +43,13 @@ pub(crate) fn prepare(root: &Path) -> Result<()> {
     write(&root.join("etc/systemd/journald.conf.d/lane.conf"), "[Journal]\nStorage=volatile\n")
 }
 
-/// The cases as a service; when they end, however they end, so does the lane.
+/// The cases as a service; when they end, however they end, so does the lane. For the network to be there a user's Quadlets wait,
+/// though something else has to ask for it.
 fn service() -> String {
     format!(
         "[Unit]\n\
-         After=user@{USER_ID}.service dbus.service systemd-logind.service\n\
-         Wants=user@{USER_ID}.service\n\
+         After=user@{USER_ID}.service dbus.service systemd-logind.service network-online.target\n\
+         Wants=user@{USER_ID}.service network-online.target\n\
          [Service]\n\
          Type=exec\n\
          Slice=user.slice\n\
