@@ -37,6 +37,7 @@ mod setup;
 mod shim;
 mod snapshot;
 mod stages;
+mod template;
 mod traces;
 mod update;
 mod visible_devices;
@@ -82,6 +83,7 @@ const CASES: &[&[(&str, Function)]] = &[
     quadlet::CASES,
     generate::CASES,
     services::CASES,
+    template::CASES,
     annotation::CASES,
     visible_devices::CASES,
     compat::CASES,
