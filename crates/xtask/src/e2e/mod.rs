@@ -6,6 +6,7 @@ mod bpf;
 mod cell;
 mod cgroups;
 mod compat;
+mod compose;
 mod config;
 mod container;
 mod devices;
@@ -74,6 +75,7 @@ const CASES: &[&[(&str, Function)]] = &[
     stages::CASES,
     shim::CASES,
     setup::CASES,
+    compose::CASES,
     config::CASES,
     doctor::CASES,
     profiles::gaming::CASES,
