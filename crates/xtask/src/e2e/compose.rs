@@ -179,9 +179,14 @@ fn reservations(_: &Lane, podman: Podman) -> Result<(), Ended> {
         if is_old {
             return Ok(());
         }
-        project.write(&format!("{RESERVATION}{ADDED}"))?;
-        project.up()?;
-        project.claim_sees("first", &probe::command(None))
+        // Beside the file, with and without what Docker has for it.
+        ["", "    deploy: !reset null\n"].into_iter().try_for_each(|more| {
+            let text = format!("services:\n  first:\n{ADDED}{more}");
+            write(&Path::new(PROJECT).join("compose.override.yaml"), &text)?;
+            project.up()?;
+            project.claim_sees("first", &probe::command(None))?;
+            project.down()
+        })
     })
 }
 
