@@ -63,6 +63,18 @@ const FILES: &[Row] = &[
         0o644,
         For::All,
     ),
+    (
+        Repository("packaging/systemd/nvbind@.service"),
+        "usr/lib/systemd/system/nvbind@.service",
+        0o644,
+        For::All,
+    ),
+    (
+        Repository("packaging/systemd/nvbind@.service"),
+        "usr/lib/systemd/user/nvbind@.service",
+        0o644,
+        For::All,
+    ),
     (Repository("packaging/udev/71-nvbind.rules"), "usr/lib/udev/rules.d/71-nvbind.rules", 0o644, For::All),
     (ManPages, "usr/share/man/man1", 0o644, For::All),
     (Printed(&["completions", "bash"]), "usr/share/bash-completion/completions/nvbind", 0o644, For::All),

@@ -171,7 +171,7 @@ fn nothing_outside_of_a_prefix_is_written_unless_asked_for_and_then_it_is_kept_u
     assert!(!etc.exists());
 
     machine.install().unwrap();
-    for item in [Item::Unit, Item::Rule, Item::DropIn] {
+    for item in [Item::Unit, Item::Rule, Item::Template, Item::UserTemplate, Item::DropIn] {
         assert!(machine.place(item).starts_with(&etc) && machine.place(item).exists(), "{item:?}");
     }
     let unit = fs::read_to_string(machine.place(Item::Unit)).unwrap();
@@ -323,6 +323,7 @@ fn the_jsons_are_the_first_to_go_and_the_executables_the_last() {
         Item::VisibleDevicesJson,
         Item::Json,
         Item::DropIn,
+        Item::UserTemplate,
         Item::Completions(clap_complete::Shell::Fish),
         Item::Completions(clap_complete::Shell::Bash),
         Item::Cli,
