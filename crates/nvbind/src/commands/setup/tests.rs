@@ -324,6 +324,7 @@ fn the_jsons_are_the_first_to_go_and_the_executables_the_last() {
         Item::Json,
         Item::DropIn,
         Item::UserTemplate,
+        Item::Policy,
         Item::Completions(clap_complete::Shell::Fish),
         Item::Completions(clap_complete::Shell::Bash),
         Item::Cli,
