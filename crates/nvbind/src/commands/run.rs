@@ -39,6 +39,8 @@ enum Error {
     Rootless { origin: Option<config::Origin> },
     #[error("an isolated container cannot be --privileged: it would see all GPUs")]
     Privileged,
+    #[error("--dry-run is for `nvbind run`: here nothing is started anyway")]
+    NothingToTry,
     #[error(transparent)]
     Podmans(#[from] containers_conf::Error),
     #[error(transparent)]
@@ -102,6 +104,9 @@ fn start(verb: Verb, words: Vec<OsString>, messages: Messages) -> Result<(), Err
 pub(crate) fn arguments(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
     let told = || {
         let typed = CommandLine::parse(words.iter().cloned())?;
+        if typed.dry_run {
+            return Err(Error::NothingToTry);
+        }
         let words = configured(Verb::Run, &typed, words)?;
         previewed(Verb::Run, &parsed(words)?)
     };
@@ -224,7 +229,7 @@ impl Error {
     /// The exit code where no container was to start.
     fn exit(&self) -> Exit {
         match self {
-            Error::CommandLine(_) | Error::Privileged => Exit::Request,
+            Error::CommandLine(_) | Error::Privileged | Error::NothingToTry => Exit::Request,
             Error::Configuration(error) => error.exit(),
             Error::Driver(error) => error.exit(),
             Error::Hook(_) | Error::Podmans(_) | Error::NoPodman => Exit::Driver,
@@ -253,6 +258,7 @@ fn hint(error: &Error) -> Option<String> {
             hooks::Error::Read { .. } | hooks::Error::Parse { .. } | hooks::Error::Unknown { .. },
         )
         | Error::Rootless { .. }
+        | Error::NothingToTry
         | Error::Podmans(_)
         | Error::Podman(_)
         | Error::Output(_) => None,

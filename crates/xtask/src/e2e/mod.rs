@@ -6,6 +6,7 @@ mod bpf;
 mod cell;
 mod cgroups;
 mod compat;
+mod compose;
 mod config;
 mod container;
 mod devices;
@@ -39,6 +40,7 @@ mod shim;
 mod snapshot;
 mod stages;
 mod stand_in;
+mod template;
 mod traces;
 mod update;
 mod visible_devices;
@@ -75,6 +77,7 @@ const CASES: &[&[(&str, Function)]] = &[
     stages::CASES,
     shim::CASES,
     setup::CASES,
+    compose::CASES,
     config::CASES,
     doctor::CASES,
     profiles::gaming::CASES,
@@ -84,6 +87,7 @@ const CASES: &[&[(&str, Function)]] = &[
     quadlet::CASES,
     generate::CASES,
     services::CASES,
+    template::CASES,
     annotation::CASES,
     visible_devices::CASES,
     compat::CASES,

@@ -56,25 +56,33 @@ const CONTAINERS: &[&str] = &[
 const SYSTEMD: &[&str] =
     &["dbus", "dbus-user-session", "libnss-systemd", "libpam-systemd", "systemd", "systemd-sysv"];
 
+/// Both programs that read compose files.
+const COMPOSE: &[&str] = &["aardvark-dns", "docker-compose", "podman-compose"];
+
 /// `vulkaninfo`, `eglinfo` and `clinfo` with the loaders that they are linked with, and what the driver's libraries need.
 const APPLICATIONS: &[&str] = &["clinfo", "libgbm1", "libxext6", "mesa-utils-bin", "vulkan-tools"];
 
-/// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5.
+/// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5, podman-compose 1.0.3, docker-compose 1.29.
 pub(crate) const BOOKWORM: Recipe = Recipe {
     name: "bookworm",
     release: "bookworm",
     variant: "minbase",
     updated: true,
     foreign: &[],
-    packages: &[CONTAINERS, SYSTEMD, &["slirp4netns"]],
+    packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["slirp4netns"]],
     excluded: DOCUMENTATION,
     files: FILES,
     user: true,
 };
 
-/// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, and systemd with what a user's own manager needs.
-pub(crate) const TRIXIE: Recipe =
-    Recipe { name: "trixie", release: "trixie", packages: &[CONTAINERS, SYSTEMD, &["passt"]], ..BOOKWORM };
+/// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, podman-compose 1.3, docker-compose 2.26, and systemd with what a user's own
+/// manager needs.
+pub(crate) const TRIXIE: Recipe = Recipe {
+    name: "trixie",
+    release: "trixie",
+    packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["passt"]],
+    ..BOOKWORM
+};
 
 /// Debian 12 with programs that ask for a GPU, and what 32-bit ones need: the 32-bit `eglinfo` is beside the other.
 pub(crate) const BOOKWORM_APPS: Recipe = Recipe {
@@ -99,10 +107,16 @@ pub(crate) const TRIXIE_APPS: Recipe = Recipe {
     ..BOOKWORM_APPS
 };
 
+/// SELinux's tools, and the policy that they look into. No kernel has it loaded.
+const SELINUX: &[&str] = &["policycoreutils", "selinux-policy-default", "setools"];
+
 /// The tools that judge and install packages of all formats, of the newest release that lanes have.
 pub(crate) const PACKAGERS: Recipe = Recipe {
     name: "packagers",
-    packages: &[&["libarchive-tools", "lintian", "makepkg", "pacman-package-manager", "rpm", "shellcheck"]],
+    packages: &[
+        &["libarchive-tools", "lintian", "makepkg", "pacman-package-manager", "rpm", "shellcheck"],
+        SELINUX,
+    ],
     updated: false,
     files: &[],
     ..TRIXIE
