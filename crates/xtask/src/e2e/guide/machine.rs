@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::typing::Traces;
 use crate::e2e::ended::Ended;
 use crate::e2e::podman::{Podman, User, said};
 use crate::e2e::profiles::desktop::home;
 use crate::e2e::quadlet::systemctl;
 use crate::e2e::snapshot::{self, Snapshot};
-use crate::error::{Doing, Error};
+use crate::error::Doing;
 
 /// What podman keeps: how it is listed, and removed.
 const KEPT: &[(&[&str], &[&str])] = &[
@@ -45,10 +46,14 @@ impl Machine {
         Ok(Self { podmans: podmans.to_vec(), kept, paths: paths(podmans)?, folders })
     }
 
-    /// Stops the services of the written files, removes all that is new, and fails the case if anything else has changed.
-    pub(super) fn restore(&self, written: &[(PathBuf, User)], has_systemd: bool) -> Result<(), Ended> {
-        if has_systemd {
-            stop(written)?;
+    /// Stops the units, removes all that is new, and fails the case if anything else has changed.
+    pub(super) fn restore(&self, traces: &Traces) -> Result<(), Ended> {
+        let Traces { files, units } = traces;
+        for (unit, is_users) in units {
+            // Most have been stopped by the guide's own commands.
+            for verb in ["stop", "reset-failed"] {
+                systemctl(manager(*is_users), &[verb, unit])?;
+            }
         }
         for (podman, before) in self.podmans.iter().zip(&self.kept) {
             remove_new(*podman, before)?;
@@ -59,9 +64,12 @@ impl Machine {
             let is_directory = fs::symlink_metadata(path).on("look at", path)?.is_dir();
             if is_directory { fs::remove_dir(path) } else { fs::remove_file(path) }.on("remove", path)?;
         }
-        if has_systemd && !written.is_empty() {
-            reload(User::Root)?;
-            reload(User::Rootless)?;
+        for file in files.iter().filter(|file| file.exists()) {
+            fs::remove_file(file).on("remove", file)?;
+        }
+        let managers: BTreeSet<bool> = units.iter().map(|(_, is_users)| *is_users).collect();
+        for is_users in managers {
+            systemctl(manager(is_users), &["daemon-reload"])?.must()?;
         }
         self.folders.iter().try_for_each(Snapshot::claim_unchanged)
     }
@@ -98,18 +106,6 @@ fn paths(podmans: &[Podman]) -> Result<BTreeSet<String>, Ended> {
     Ok(paths)
 }
 
-fn stop(written: &[(PathBuf, User)]) -> Result<(), Error> {
-    for (path, user) in
-        written.iter().filter(|(path, _)| path.components().any(|part| part.as_os_str() == "systemd"))
-    {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        // Most have been stopped by the guide's own commands, and some files are no service's.
-        systemctl(*user, &["stop", &name])?;
-        systemctl(*user, &["reset-failed", &name])?;
-    }
-    Ok(())
-}
-
-fn reload(user: User) -> Result<(), Ended> {
-    systemctl(user, &["daemon-reload"])?.must().map(drop)
+fn manager(is_users: bool) -> User {
+    if is_users { User::Rootless } else { User::Root }
 }

@@ -1,5 +1,6 @@
 //! A reader who types the guide's commands, and what is claimed of each.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,16 @@ const LAST_DIRECTORY: &str = "/tmp/guide-directory";
 const SERVERS: &str = "/etc/containers/containers.conf.d/servers.conf";
 const STAYS: &str = "[containers]\nenv = [\"TERM=xterm\", \"NVBIND_PROBE_STAYS=1\"]\n";
 
+/// Whatever starts containers of a file.
+const STARTS_SEVERAL: &[&str] = &["compose up", "kube play"];
+
+/// What `systemctl` is told to do.
+const VERBS: &[&str] =
+    &["cat", "daemon-reload", "disable", "enable", "is-active", "restart", "start", "status", "stop"];
+
+/// Ends of the names of units that are no containers.
+const OTHER_UNITS: &[&str] = &[".socket", ".target", ".timer", "nvbind-devices.service"];
+
 /// What `podman run` goes into the background by.
 const DETACHED: &[&str] = &["-d", "--detach", "-dit", "-itd", "-dti"];
 
@@ -40,8 +51,16 @@ pub(super) struct Reader<'a> {
     desktop: &'a Desktop,
     directory: PathBuf,
     containers: Vec<Containers>,
-    /// The files that were written, and whose they are.
-    pub(super) written: Vec<(PathBuf, User)>,
+    traces: Traces,
+}
+
+/// What a reader leaves that is to be found by its name alone.
+#[derive(Debug, Default)]
+pub(super) struct Traces {
+    /// Files that were written.
+    pub(super) files: BTreeSet<PathBuf>,
+    /// Units that systemd was told of, and whose systemd it was.
+    pub(super) units: BTreeSet<(String, bool)>,
 }
 
 impl<'a> Reader<'a> {
@@ -51,7 +70,12 @@ impl<'a> Reader<'a> {
         fs::create_dir_all(&directory).on("create", &directory)?;
         give_away(podman.user, &directory)?;
         let containers = podmans.iter().copied().map(Containers::of).collect();
-        Ok(Self { podman, desktop, directory, containers, written: Vec::new() })
+        Ok(Self { podman, desktop, directory, containers, traces: Traces::default() })
+    }
+
+    /// Types nothing more.
+    pub(super) fn done(mut self) -> Traces {
+        std::mem::take(&mut self.traces)
     }
 
     /// Does what the block says.
@@ -73,13 +97,14 @@ impl<'a> Reader<'a> {
         path.ancestors()
             .take_while(|above| above.starts_with(&own) && *above != own)
             .try_for_each(|above| give_away(user, above))?;
-        self.written.push((path, user));
+        self.traces.files.insert(path);
         Ok(())
     }
 
     fn types(&mut self, typed: &Typed) -> Result<(), Ended> {
         let text = typed.text.replace(SOMEBODY, USER);
         let starts = Starts::of(&text);
+        self.traces.units.extend(units(&text));
         if starts == Starts::InForeground {
             // The reader would end a server that has the terminal.
             fs::remove_file(SERVERS).or_else(not_there).on("remove", Path::new(SERVERS))?;
@@ -99,7 +124,7 @@ impl<'a> Reader<'a> {
         for containers in &mut self.containers {
             found += containers.claim_gpus()?;
         }
-        if starts == Starts::Service || starts == Starts::InBackground && asks(&text) {
+        if starts == Starts::Several || starts == Starts::InBackground && asks(&text) {
             self.wait(found, &said)?;
         }
         Ok(())
@@ -148,8 +173,8 @@ enum Starts {
     InForeground,
     /// Runs one that goes on.
     InBackground,
-    /// Has systemd start one.
-    Service,
+    /// Has another program start some, which need not be there at once.
+    Several,
     /// Whatever else.
     Else,
 }
@@ -161,11 +186,25 @@ impl Starts {
         if runs {
             return if has(DETACHED) { Self::InBackground } else { Self::InForeground };
         }
-        if has(&["systemctl"]) && has(&["start", "restart", "--now"]) && !has(&["disable"]) {
-            return Self::Service;
+        let starts_unit =
+            has(&["start", "restart", "--now"]) && units(text).any(|(unit, _)| is_container(&unit));
+        if STARTS_SEVERAL.iter().any(|start| text.contains(start)) || starts_unit && !has(&["disable"]) {
+            return Self::Several;
         }
         Self::Else
     }
+}
+
+/// The units of `systemctl` in a command, and whether they are the user's own.
+fn units(text: &str) -> impl Iterator<Item = (String, bool)> {
+    let words = text.split_whitespace().skip_while(|word| *word != "systemctl").skip(1);
+    let names = words.filter(|word| !word.starts_with('-') && !VERBS.contains(word));
+    names.map(|unit| (unit.to_owned(), text.contains("systemctl --user")))
+}
+
+/// Whether a unit is one that the guide's containers run in.
+fn is_container(unit: &str) -> bool {
+    !OTHER_UNITS.iter().any(|ending| unit.ends_with(ending))
 }
 
 /// Whether a container that the command runs asks for a GPU.
@@ -228,13 +267,25 @@ mod tests {
         for (text, expected) in [
             ("nvbind run --rm docker.io/a", Starts::InForeground),
             ("podman run -d \\\n  docker.io/a", Starts::InBackground),
-            ("systemctl --user enable --now a", Starts::Service),
+            ("systemctl --user enable --now a", Starts::Several),
+            ("systemctl --user enable --now podman.socket", Starts::Else),
             ("systemctl disable --now a", Starts::Else),
             ("systemctl daemon-reload", Starts::Else),
-            ("podman-compose up -d", Starts::Else),
+            ("podman-compose up -d", Starts::Several),
+            ("podman kube play pod.yaml", Starts::Several),
+            ("podman kube down pod.yaml", Starts::Else),
         ] {
             assert_eq!(Starts::of(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn systemd_is_told_of_units_by_their_names() {
+        let of = |text| units(text).collect::<Vec<_>>();
+        assert_eq!(of("systemctl --user status --no-pager a.b"), [("a.b".to_owned(), true)]);
+        assert_eq!(of("systemctl stop a b"), [("a".to_owned(), false), ("b".to_owned(), false)]);
+        assert_eq!(of("systemctl daemon-reload"), []);
+        assert_eq!(of("podman stop a"), []);
     }
 
     #[test]
