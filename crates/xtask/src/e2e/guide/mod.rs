@@ -42,8 +42,6 @@ guide! {
     "rootless": "guide/rootless.md",
     "troubleshooting": "guide/troubleshooting.md",
     "configuration": "guide/configuration.md",
-    "compose": "guide/compose.md",
-    "selinux": "guide/selinux.md",
     "migration": "migration.md",
 }
 
