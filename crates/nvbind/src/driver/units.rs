@@ -2,7 +2,7 @@
 
 use super::{Error, Place, identify, loaded_with, make_ready};
 use nvbind_core::host::Host;
-use nvbind_core::inventory::{Inventory, MigDevice};
+use nvbind_core::inventory::{Inventory, MigDevice, MigIdentity};
 use nvbind_core::nvml;
 use nvbind_core::request::Request;
 use nvbind_core::security::{Allowed, Security};
@@ -29,7 +29,8 @@ pub(crate) enum UnitKind {
     Whole,
     /// A GPU that is divided into MIG devices, without them.
     Divided,
-    /// A MIG device, and its profile where that is known.
+    /// A MIG device, and its profile where that is known: `1g.10gb.me` is 1g.10gb+me, as in names of Kubernetes' resources, which
+    /// have no `+`.
     Mig(Option<String>),
 }
 
@@ -95,7 +96,7 @@ impl Machine {
             units.extend(gpu.mig.iter().map(|device| Unit {
                 id: (gpu.index, Some((device.gpu_instance, device.compute_instance))),
                 name: name_of(gpu.index, device, || device.name(&gpu)),
-                kind: UnitKind::Mig(device.identity.as_ref().and_then(|identity| identity.profile.clone())),
+                kind: UnitKind::Mig(device.identity.as_ref().and_then(profile)),
             }));
         }
         Ok(units)
@@ -122,6 +123,10 @@ impl Machine {
     pub(crate) fn make_ready(&self, request: Request, keeps_groups: bool) -> Result<(), Error> {
         make_ready(&self.place, &self.host, &request.within(&self.security), keeps_groups).map(drop)
     }
+}
+
+fn profile(identity: &MigIdentity) -> Option<String> {
+    identity.profile.as_ref().map(|profile| profile.replace('+', "."))
 }
 
 /// By positions, where NVML told them.

@@ -83,7 +83,9 @@ pub(crate) enum Error {
         other: String,
     },
     /// The file says twice what a container has.
-    #[error("{container} has {DEVICES_VARIABLE}={value:?} and asks for other GPUs by its resources")]
+    #[error(
+        "{container} has {DEVICES_VARIABLE}={value:?} and asks for other GPUs by its resources or annotation"
+    )]
     Disagree {
         /// Its pod and name.
         container: String,
@@ -105,6 +107,14 @@ pub(crate) enum Error {
         pod: String,
         /// How many.
         replicas: u64,
+    },
+    /// Each container had its own, as `nvbind run` gave it.
+    #[error("the containers of {pod} do not have the same {name}, and podman gives all of them one")]
+    Apart {
+        /// Kind and name.
+        pod: String,
+        /// The annotation.
+        name: &'static str,
     },
     /// More than there are.
     #[error("{asked} of {what} are asked for ({by}), and there {} {there}{which}", if *there == 1 { "is" } else { "are" })]
@@ -161,6 +171,7 @@ impl Error {
             | Error::Request { .. }
             | Error::Annotations { .. }
             | Error::Disagree { .. }
+            | Error::Apart { .. }
             | Error::TooMany { .. }
             | Error::Privileged { .. }
             | Error::Type { .. } => None,
@@ -184,7 +195,7 @@ fn asked(
     Request::parse(selection, pod.annotation(CAPABILITIES_ANNOTATION), capabilities)?
         .with_extras(pod.annotation(EXTRAS_ANNOTATION))?
         .with_isolation(pod.annotation(ISOLATE_ANNOTATION))?
-        .narrowed(new.or(own.flatten()))
+        .narrowed(new.or_else(|| own.flatten()))
 }
 
 /// What the hook will be asked.
@@ -225,10 +236,9 @@ impl Documents {
         }
     }
 
-    /// Whether podman would not understand something: a container asks by its resources, or a template has the annotation.
+    /// Whether podman would not understand something: a container asks for GPUs of its own, or an annotation is lost.
     pub(crate) fn is_to_change(&self) -> bool {
-        let asks = |pod: &Pod| pod.containers.iter().any(|container| !container.asks.is_empty());
-        self.pods.iter().any(|pod| !pod.of_template.is_empty() || asks(pod))
+        self.pods.iter().any(|pod| !pod.lost.is_empty() || pod.containers.iter().any(Container::asks))
     }
 
     /// Whether a pod has the annotation.

@@ -2,7 +2,9 @@
 
 use super::Error;
 use super::yaml::{Node, Value};
-use nvbind_core::request::DEVICES_VARIABLE;
+use nvbind_core::request::{
+    CAPABILITIES_ANNOTATION, DEVICES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, ISOLATE_ANNOTATION,
+};
 
 /// What podman starts (`pkg/domain/infra/abi/play.go` of its source), and where its pod is. Annotations it takes from the
 /// object's own metadata, never from those of a template.
@@ -19,6 +21,9 @@ const CONTAINERS: [&str; 2] = ["initContainers", "containers"];
 /// What nvbind's annotations begin with.
 const NVBINDS: &str = "io.nvbind.";
 
+/// Those that hold for all containers of a pod, or for none.
+const WHOLE: [&str; 3] = [CAPABILITIES_ANNOTATION, EXTRAS_ANNOTATION, ISOLATE_ANNOTATION];
+
 /// Where a container asks. Kubernetes has the same in both; podman looks at both for its own spelling.
 const ASKS: [&str; 2] = ["limits", "requests"];
 
@@ -26,7 +31,7 @@ const ASKS: [&str; 2] = ["limits", "requests"];
 pub(super) const BY_NUMBER: &str = "nvidia.com/gpu";
 /// One by its name in CDI, as Podman has it.
 const BY_NAME: &str = "nvidia.com/gpu=";
-/// A number of MIG devices of a profile, whose `+` is a dot here.
+/// A number of MIG devices of a profile.
 pub(super) const BY_PROFILE: &str = "nvidia.com/mig-";
 /// Of NVIDIA's device plugin, for GPUs that containers share.
 const SHARED: &str = "nvidia.com/gpu.shared";
@@ -40,8 +45,8 @@ pub(crate) struct Pod {
     pub(crate) is_pod: bool,
     /// Its annotations: names and values.
     pub(crate) annotations: Vec<(String, String)>,
-    /// nvbind's among them that its template alone has, where podman does not look.
-    pub(crate) of_template: Vec<(String, String)>,
+    /// nvbind's among them that stand where podman does not look: in a template, or with a container's name.
+    pub(crate) lost: Vec<(String, String)>,
     /// How many of it there are to be.
     pub(crate) replicas: u64,
     /// Its containers, those that start before the others first.
@@ -53,10 +58,14 @@ pub(crate) struct Pod {
 pub(crate) struct Container {
     /// Its pod and its name.
     pub(crate) title: String,
+    /// Its name alone.
+    name: String,
     /// What it asks for.
     pub(crate) asks: Vec<Ask>,
     /// Its variables; nothing for a value that stands elsewhere.
     pub(crate) environment: Vec<(String, Option<String>)>,
+    /// The annotation that `podman kube generate` makes of a container's own, `io.nvbind.gpu/NAME`.
+    pub(crate) selection: Option<String>,
     /// Whether it is `privileged`.
     pub(crate) privileged: bool,
 }
@@ -66,7 +75,7 @@ pub(crate) struct Container {
 pub(crate) enum Ask {
     /// So many whole GPUs.
     Number(usize),
-    /// So many MIG devices of this profile.
+    /// So many MIG devices of this profile, as [`UnitKind::Mig`](crate::driver::UnitKind::Mig) has it.
     Profile(String, usize),
     /// This one, in the grammar of `io.nvbind.gpu`.
     Name(String),
@@ -80,6 +89,11 @@ impl Pod {
 }
 
 impl Container {
+    /// Whether it asks for GPUs of its own.
+    pub(crate) fn asks(&self) -> bool {
+        !self.asks.is_empty() || self.selection.is_some()
+    }
+
     /// What it says of a variable; nothing within for a value that stands elsewhere.
     pub(crate) fn variable(&self, name: &str) -> Option<Option<&str>> {
         self.environment.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_deref())
@@ -128,20 +142,35 @@ pub(super) fn read(object: &Node) -> Result<Pod, Error> {
             return Err(Error::Annotations { pod: title, name: key.clone(), one, other });
         }
     }
-    lost.retain(|own| !annotations.contains(own));
+    lost.retain(|(key, value)| !annotations.iter().any(|(known, other)| (known, other) == (key, value)));
     annotations.extend(lost.iter().cloned());
     let replicas = at(object, &["spec", "replicas"]).and_then(Node::as_text);
     let mut containers = Vec::new();
     for list in CONTAINERS {
         for container in pod.and_then(|pod| at(pod, &["spec", list])).map(Node::items).unwrap_or_default() {
-            containers.push(read_container(container, &title)?);
+            containers.push(read_container(container, &title, &annotations)?);
         }
     }
+    for name in WHOLE {
+        let of_containers = containers.iter().filter(|container| container.selection.is_some());
+        let of_containers = of_containers.map(|container| own(&annotations, name, &container.name));
+        let Some(value) = of_containers.reduce(|one, other| one.filter(|one| other == Some(one))) else {
+            continue;
+        };
+        let has_any = annotations.iter().any(|(known, _)| known.starts_with(&format!("{name}/")));
+        match value {
+            Some(value) => lost.push((name.to_owned(), value.to_owned())),
+            None if has_any => return Err(Error::Apart { pod: title, name }),
+            None => {}
+        }
+    }
+    annotations
+        .extend(lost.iter().filter(|(name, _)| WHOLE.contains(&name.as_str())).cloned().collect::<Vec<_>>());
     Ok(Pod {
         is_pod: place(object) == Some(&[]),
         title,
         annotations,
-        of_template: lost,
+        lost,
         replicas: replicas.and_then(|text| text.parse().ok()).unwrap_or(1),
         containers,
     })
@@ -152,7 +181,14 @@ fn texts(map: Option<&Node>) -> Vec<(String, String)> {
     map.map(Node::pairs).unwrap_or_default().iter().filter_map(text).collect()
 }
 
-fn read_container(container: &Node, pod: &str) -> Result<Container, Error> {
+/// The value of an annotation that names a container.
+fn own<'a>(annotations: &'a [(String, String)], name: &str, container: &str) -> Option<&'a str> {
+    let is_it =
+        |known: &str| known.strip_prefix(name).and_then(|rest| rest.strip_prefix('/')) == Some(container);
+    annotations.iter().find(|(known, _)| is_it(known)).map(|(_, value)| value.as_str())
+}
+
+fn read_container(container: &Node, pod: &str, annotations: &[(String, String)]) -> Result<Container, Error> {
     let name = container.get("name").and_then(Node::as_text).unwrap_or("without a name");
     let title = format!("{pod}, container {name}");
     let mut asked: Vec<(&str, usize)> = Vec::new();
@@ -188,7 +224,9 @@ fn read_container(container: &Node, pod: &str) -> Result<Container, Error> {
     let environment = container.get("env").map(Node::items).unwrap_or_default().iter().filter_map(variable);
     let privileged = at(container, &["securityContext", "privileged"]).and_then(Node::as_text);
     Ok(Container {
+        name: name.to_owned(),
         asks,
+        selection: own(annotations, GPU_ANNOTATION, name).map(str::to_owned),
         environment: environment.collect(),
         privileged: privileged.is_some_and(|word| word.eq_ignore_ascii_case("true")),
         title,
@@ -213,11 +251,7 @@ fn ask(resource: &str, number: usize) -> Option<Ask> {
         return Some(Ask::Name(name.to_owned()));
     }
     let profile = resource.strip_prefix(BY_PROFILE)?;
-    // `1g.10gb.me` is the profile 1g.10gb+me.
-    let mut parts = profile.splitn(3, '.');
-    let (size, memory, more) = (parts.next()?, parts.next()?, parts.next());
-    let more = more.map(|more| format!("+{more}")).unwrap_or_default();
-    Some(Ask::Profile(format!("{size}.{memory}{more}"), number))
+    Some(Ask::Profile(profile.to_owned(), number))
 }
 
 /// What becomes of a pod.
@@ -233,11 +267,14 @@ pub(crate) struct Change {
 pub(super) fn change(object: &mut Node, pod: &Pod, change: &Change) -> Result<(), Error> {
     let wrong = |place: &str| Error::Type { object: pod.title.clone(), place: place.to_owned() };
     if !change.annotations.is_empty() {
-        let metadata = object.map_at("metadata").map(|_| ()).and_then(|()| object.get_mut("metadata"));
-        let annotations = metadata.and_then(|metadata| metadata.map_at("annotations"));
+        object.map_at("metadata").ok_or_else(|| wrong("metadata"))?;
+        let annotations = object.get_mut("metadata").and_then(|metadata| metadata.map_at("annotations"));
         let annotations = annotations.ok_or_else(|| wrong("metadata.annotations"))?;
-        annotations
-            .extend(change.annotations.iter().map(|(key, value)| (Node::text(key), Node::text(value))));
+        // podman refuses what `podman kube generate` would make of those with a container's name the next time.
+        let is_lost = |key: &str| key.starts_with(NVBINDS) && key.contains('/');
+        annotations.retain(|(key, _)| !key.as_text().is_some_and(is_lost));
+        let new = change.annotations.iter().map(|(key, value)| (Node::text(key), Node::text(value)));
+        annotations.extend(new);
     }
     let place = place(object).unwrap_or_default();
     let Some(spec) = place.iter().chain(&["spec"]).try_fold(object, |node, key| node.get_mut(key)) else {

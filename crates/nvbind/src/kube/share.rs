@@ -30,16 +30,16 @@ struct Share {
 /// this one.
 pub(super) fn share(
     pods: &[Pod],
-    mut machine: Option<&mut Machine>,
+    machine: Option<&mut Machine>,
     has_nvidias_hook: bool,
 ) -> Result<Vec<Change>, Error> {
-    let mut sharing =
-        Sharing { pods, machine: machine.as_deref_mut(), named: BTreeSet::new(), given: BTreeSet::new() };
+    let mut sharing = Sharing { pods, machine, named: BTreeSet::new(), given: BTreeSet::new() };
     let mut shares = pods.iter().map(|pod| sharing.named(pod)).collect::<Result<Vec<_>, _>>()?;
     // Who may have some alone chooses first.
     for is_limited in [true, false] {
         for (pod, shares) in pods.iter().zip(&mut shares) {
-            if pod.annotation(GPU_ANNOTATION).is_some() == is_limited {
+            let has_own = pod.containers.iter().any(|container| container.selection.is_some());
+            if (has_own || pod.annotation(GPU_ANNOTATION).is_some()) == is_limited {
                 sharing.number(pod, shares)?;
             }
         }
@@ -61,7 +61,7 @@ struct Sharing<'a> {
 impl Sharing<'_> {
     /// What the containers of a pod name, by resources or by their variable; nothing for a pod that asks for nothing.
     fn named(&mut self, pod: &Pod) -> Result<Vec<Share>, Error> {
-        if pod.containers.iter().all(|container| container.asks.is_empty()) {
+        if !pod.containers.iter().any(Container::asks) {
             if let Some(selection) = pod.annotation(GPU_ANNOTATION).filter(|selection| *selection != ALL) {
                 let request = request(selection, &pod.title)?;
                 let units = self.units(&request, &pod.title)?;
@@ -77,25 +77,31 @@ impl Sharing<'_> {
     }
 
     fn named_by(&mut self, container: &Container, pods: &Request) -> Result<Share, Error> {
+        let selection = container.selection.as_deref();
+        let own = selection.map(|selection| request(selection, &container.title)).transpose()?;
+        let may_have = own.as_ref().unwrap_or(pods);
         let names: Vec<&str> = container.asks.iter().filter_map(Ask::name).collect();
         let Some(variable) = pods::devices(container) else {
-            if names.is_empty() {
-                return Ok(Share { is_void: container.asks.is_empty(), ..Share::default() });
-            }
-            let (words, is_all) = self.read(&names.join(","), container, pods)?;
+            let names = (!names.is_empty()).then(|| names.join(","));
+            let named = names.or_else(|| selection.filter(|_| container.asks.is_empty()).map(str::to_owned));
+            let Some(named) = named else {
+                return Ok(Share { is_void: !container.asks(), ..Share::default() });
+            };
+            let (words, is_all) = self.read(&named, container, may_have)?;
             return Ok(Share { words, is_all, ..Share::default() });
         };
         let Some(variable) = variable else {
-            return match container.asks.as_slice() {
-                // What it will be, its pod has to have.
-                [] => Ok(Share { is_all: true, is_said: true, ..Share::default() }),
-                _ => Err(Error::ValueFrom { container: container.title.clone() }),
-            };
+            // What it will be, its pod has to have.
+            let share = Share { is_all: true, is_said: true, ..Share::default() };
+            let error = || Error::ValueFrom { container: container.title.clone() };
+            return if container.asks() { Err(error()) } else { Ok(share) };
         };
         let is_void = variable.trim() == VOID;
         let (words, is_all) =
-            if is_void { Default::default() } else { self.read(variable, container, pods)? };
-        if !container.asks.is_empty() && !self.agrees(variable, container, pods)? {
+            if is_void { Default::default() } else { self.read(variable, container, may_have)? };
+        // `all` would mean all that the pod has.
+        let is_more = is_all && selection.is_some_and(|selection| selection != ALL);
+        if is_more || !container.asks.is_empty() && !self.agrees(variable, container, may_have)? {
             return Err(Error::Disagree { container: container.title.clone(), value: variable.to_owned() });
         }
         Ok(Share { words, is_all, is_said: true, is_void })
@@ -149,25 +155,31 @@ impl Sharing<'_> {
 
     /// Gives the containers of a pod the numbers that they ask for.
     fn number(&mut self, pod: &Pod, shares: &mut [Share]) -> Result<(), Error> {
-        let annotation = pod.annotation(GPU_ANNOTATION);
         let before = self.given.clone();
         for (container, share) in pod.containers.iter().zip(shares).filter(|(_, share)| !share.is_said) {
+            let limit = container.selection.as_deref().or_else(|| pod.annotation(GPU_ANNOTATION));
             for (kind, number) in container.asks.iter().filter_map(Ask::number) {
                 if self.machine.is_none() {
                     return Err(Error::Elsewhere { container: container.title.clone() });
                 }
                 let known = self.machine.as_deref_mut().map_or(Ok(()), |machine| machine.know(&kind));
                 known.map_err(|source| Error::Driver { owner: container.title.clone(), source })?;
-                let whole = request(annotation.unwrap_or(ALL), &pod.title)?;
+                let whole = request(limit.unwrap_or(ALL), &pod.title)?;
                 let all = self.units(&whole, &pod.title)?;
                 let fitting = |unit: &&Unit| unit.kind == kind && !self.named.contains(&unit.id);
                 let fitting: Vec<&Unit> = all.iter().filter(fitting).collect();
                 let free = fitting.iter().filter(|unit| !self.given.contains(&unit.id));
                 let got: Vec<&Unit> = free.take(number).copied().collect();
                 if got.len() < number {
-                    let before = if annotation.is_some() { before } else { BTreeSet::new() };
+                    let before = if limit.is_some() { before } else { BTreeSet::new() };
                     let there = fitting.iter().filter(|unit| !before.contains(&unit.id)).count();
-                    return Err(self.too_many(pod, &kind, there, all.iter().any(|unit| unit.kind.is_mig())));
+                    return Err(self.too_many(
+                        pod,
+                        limit,
+                        &kind,
+                        there,
+                        all.iter().any(|unit| unit.kind.is_mig()),
+                    ));
                 }
                 self.given.extend(got.iter().map(|unit| unit.id));
                 share.words.extend(got.into_iter().map(|unit| unit.name.clone()));
@@ -176,9 +188,15 @@ impl Sharing<'_> {
         Ok(())
     }
 
-    fn too_many(&self, pod: &Pod, kind: &UnitKind, there: usize, has_mig: bool) -> Error {
-        let annotation = pod.annotation(GPU_ANNOTATION);
-        let pods = if annotation.is_some() { std::slice::from_ref(pod) } else { self.pods };
+    fn too_many(
+        &self,
+        pod: &Pod,
+        limit: Option<&str>,
+        kind: &UnitKind,
+        there: usize,
+        has_mig: bool,
+    ) -> Error {
+        let pods = if limit.is_some() { std::slice::from_ref(pod) } else { self.pods };
         let numbers = |container: &Container| {
             let numbers = container.asks.iter().filter_map(Ask::number).filter(|(asked, _)| asked == kind);
             (container.title.clone(), numbers.map(|(_, number)| number).sum::<usize>())
@@ -188,7 +206,7 @@ impl Sharing<'_> {
         let allowed = self.machine.as_deref().and_then(|machine| machine.allowed());
         let which = [
             (!self.named.is_empty()).then(|| ", without what the file names".to_owned()),
-            annotation.map(|selection| format!(", of {GPU_ANNOTATION}={selection}")),
+            limit.map(|selection| format!(", of {GPU_ANNOTATION}={selection}")),
             allowed.map(|allowed| format!(", as {allowed}")),
             (has_mig && !kind.is_mig())
                 .then(|| ", without divided ones, whose parts are nvidia.com/mig-PROFILE".to_owned()),
@@ -196,7 +214,7 @@ impl Sharing<'_> {
         Error::TooMany {
             asked: by.iter().map(|(_, number)| number).sum(),
             what: match kind {
-                UnitKind::Mig(Some(profile)) => format!("{}{}", pods::BY_PROFILE, profile.replace('+', ".")),
+                UnitKind::Mig(Some(profile)) => format!("{}{profile}", pods::BY_PROFILE),
                 UnitKind::Whole | UnitKind::Divided | UnitKind::Mig(None) => BY_NUMBER.to_owned(),
             },
             by: by.iter().map(|(title, number)| format!("{title}: {number}")).collect::<Vec<_>>().join("; "),
@@ -229,7 +247,7 @@ impl Ask {
 
 /// The annotation is what the containers have together, and each has a variable that says what of it is its own.
 fn change(pod: &Pod, shares: &[Share], has_nvidias_hook: bool) -> Change {
-    let mut annotations = pod.of_template.clone();
+    let mut annotations = pod.lost.clone();
     if !shares.is_empty() && pod.annotation(GPU_ANNOTATION).is_none() {
         annotations.push((GPU_ANNOTATION.to_owned(), together(shares)));
     }

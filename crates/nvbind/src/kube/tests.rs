@@ -119,7 +119,7 @@ fn templates_have_their_annotation_where_podman_looks() {
         assert_eq!(said(&played), "0 | void 0", "{kind}");
         let mut documents = Documents::default();
         documents.add("out", &played).unwrap();
-        assert!(documents.pods[0].of_template.is_empty(), "{played}");
+        assert!(documents.pods[0].lost.is_empty(), "{played}");
     }
     let lifted = played(2, &template("annotations: {io.nvbind.gpu: '1'}", "Deployment")).unwrap();
     assert_eq!(said(&lifted), "1 | void 1");
@@ -128,6 +128,46 @@ fn templates_have_their_annotation_where_podman_looks() {
         pod("a", "", &[("x", &limits("nvidia.com/gpu: 1"))]).replace("---\n", "").replace('\n', "\n  ")
     );
     assert_eq!(said(&played(1, &list).unwrap()), "0 | 0");
+}
+
+#[test]
+fn what_podman_generated_is_understood() {
+    let gpu = "io.nvbind.gpu";
+    let variable = |value: &str| format!("env: [{{name: NVBIND_DEVICES, value: '{value}'}}]");
+    let two = [("x", "tty: true"), ("y", "tty: true")];
+    for (text, expected) in [
+        (pod("a", &format!("{gpu}/x: '1', {gpu}/y: '0'"), &two), "0+1 | 1 0"),
+        (pod("a", &format!("{gpu}/x: '1'"), &two), "1 | 1 void"),
+        (pod("a", &format!("{gpu}/x: all"), &two), "all | all void"),
+        (pod("a", &format!("{gpu}/x: none"), &two), "none | none void"),
+        // Of a pod that was played.
+        (
+            pod(
+                "a",
+                &format!("{gpu}/x: 0+1, {gpu}/y: 0+1"),
+                &[("x", &variable("0")), ("y", &variable("void"))],
+            ),
+            "0 | 0 void",
+        ),
+    ] {
+        let played = played(2, &text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(said(&played), expected, "{text}");
+        assert!(!played.contains("gpu/"), "{played}");
+    }
+    let with = |x: &str, y: &str| {
+        let own = |name: &str, value: &str| match value {
+            "" => String::new(),
+            value => format!(", io.nvbind.capabilities/{name}: {value}"),
+        };
+        played(2, &pod("a", &format!("{gpu}/x: '1', {gpu}/y: '0'{}{}", own("x", x), own("y", y)), &two))
+    };
+    assert!(with("compute", "compute").unwrap().contains("\"io.nvbind.capabilities\": \"compute\""));
+    let apart = "the containers of Pod a do not have the same io.nvbind.capabilities, and podman gives all of them one";
+    for (x, y) in [("compute", "utility"), ("compute", ""), ("", "compute")] {
+        assert_eq!(with(x, y).unwrap_err(), apart, "{x} {y}");
+    }
+    let wrong = pod("a", &format!("{gpu}/x: '1'"), &[("x", &variable("all"))]);
+    assert!(played(2, &wrong).unwrap_err().contains("asks for other GPUs by its resources or annotation"));
 }
 
 #[test]
@@ -214,15 +254,15 @@ fn what_cannot_be_given_is_told_with_who_asks() {
         ),
         (
             variable("value: '0'", "nvidia.com/gpu: 2"),
-            "Pod a, container x has NVBIND_DEVICES=\"0\" and asks for other GPUs by its resources",
+            "Pod a, container x has NVBIND_DEVICES=\"0\" and asks for other GPUs by its resources or annotation",
         ),
         (
             variable("value: '0'", "nvidia.com/gpu=1: 1"),
-            "Pod a, container x has NVBIND_DEVICES=\"0\" and asks for other GPUs by its resources",
+            "Pod a, container x has NVBIND_DEVICES=\"0\" and asks for other GPUs by its resources or annotation",
         ),
         (
             variable("value: void", "nvidia.com/gpu: 1"),
-            "Pod a, container x has NVBIND_DEVICES=\"void\" and asks for other GPUs by its resources",
+            "Pod a, container x has NVBIND_DEVICES=\"void\" and asks for other GPUs by its resources or annotation",
         ),
         (
             variable("valueFrom: {configMapKeyRef: {name: m, key: k}}", "nvidia.com/gpu: 1"),

@@ -17,6 +17,7 @@ mod generate;
 mod gpu;
 mod groups;
 pub(crate) mod images;
+mod kube;
 pub(crate) mod lane;
 mod layouts;
 mod life;
@@ -81,6 +82,7 @@ const CASES: &[&[(&str, Function)]] = &[
     profiles::command_lines::CASES,
     quadlet::CASES,
     generate::CASES,
+    kube::CASES,
     services::CASES,
     annotation::CASES,
     visible_devices::CASES,
