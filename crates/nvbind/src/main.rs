@@ -104,10 +104,13 @@ mod tests {
             ("-v run --help --color always", true, ColorChoice::Auto, "--help --color always"),
             ("--color never --verbose run -v /a:/b image", true, ColorChoice::Never, "-v /a:/b image"),
             ("--color=always run", false, ColorChoice::Always, ""),
+            ("-v kube play --help -- f", true, ColorChoice::Auto, "--help -- f"),
         ] {
             let (messages, command) =
                 parse(["nvbind"].into_iter().chain(typed.split(' ')).map(OsString::from).collect());
-            let Command::Run { words } = command else { panic!("{command:?}") };
+            let (Command::Run { words } | Command::Kube(Kube::Play { words })) = command else {
+                panic!("{command:?}")
+            };
             assert_eq!(messages, Messages { verbose, color }, "{typed}");
             let words: Vec<String> = words.into_iter().map(|word| word.into_string().unwrap()).collect();
             assert_eq!(words.join(" "), expected, "{typed}");
