@@ -151,21 +151,10 @@ pub(super) fn read(object: &Node) -> Result<Pod, Error> {
             containers.push(read_container(container, &title, &annotations)?);
         }
     }
-    for name in WHOLE {
-        let of_containers = containers.iter().filter(|container| container.selection.is_some());
-        let of_containers = of_containers.map(|container| own(&annotations, name, &container.name));
-        let Some(value) = of_containers.reduce(|one, other| one.filter(|one| other == Some(one))) else {
-            continue;
-        };
-        let has_any = annotations.iter().any(|(known, _)| known.starts_with(&format!("{name}/")));
-        match value {
-            Some(value) => lost.push((name.to_owned(), value.to_owned())),
-            None if has_any => return Err(Error::Apart { pod: title, name }),
-            None => {}
-        }
-    }
-    annotations
-        .extend(lost.iter().filter(|(name, _)| WHOLE.contains(&name.as_str())).cloned().collect::<Vec<_>>());
+    lost.retain(|(key, _)| !key.contains('/'));
+    let together = of_containers(&annotations, &containers, &title)?;
+    annotations.extend(together.iter().cloned());
+    lost.extend(together);
     Ok(Pod {
         is_pod: place(object) == Some(&[]),
         title,
@@ -174,6 +163,26 @@ pub(super) fn read(object: &Node) -> Result<Pod, Error> {
         replicas: replicas.and_then(|text| text.parse().ok()).unwrap_or(1),
         containers,
     })
+}
+
+/// What all containers with a selection of their own have of the annotations that hold for a whole pod.
+fn of_containers(
+    annotations: &[(String, String)],
+    containers: &[Container],
+    pod: &str,
+) -> Result<Vec<(String, String)>, Error> {
+    let mut all = Vec::new();
+    for name in WHOLE {
+        let selected = containers.iter().filter(|container| container.selection.is_some());
+        let mut values = selected.map(|container| own(annotations, name, &container.name));
+        let Some(first) = values.next() else { continue };
+        if values.any(|value| value != first) {
+            return Err(Error::Apart { pod: pod.to_owned(), name });
+        }
+        let is_there = annotations.iter().any(|(known, _)| known == name);
+        all.extend(first.filter(|_| !is_there).map(|value| (name.to_owned(), value.to_owned())));
+    }
+    Ok(all)
 }
 
 fn texts(map: Option<&Node>) -> Vec<(String, String)> {
