@@ -19,6 +19,7 @@ mod gpu;
 mod groups;
 mod guide;
 pub(crate) mod images;
+mod kube;
 pub(crate) mod lane;
 mod layouts;
 mod life;
@@ -86,6 +87,7 @@ const CASES: &[&[(&str, Function)]] = &[
     profiles::command_lines::CASES,
     quadlet::CASES,
     generate::CASES,
+    kube::CASES,
     services::CASES,
     template::CASES,
     annotation::CASES,
