@@ -183,6 +183,9 @@ impl Starts {
     fn of(text: &str) -> Self {
         let runs = ["nvbind run", "podman run"].iter().any(|run| text.contains(run));
         let has = |words: &[&str]| text.split_whitespace().any(|word| words.contains(&word));
+        if has(&["--dry-run"]) {
+            return Self::Else;
+        }
         if runs {
             return if has(DETACHED) { Self::InBackground } else { Self::InForeground };
         }
@@ -209,7 +212,7 @@ fn is_container(unit: &str) -> bool {
 
 /// Whether a container that the command runs asks for a GPU.
 fn asks(text: &str) -> bool {
-    let is_shim = text.contains("nvbind run") && !text.contains("--dry-run") && !text.contains("--gpu none");
+    let is_shim = text.contains("nvbind run") && !text.contains("--gpu none");
     let requests = ["io.nvbind.gpu", "NVIDIA_VISIBLE_DEVICES="];
     is_shim || text.contains("podman run") && requests.iter().any(|request| text.contains(request))
 }
@@ -274,6 +277,8 @@ mod tests {
             ("podman-compose up -d", Starts::Several),
             ("podman kube play pod.yaml", Starts::Several),
             ("podman kube down pod.yaml", Starts::Else),
+            ("nvbind run --dry-run docker.io/a", Starts::Else),
+            ("nvbind kube play --dry-run pod.yaml", Starts::Else),
         ] {
             assert_eq!(Starts::of(text), expected, "{text}");
         }
@@ -293,7 +298,6 @@ mod tests {
         assert!(asks("nvbind run --gpu 0 a"));
         assert!(asks("podman run --annotation io.nvbind.gpu=all a"));
         assert!(!asks("podman run a"));
-        assert!(!asks("nvbind run --dry-run a"));
     }
 
     #[test]
