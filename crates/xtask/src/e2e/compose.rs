@@ -28,13 +28,6 @@ pub(crate) const CASES: &[(&str, Function)] = &[
     ("compose/device-reservations", reservations),
 ];
 
-/// Where they run, one lane of each release: what arrives of a file depends on the tools and on podman alone.
-const LANES: &[&str] = &["bookworm-v1", "trixie-systemd"];
-
-fn claim_chosen(lane: &Lane) -> Result<(), Ended> {
-    if LANES.contains(&lane.spec.lane.as_str()) { Ok(()) } else { Err(Ended::NoSuchCase) }
-}
-
 /// A program that reads compose files.
 #[derive(Clone, Copy)]
 struct Tool {
@@ -115,12 +108,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SERVICE_LIMIT: Duration = Duration::from_secs(240);
 
 fn podman_compose(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    claim_chosen(lane)?;
+    lane.must_stand_for_release()?;
     with(podman, PODMAN_COMPOSE, "", |project| project.lives())
 }
 
 fn docker_compose(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    claim_chosen(lane)?;
+    lane.must_stand_for_release()?;
     if !is_old(podman)? {
         return with(podman, DOCKER_COMPOSE, "", |project| project.lives());
     }
@@ -138,7 +131,7 @@ fn docker_compose(lane: &Lane, podman: Podman) -> Result<(), Ended> {
 
 /// Which only starts another of the tools.
 fn podman_itself(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    claim_chosen(lane)?;
+    lane.must_stand_for_release()?;
     if podman != Podman::new(User::Rootless, Runtime::Crun) || is_old(podman)? {
         return Err(Ended::NoSuchCase);
     }
@@ -147,7 +140,7 @@ fn podman_itself(lane: &Lane, podman: Podman) -> Result<(), Ended> {
 
 /// What is left where annotations are not taken.
 fn visible_devices(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    claim_chosen(lane)?;
+    lane.must_stand_for_release()?;
     if podman.runtime != Runtime::Crun {
         return Err(Ended::NoSuchCase);
     }
@@ -168,7 +161,7 @@ fn visible_devices(lane: &Lane, podman: Podman) -> Result<(), Ended> {
 
 /// Docker's way to ask: podman-compose makes a CDI device of it, podman's service knows nothing of it.
 fn reservations(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    claim_chosen(lane)?;
+    lane.must_stand_for_release()?;
     if podman != Podman::new(User::Rootless, Runtime::Crun) {
         return Err(Ended::NoSuchCase);
     }

@@ -57,7 +57,8 @@ fn pod(name: &str, annotations: &str, containers: &[String]) -> String {
 
 /// Makes the image, and skips the case where podman itself can make no pod: rootful with cgroupfs it wants to hand on controllers,
 /// which the root of a lane of version 2, where processes are, cannot do.
-fn needs_pods(podman: Podman) -> Result<(), Ended> {
+fn needs_pods(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    lane.must_stand_for_release()?;
     if podman.run(&["image", "exists", IMAGE])?.code != 0 {
         let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         podman.must(&["import", "--change", path, &format!("{PAYLOAD}/image.tar"), IMAGE])?;
@@ -101,8 +102,8 @@ fn claim_has_nothing(podman: Podman, container: &str) -> Result<(), Ended> {
 }
 
 /// Every container has GPUs of its own or none, and again after a restart of the pod.
-fn containers(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    needs_pods(podman)?;
+fn containers(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
     let all = [container("one", ONE), container("two", ONE), container("none", "tty: false")];
     let file = file(podman, "containers.yaml", &pod("kube", "", &all))?;
     then_down(podman, &file, || {
@@ -118,11 +119,11 @@ fn containers(_: &Lane, podman: Podman) -> Result<(), Ended> {
 
 /// A container that runs before the others has what it asks for itself. Podman 4.3, which has no Quadlet either, often fails to
 /// remove one that has ended, whatever was in it.
-fn init(_: &Lane, podman: Podman) -> Result<(), Ended> {
+fn init(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     if !Path::new(GENERATOR).exists() {
         return Err(Ended::NoSuchCase);
     }
-    needs_pods(podman)?;
+    needs_pods(lane, podman)?;
     let before = |name: &str, look: &str, more: &str| {
         let mounts = "volumeMounts: [{name: s, mountPath: /shared}]";
         format!(
@@ -176,8 +177,8 @@ spec:
 ";
 
 /// nvbind is nowhere in the image; the program itself, started by `nvbind kube play`, has the GPU.
-fn requirement(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    needs_pods(podman)?;
+fn requirement(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
     let nested = file(podman, "nested.yaml", &NESTED.replace("IMAGE", IMAGE))?;
     then_down(podman, &nested, || {
         let said = played(podman, &[&nested])?;
@@ -193,8 +194,8 @@ fn requirement(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// A template's pod, and an annotation where Kubernetes has it and podman does not look.
-fn templates(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    needs_pods(podman)?;
+fn templates(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
     for (metadata, asks, command) in [
         ("", ONE, probe::command(None)),
         ("metadata: {annotations: {io.nvbind.gpu: '1'}}, ", "tty: false", OTHER.to_owned()),
@@ -217,8 +218,8 @@ fn templates(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// Without nvbind's command, and with an annotation beside resources.
-fn annotation(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    needs_pods(podman)?;
+fn annotation(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
     let variable = |value: &str| format!("env: [{{name: NVBIND_DEVICES, value: '{value}'}}]");
     let all =
         [container("one", &variable("0")), container("two", &variable("1")), container("both", "tty: false")];
@@ -280,8 +281,8 @@ const VOLUMES: &str = "  volumes:\n  - name: config\n    configMap: {name: files
 const SHOW: &str = "env | grep -E '^([A-K]|PATH)=|^( two|$)'; id -u; id -g; stat -Lc '%a %n' /config/*; cat /config/*; touch /tmp/x && echo writable";
 
 /// What nvbind does not touch means to podman what it meant in the file.
-fn values(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    needs_pods(podman)?;
+fn values(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
     let text = |asks: &str| {
         let body = VALUES.trim_end().replace("RESOURCES", asks);
         let one =
@@ -306,8 +307,8 @@ fn values(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// A file comes from stdin, or is several; what asks for nothing is podman's as it is, and images are built beside it.
-fn files(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    needs_pods(podman)?;
+fn files(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
     let text = pod("kube", "", &[container("one", ONE)]);
     let one = file(podman, "one.yaml", &text)?;
     let script = |line: &str| -> Result<Said, Ended> {
@@ -367,12 +368,12 @@ fn built(podman: Podman, script: &dyn Fn(&str) -> Result<Said, Ended>) -> Result
 }
 
 /// podman reads its file again when the pod has ended, to take it down. Some do not end then, with any file.
-fn wait(_: &Lane, podman: Podman) -> Result<(), Ended> {
+fn wait(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     let help = podman.must(&["kube", "play", "--help"])?;
     if !help.out.contains("--wait") || podman.runtime != Runtime::Crun {
         return Err(Ended::NoSuchCase);
     }
-    needs_pods(podman)?;
+    needs_pods(lane, podman)?;
     let ends = container("one", ONE).replace("[sleep, '1000']", "[test, -e, /dev/nvidia1]");
     let text = format!("{}  restartPolicy: Never\n", pod("kube", "", &[ends]));
     let file = file(podman, "wait.yaml", &text)?;
@@ -388,8 +389,8 @@ fn wait(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// MIG devices by their profile, as NVIDIA's device plugin names it.
-fn of_mig(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    needs_pods(podman)?;
+fn of_mig(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
     use_driver(mig::MIG)?;
     let one = container("one", "resources: {limits: {nvidia.com/mig-1c.2g.20gb: '1'}}");
     let text = pod("kube", "", &[one, container("two", ONE)]);
@@ -408,7 +409,8 @@ fn of_mig(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// What cannot be given is told in the terminal, and nothing is started.
-fn errors(_: &Lane, podman: Podman) -> Result<(), Ended> {
+fn errors(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    lane.must_stand_for_release()?;
     let asks =
         |asks: &str| pod("kube", "", &[container("one", &format!("resources: {{limits: {{{asks}}}}}"))]);
     for (text, expected) in [
@@ -469,8 +471,8 @@ fn claim_refused(podman: Podman, file: &str, expected: &str) -> Result<(), Ended
 }
 
 /// What `podman kube generate` makes of a container and of a pod: podman alone loses the GPUs, `nvbind kube play` does not.
-fn generate(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    needs_pods(podman)?;
+fn generate(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
     let runtime = format!("--runtime={}", podman.runtime());
     let run = |gpu: &str, name: &str, more: &str| -> Result<(), Ended> {
         let words = [

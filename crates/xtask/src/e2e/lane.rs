@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::ended::Ended;
 use super::podman::{IMAGE, Podman, Runtime, User, said};
 use crate::error::{Error, Result};
 use crate::lanes::spec::{PAYLOAD, Spec, Suite};
@@ -10,6 +11,10 @@ use std::path::Path;
 
 /// The simulated driver's place in a lane.
 pub(crate) const DRIVER: &str = "/opt/driver";
+
+/// One lane of each release, with cgroups of both versions and both cgroup managers: for cases of what podman and its tools make of a
+/// file, which depends on their versions above all.
+const ONE_OF_EACH_RELEASE: &[&str] = &["bookworm-v1", "trixie-systemd"];
 
 /// What cases need to know of their lane.
 #[derive(Debug)]
@@ -33,6 +38,12 @@ impl Lane {
             podman.must(&["import", &archive, IMAGE]).map_err(|ended| Error::failed(format!("{ended:?}")))?;
         }
         Ok(Self { spec })
+    }
+
+    /// Ends the case where another lane stands for the release.
+    pub(crate) fn must_stand_for_release(&self) -> std::result::Result<(), Ended> {
+        let is_chosen = ONE_OF_EACH_RELEASE.contains(&self.spec.lane.as_str());
+        if is_chosen { Ok(()) } else { Err(Ended::NoSuchCase) }
     }
 }
 
