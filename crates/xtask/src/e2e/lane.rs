@@ -22,7 +22,7 @@ impl Lane {
     /// Installs nvbind, unless that is what the cases do, and the image.
     pub(crate) fn make_ready(spec: Spec) -> Result<Self> {
         use_driver(DRIVER)?;
-        if spec.suite == Suite::Containers {
+        if spec.suite == Suite::Containers || spec.suite == Suite::Machine {
             said(Command::new(format!("{PAYLOAD}/bin/nvbind")).arg("setup"))?
                 .must()
                 .map_err(|ended| Error::failed(format!("{ended:?}")))?;

@@ -20,6 +20,7 @@ pub(crate) mod images;
 pub(crate) mod lane;
 mod layouts;
 mod life;
+pub(crate) mod machine;
 mod matrix;
 mod mig;
 mod nodes;
@@ -42,13 +43,16 @@ mod update;
 mod visible_devices;
 mod volumes;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
 
+use nix::fcntl::OFlag;
+
 use crate::error::{Doing, Error, Result};
-use crate::lanes::spec::{RESULTS, Spec, Suite};
+use crate::lanes::spec::{DONE, REPORT, RESULTS, Spec, Suite};
 use crate::report::{Case, Outcome};
 use ended::Ended;
 use lane::Lane;
@@ -109,6 +113,13 @@ pub fn inside(spec_file: &Path) -> Result<()> {
             }
             results.cases(&lane, CASES)?;
         }
+        Suite::Machine => {
+            let lane = Lane::make_ready(spec.clone())?;
+            for cell in matrix::cells().iter().filter(|cell| machine::CELLS.contains(&cell.name().as_str())) {
+                results.case(&cell.name(), || cell::judge(cell))?;
+            }
+            results.cases(&lane, machine::CASES)?;
+        }
         Suite::Installation => {
             let lane = Lane::make_ready(spec.clone())?;
             results.cases(&lane, &[packages::deb::CASES, packages::script::CASES])?;
@@ -131,9 +142,7 @@ struct Results<'a> {
 
 impl<'a> Results<'a> {
     fn open(spec: &'a Spec) -> Result<Self> {
-        let path = Path::new(RESULTS).join("cases");
-        let file = OpenOptions::new().append(true).open(&path).on("open", &path)?;
-        Ok(Self { spec, file })
+        Ok(Self { spec, file: result(REPORT)? })
     }
 
     /// Runs cases with every user and runtime.
@@ -171,7 +180,14 @@ impl<'a> Results<'a> {
 
     /// Tells the host that all cases ran.
     fn done(self) -> Result<()> {
-        let path = Path::new(RESULTS).join("done");
-        fs::write(&path, "").on("write", &path)
+        writeln!(result(DONE)?, "{DONE}").doing(|| "write that all cases ran".into())
     }
+}
+
+/// A file of the lane's results, which may be a serial port: it must not become this session's terminal.
+fn result(name: &str) -> Result<File> {
+    let path = Path::new(RESULTS).join(name);
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).custom_flags(OFlag::O_NOCTTY.bits());
+    options.open(&path).on("open", &path)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::cgroup::View;
-use super::spec::{PAYLOAD, RESULTS};
+use super::spec::{LOG, PAYLOAD, RESULTS};
 use super::tree::{USER_ID, write};
 use crate::error::{Doing, Result};
 
@@ -32,19 +32,31 @@ const MASKED: &[&str] = &[
 
 /// Puts the service that runs the cases into the tree, and what else systemd needs to know.
 pub(crate) fn prepare(root: &Path) -> Result<()> {
-    let units = root.join("etc/systemd/system");
-    write(&units.join("nvbind-lane.service"), &service())?;
-    let wants = units.join("multi-user.target.wants");
-    std::fs::create_dir_all(&wants).on("create", &wants)?;
-    symlink("../nvbind-lane.service", wants.join("nvbind-lane.service")).on("link into", &wants)?;
+    install_service(root, "")?;
     for unit in MASKED {
-        symlink("/dev/null", units.join(unit)).on("mask", Path::new(unit))?;
+        symlink("/dev/null", root.join(UNITS).join(unit)).on("mask", Path::new(unit))?;
     }
     write(&root.join("etc/systemd/journald.conf.d/lane.conf"), "[Journal]\nStorage=volatile\n")
 }
 
+/// The folder of a machine's own units.
+const UNITS: &str = "etc/systemd/system";
+
+/// Puts the service into the tree that runs the cases; `launcher` is what starts them, where it is not systemd itself.
+pub(super) fn install_service(root: &Path, launcher: &str) -> Result<()> {
+    write(&root.join(UNITS).join("nvbind-lane.service"), &service(launcher))?;
+    want(root, "nvbind-lane.service")
+}
+
+/// Has the boot start a unit.
+pub(super) fn want(root: &Path, unit: &str) -> Result<()> {
+    let wants = root.join(UNITS).join("multi-user.target.wants");
+    std::fs::create_dir_all(&wants).on("create", &wants)?;
+    symlink(Path::new("..").join(unit), wants.join(unit)).on("link into", &wants)
+}
+
 /// The cases as a service; when they end, however they end, so does the lane.
-fn service() -> String {
+fn service(launcher: &str) -> String {
     format!(
         "[Unit]\n\
          After=user@{USER_ID}.service dbus.service systemd-logind.service\n\
@@ -53,9 +65,9 @@ fn service() -> String {
          Type=exec\n\
          Slice=user.slice\n\
          Environment=HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
-         ExecStart={PAYLOAD}/bin/xtask inside {PAYLOAD}/spec.json\n\
-         StandardOutput=append:{RESULTS}/log\n\
-         StandardError=append:{RESULTS}/log\n\
+         ExecStart={launcher}{PAYLOAD}/bin/xtask inside {PAYLOAD}/spec.json\n\
+         StandardOutput=append:{RESULTS}/{LOG}\n\
+         StandardError=append:{RESULTS}/{LOG}\n\
          ExecStopPost=/usr/bin/systemctl poweroff --force --force\n"
     )
 }
