@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, chroot};
 
 use super::cgroup::View;
@@ -22,6 +22,8 @@ use crate::e2e::machine::before_boot;
 use crate::error::{Doing, Error, Result};
 use crate::limits::limited;
 use crate::process::read;
+
+const NONE: Option<&str> = None;
 
 /// The architecture whose kernel and emulator these machines have.
 const ARCHITECTURE: &str = "x86_64";
@@ -37,7 +39,7 @@ const PROCESSORS: usize = 4;
 
 /// The kernel's command line. The disk's driver and file system are built into the kernel, so that it needs no initial RAM disk.
 const KERNEL: &str = "root=/dev/nvme0n1 rootfstype=ext4 rw console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable \
-    no_timer_check systemd.show_status=error systemd.unit=multi-user.target";
+    no_timer_check systemd.show_status=error";
 
 /// What runs cases as a person who has logged in does, whom the policy of SELinux lets do what she wants to.
 const LOGGED_IN: &str = "/usr/bin/runcon unconfined_u:unconfined_r:unconfined_t:s0 ";
@@ -70,7 +72,9 @@ pub(super) fn run(lane: &'static str, security: Security) -> Run {
 pub(super) fn ready(security: Security, trees: &Path) -> Result<Machine> {
     let own = std::env::consts::ARCH;
     if own != ARCHITECTURE {
-        return Err(Error::failed(format!("there are virtual machines for {ARCHITECTURE} alone, and this is {own}")));
+        return Err(Error::failed(format!(
+            "there are virtual machines for {ARCHITECTURE} alone, and this is {own}"
+        )));
     }
     Ok(Machine { security, emulator: tree::ready(&EMULATOR, trees)? })
 }
@@ -80,9 +84,8 @@ pub(super) fn become_machine(spec: &Spec, machine: &Machine) -> Result<()> {
     let root = overlay(spec)?;
     furnish(spec, machine.security, &root)?;
     fs::copy(kernel(&spec.tree)?, spec.run.join("kernel")).on("copy the kernel to", &spec.run)?;
-    let none: Option<&str> = None;
     let at = machine.emulator.join(RUN.trim_start_matches('/'));
-    mount(Some(&spec.run), &at, none, MsFlags::MS_BIND | MsFlags::MS_REC, none).on("bind", &spec.run)?;
+    mount(Some(&spec.run), &at, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).on("bind", &spec.run)?;
     chroot(&machine.emulator).on("enter", &machine.emulator)?;
     chdir("/").doing(|| "enter the emulator's tree".into())?;
     read(limited(Duration::from_secs(300), "mke2fs").args(DISK).args([
@@ -116,9 +119,16 @@ fn furnish(spec: &Spec, security: Security, root: &Path) -> Result<()> {
         symlink(format!("/dev/ttyS{number}"), results.join(name)).on("link into", &results)?;
     }
     install_service(root, security.launcher())?;
-    before_boot(root, security)?;
-    // What was added, that is; the rest has its labels.
-    label(root)
+    let proc = root.join("proc");
+    mount(Some("proc"), &proc, Some("proc"), MsFlags::empty(), NONE).on("mount proc on", &proc)?;
+    let ready = before_boot(root);
+    umount2(&proc, MntFlags::empty()).on("unmount", &proc)?;
+    ready?;
+    match security {
+        Security::AppArmor => Ok(()),
+        // What was added, that is: the rest has its labels.
+        Security::SeLinux => label(root),
+    }
 }
 
 fn below(root: &Path, place: &Path) -> PathBuf {
@@ -146,7 +156,9 @@ fn emulator(security: Security) -> Command {
     command.arg("-smp").arg(processors.to_string());
     command.arg("-kernel").arg(format!("{RUN}/kernel"));
     command.arg("-append").arg(format!("{KERNEL} {}", security.parameters()));
-    command.arg("-drive").arg(format!("file={RUN}/disk,format=raw,if=none,id=disk,cache=unsafe,discard=unmap"));
+    command
+        .arg("-drive")
+        .arg(format!("file={RUN}/disk,format=raw,if=none,id=disk,cache=unsafe,discard=unmap"));
     command.args(["-device", "nvme,drive=disk,serial=disk", "-device", "virtio-rng-pci"]);
     for name in PORTS {
         command.arg("-chardev").arg(format!("file,id={name},path={RUN}/results/{name},append=on"));

@@ -56,8 +56,15 @@ const CONTAINERS: &[&str] = &[
 ];
 
 /// A kernel for virtual machines, and what belongs to it on a machine.
-const KERNEL: &[&str] =
-    &["apparmor", "auditd", "kmod", "linux-image-cloud-amd64", "policycoreutils", "selinux-policy-default", "udev"];
+const KERNEL: &[&str] = &[
+    "apparmor",
+    "auditd",
+    "kmod",
+    "linux-image-cloud-amd64",
+    "policycoreutils",
+    "selinux-policy-default",
+    "udev",
+];
 
 const SYSTEMD: &[&str] =
     &["dbus", "dbus-user-session", "libnss-systemd", "libpam-systemd", "systemd", "systemd-sysv"];
@@ -167,6 +174,11 @@ const MACHINE_FILES: &[(&str, &str)] = &[
         "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/usr/bin/systemctl poweroff --force --force\n",
     ),
     ("etc/systemd/journald.conf.d/lane.conf", "[Journal]\nStorage=volatile\n"),
+    // The probe loads each library in a process of its own, and the emulator is slow.
+    (
+        "etc/containers/containers.conf.d/lane.conf",
+        "[containers]\nenv = [\"NVBIND_PROBE_LIBRARIES=libcuda.so.1 libnvidia-ml.so.1\", { append = true }]\n",
+    ),
 ];
 
 const DOCUMENTATION: &[&str] = &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];

@@ -1,24 +1,44 @@
 //! What only a machine with a kernel of its own shows, and which of the other cases run there too: a container's start takes a
 //! second or two under the emulator.
 
-use std::path::Path;
+mod apparmor;
+mod boot;
+mod limits;
+mod udev;
 
-use super::Function;
-use crate::error::Result;
+use super::ended::Ended;
+use super::lane::Lane;
+use super::{Function, cgroups, quadlet, services, update};
 use crate::lanes::spec::Security;
 
-/// The cells of the matrix.
+pub(super) use boot::await_boot;
+pub(crate) use boot::before_boot;
+
+/// The cells of the matrix. In a privileged container podman itself has all nodes of the machine's `/dev`, those of the other GPU
+/// among them, which is what those cells show not to be there.
 pub(super) const CELLS: &[&str] = &[
     "crun/rootful/default/plain",
+    "crun/rootful/auto/read-only",
     "crun/rootless/default/plain",
+    "crun/rootless/keep-id/no-caps",
     "runc/rootful/default/plain",
     "runc/rootless/default/plain",
 ];
 
-/// The cases.
-pub(super) const CASES: &[&[(&str, Function)]] = &[];
+/// The cases, each with every user and runtime.
+pub(super) const CASES: &[&[(&str, Function)]] = &[
+    boot::CASES,
+    udev::CASES,
+    limits::CASES,
+    apparmor::CASES,
+    quadlet::CASES,
+    services::CASES,
+    update::CASES,
+    &[cgroups::DAEMON_RELOAD],
+];
 
-/// Makes the machine's disk ready for its boot.
-pub(crate) fn before_boot(_root: &Path, _security: Security) -> Result<()> {
-    Ok(())
+/// There are cases for one kind of machine alone.
+fn needs(lane: &Lane, security: Security) -> Result<(), Ended> {
+    let is_it = lane.spec.machine.as_ref().is_some_and(|machine| machine.security == security);
+    if is_it { Ok(()) } else { Err(Ended::NoSuchCase) }
 }
