@@ -119,14 +119,15 @@ pub(super) fn overlay(spec: &Spec) -> Result<PathBuf> {
         fs::create_dir(base.join(name)).on("create", &base.join(name))?;
     }
     bind(&spec.tree, &base.join("lower"), MsFlags::empty())?;
-    // Relative names: an overlay's options know no way to write a path with a comma or a colon.
+    // Relative names: an overlay's options know no way to write a path with a comma or a colon. One device number for all files:
+    // what labels them passes over files of another one.
     chdir(&base).on("enter", &base)?;
     mount(
         Some("overlay"),
         "merged",
         Some("overlay"),
         MsFlags::empty(),
-        Some("lowerdir=lower,upperdir=upper,workdir=work"),
+        Some("lowerdir=lower,upperdir=upper,workdir=work,xino=on"),
     )
     .doing(|| "mount an overlay of the tree".into())?;
     Ok(base.join("merged"))

@@ -121,7 +121,7 @@ fn furnish(spec: &Spec, security: Security, root: &Path) -> Result<()> {
     install_service(root, security.launcher())?;
     let proc = root.join("proc");
     mount(Some("proc"), &proc, Some("proc"), MsFlags::empty(), NONE).on("mount proc on", &proc)?;
-    let ready = before_boot(root);
+    let ready = before_boot(root, security);
     umount2(&proc, MntFlags::empty()).on("unmount", &proc)?;
     ready?;
     match security {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use super::selinux;
 use crate::e2e::boot::{MISSING, MODPROBE, SIMULATED};
 use crate::e2e::ended::{Ended, claim};
 use crate::e2e::lane::Lane;
@@ -14,7 +15,7 @@ use crate::e2e::quadlet::{journal, server, systemctl};
 use crate::e2e::services::running;
 use crate::e2e::{Function, probe};
 use crate::error::{Doing, Error, Result};
-use crate::lanes::spec::PAYLOAD;
+use crate::lanes::spec::{PAYLOAD, Security};
 use crate::lanes::tree::{USER_ID, write};
 use crate::process::read;
 
@@ -62,7 +63,7 @@ fn drop_in() -> String {
 }
 
 /// Makes a machine's disk ready for its boot.
-pub(crate) fn before_boot(root: &Path) -> Result<()> {
+pub(crate) fn before_boot(root: &Path, security: Security) -> Result<()> {
     let at = |path: &str| root.join(path);
     write(&at("etc/tmpfiles.d/simulated-drm.conf"), DRM)?;
     write(&at(MODPROBE), SIMULATED)?;
@@ -81,7 +82,10 @@ pub(crate) fn before_boot(root: &Path) -> Result<()> {
     for words in [&[&format!("{PAYLOAD}/bin/nvbind"), "setup"][..], &["systemctl", "enable", UNIT]] {
         read(Command::new("chroot").arg(root).args(words))?;
     }
-    Ok(())
+    match security {
+        Security::AppArmor => Ok(()),
+        Security::SeLinux => selinux::before_boot(root),
+    }
 }
 
 /// Waits until both users have the image.

@@ -4,6 +4,7 @@
 mod apparmor;
 mod boot;
 mod limits;
+mod selinux;
 mod udev;
 
 use super::ended::Ended;
