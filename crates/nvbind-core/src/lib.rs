@@ -32,6 +32,7 @@ pub mod request;
 pub mod requirements;
 pub mod security;
 pub mod select;
+pub mod selinux;
 pub mod settings;
 pub mod trust;
 pub mod visible_devices;

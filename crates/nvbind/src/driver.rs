@@ -1,6 +1,7 @@
 //! The driver as the installed hook would find it, for everything that tells in advance what the hook will do.
 
 mod access;
+pub(crate) mod label;
 mod modprobe;
 
 pub(crate) use access::User;
@@ -218,7 +219,8 @@ pub(crate) fn make_ready(
     Ok(plan)
 }
 
-/// Has the driver's modules loaded and all its nodes made that are missing, and returns their paths.
+/// Has the driver's modules loaded, all its nodes made that are missing, and labelled where SELinux is; returns the paths of
+/// those that were made.
 pub(crate) fn make_nodes(place: &Place) -> Result<Vec<String>, Error> {
     // Who may use the GPUs is another matter.
     let (host, _security) = place.open()?;
@@ -234,7 +236,12 @@ pub(crate) fn make_nodes(place: &Place) -> Result<Vec<String>, Error> {
             Err(Error::NoModprobe { path: (*path).to_owned() })
         }
         Some((path, _)) => Err(Error::NotMade { path: (*path).to_owned() }),
-        None => Ok(made),
+        None => {
+            if nix::unistd::geteuid().is_root() {
+                label::restore(plan.devices.iter().map(|device| device.node.path.as_str()));
+            }
+            Ok(made)
+        }
     }
 }
 

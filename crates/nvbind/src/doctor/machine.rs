@@ -7,7 +7,7 @@ use crate::failure;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks;
 use nix::unistd::{AccessFlags, Uid};
-use nvbind_core::{child, input};
+use nvbind_core::{child, input, selinux};
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -19,6 +19,9 @@ use std::time::Duration;
 
 /// No text file that is read here is as large.
 const SIZE_LIMIT: u64 = 4 << 20;
+
+/// No policy of SELinux's is as large.
+const BINARY_LIMIT: u64 = 64 << 20;
 
 /// The variables that checks look at.
 const VARIABLES: &[&str] =
@@ -51,6 +54,8 @@ pub(crate) struct Machine {
     pub(super) nvbind: String,
     /// What a program prints when it is asked for its version.
     pub(super) version_of: fn(&Path) -> Option<String>,
+    /// The SELinux type of a file.
+    pub(super) type_of: fn(&Path) -> Option<String>,
 }
 
 /// A program of the machine.
@@ -80,6 +85,7 @@ impl Machine {
             nvbind: this_program(&search),
             search,
             version_of,
+            type_of: selinux::type_of,
         }
     }
 
@@ -96,6 +102,12 @@ impl Machine {
     pub(super) fn text(&self, path: &str) -> Option<String> {
         let text = text(&self.path(path))?;
         Some(text.trim().to_owned())
+    }
+
+    /// Whether these bytes are somewhere in a file; not where it can't be read.
+    pub(super) fn holds(&self, path: &str, bytes: &[u8]) -> bool {
+        let content = input::read(&self.path(path), BINARY_LIMIT);
+        content.is_ok_and(|(content, _)| content.windows(bytes.len()).any(|window| window == bytes))
     }
 
     /// The files of a directory of this machine, as [`files`].

@@ -2,30 +2,69 @@
 
 use super::machine::text;
 use super::{Facts, Finding, Fix};
+use crate::driver::label;
 use std::fs;
 
-/// Rootless the nodes are bind mounts and keep the host's label, `xserver_misc_device_t`. Either boolean allows that
-/// (container-selinux, container.te).
+/// Rootful without a user namespace the nodes are made inside, and have the container's label. Otherwise they are bind mounts
+/// and keep the host's, `xserver_misc_device_t`, which container_t may not use. The type of nvbind's module may
+/// (packaging/selinux/nvbind.cil). A boolean of container-selinux (container.te) is the other way: it is for all containers,
+/// and the first for all devices.
 pub(super) fn selinux(facts: &Facts<'_>) -> Finding {
-    const BOOLEANS: &[&str] = &["container_use_devices", "container_use_xserver_devices"];
+    const ALL_DEVICES: &str = "container_use_devices";
+    const BOOLEANS: &[&str] = &[ALL_DEVICES, "container_use_xserver_devices"];
+    const TYPE: &str = "nvbind_container_t";
     let machine = facts.machine;
     if machine.text("/sys/fs/selinux/enforce").as_deref() != Some("1") {
         return Finding::skipped("SELinux does not enforce");
     }
     if machine.user.is_root() {
-        return Finding::skipped("the nodes of rootful containers are made inside and have their label");
+        return Finding::skipped(format!(
+            "the nodes of rootful containers are made inside and have their label; those with --userns need label=type:{TYPE}"
+        ));
     }
+    if let Some(finding) = unlabelled(facts) {
+        return finding;
+    }
+    let boolean = |name: &str| machine.text(&format!("/sys/fs/selinux/booleans/{name}"));
     // The value now, and the one after a commit.
-    let is_on = |name: &&&str| {
-        machine.text(&format!("/sys/fs/selinux/booleans/{name}")).is_some_and(|text| text.starts_with('1'))
-    };
-    match BOOLEANS.iter().find(is_on) {
-        Some(name) => Finding::ok(format!("{name} is on")),
-        None => Finding::warn(
-            "it enforces, and container_use_devices is off: programs in a container may be refused the GPU",
-            Fix::as_root(machine, ["setsebool", "-P", "container_use_devices=true"]),
-        ),
+    if let Some(name) = BOOLEANS.iter().find(|name| boolean(name).is_some_and(|text| text.starts_with('1'))) {
+        return Finding::ok(format!("{name} is on, for every container"));
     }
+    if machine.holds("/sys/fs/selinux/policy", TYPE.as_bytes()) {
+        return Finding::ok(format!(
+            "containers with --security-opt label=type:{TYPE} may use the devices, others are refused them"
+        ));
+    }
+    let installed = facts.hook.as_ref().and_then(|hook| hook.as_ref().ok());
+    let file = installed.and_then(|hook| hook.binary.ancestors().nth(3)).map(|prefix| prefix.join(MODULE));
+    let refused = "it enforces, and containers are refused the GPU";
+    match file.and_then(|file| machine.has(file.to_str()?).then(|| file.display().to_string())) {
+        Some(file) => Finding::warn(
+            format!("{refused}: nvbind's module has a type for them, --security-opt label=type:{TYPE}"),
+            Fix::as_root(machine, ["semodule", "-i", &file]),
+        ),
+        None if boolean(ALL_DEVICES).is_some() => Finding::warn(
+            format!("{refused}: {ALL_DEVICES} is off, and {MODULE} is not beside the hook"),
+            Fix::as_root(machine, ["setsebool", "-P", &format!("{ALL_DEVICES}=true")]),
+        ),
+        None => Finding::warn(format!("{refused}: {MODULE} is not beside the hook, which allows it"), None),
+    }
+}
+
+/// The policy module, below the prefix of an installation.
+const MODULE: &str = "share/selinux/packages/nvbind.cil";
+
+/// Nodes that no container may use with any type, as nothing gave them a label of their own.
+fn unlabelled(facts: &Facts<'_>) -> Option<Finding> {
+    let machine = facts.machine;
+    let plan = facts.plan.as_ref()?.as_ref().ok()?;
+    let nodes = plan.devices.iter().map(|device| device.node.path.as_str());
+    let nodes = label::unlabelled(nodes, |node| (machine.type_of)(&machine.path(node)));
+    let first = nodes.first()?;
+    Some(Finding::warn(
+        format!("{first} has the label of /dev itself ({}), which no container may use", label::UNLABELLED),
+        Fix::as_root(machine, [label::RESTORECON].into_iter().chain(nodes.iter().copied())),
+    ))
 }
 
 /// In a container nothing is needed: its default profile has the rule `file`, and nvbind mounts before it holds

@@ -26,7 +26,7 @@ fn healthy() -> fixture::Machine {
     let tree = fixture::Machine::new();
     tree.gpu("0000:01:00.0", 0, "GPU-aaaa0000-0000-0000-0000-000000000001", &[]);
     for node in ["nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"] {
-        tree.write(&format!("dev/{node}"), "");
+        tree.write(&format!("dev/{node}"), "xserver_misc_device_t");
         mode(&tree, &format!("dev/{node}"), 0o666);
     }
     for (path, content) in [
@@ -41,7 +41,9 @@ fn healthy() -> fixture::Machine {
         ("var/lib/systemd/linger/tester", ""),
         ("sys/fs/cgroup/cgroup.controllers", "cpu memory"),
         ("sys/fs/selinux/enforce", "1"),
-        ("sys/fs/selinux/booleans/container_use_devices", "1 1"),
+        ("sys/fs/selinux/booleans/container_use_devices", "0 0"),
+        ("sys/fs/selinux/policy", "\u{1}container_t\u{0}\u{1}nvbind_container_t\u{0}"),
+        ("usr/share/selinux/packages/nvbind.cil", "(type nvbind_container_t)"),
         ("sys/module/apparmor/parameters/enabled", "Y\n"),
         ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n"),
         ("etc/apparmor.d/podman", "profile podman /usr/bin/podman flags=(unconfined) {\n  userns,\n}\n"),
@@ -112,6 +114,7 @@ fn machine(tree: &fixture::Machine, uid: u32) -> Machine {
             rootless: uid != 0,
         },
         version_of: |program: &Path| fs::read_to_string(program).ok(),
+        type_of: |node: &Path| fs::read_to_string(node).ok(),
     }
 }
 
@@ -133,6 +136,18 @@ fn a_healthy_machine_has_nothing_to_mend() {
         report(&tree, 0).ids(Status::Skipped),
         ["secure-boot", "access", "subids", "linger", "selinux"]
     );
+}
+
+#[test]
+fn either_boolean_of_selinux_lets_every_container_use_the_nodes() {
+    for name in ["container_use_devices", "container_use_xserver_devices"] {
+        let tree = healthy();
+        remove(&tree, "sys/fs/selinux/policy");
+        tree.write(&format!("sys/fs/selinux/booleans/{name}"), "1 1");
+        let report = report(&tree, USER);
+        assert_eq!(report.finding("selinux").detail, format!("{name} is on, for every container"));
+        assert_eq!(report.ids(Status::Warn), Vec::<&str>::new());
+    }
 }
 
 #[test]
@@ -405,8 +420,22 @@ const CASES: &[Case] = &[
         remove(tree, "sys/fs/cgroup/cgroup.controllers");
         tree.write("usr/sbin/grubby", "");
     }),
-    warns(&["selinux"], "setsebool -P container_use_devices=true", |tree| {
-        tree.write("sys/fs/selinux/booleans/container_use_devices", "0 1");
+    warns(&["selinux"], "sudo semodule -i /usr/share/selinux/packages/nvbind.cil", |tree| {
+        tree.write("sys/fs/selinux/policy", "container_t");
+    }),
+    warns(&["selinux"], "sudo setsebool -P container_use_devices=true", |tree| {
+        tree.write("sys/fs/selinux/policy", "container_t");
+        remove(tree, "usr/share/selinux/packages/nvbind.cil");
+    }),
+    warns(&["selinux"], "nvbind.cil is not beside the hook", |tree| {
+        remove(tree, "sys/fs/selinux/policy");
+        remove(tree, "sys/fs/selinux/booleans/container_use_devices");
+        remove(tree, "usr/share/selinux/packages/nvbind.cil");
+    }),
+    warns(&["selinux"], "sudo restorecon /dev/nvidia-uvm /dev/nvidia0", |tree| {
+        for node in ["nvidia0", "nvidia-uvm"] {
+            tree.write(&format!("dev/{node}"), "device_t");
+        }
     }),
 ];
 

@@ -135,10 +135,16 @@ pub(crate) const TRIXIE_APPS: Recipe = Recipe {
     ..BOOKWORM_APPS
 };
 
+/// SELinux's tools, and the policy that they look into. No kernel has it loaded.
+const SELINUX: &[&str] = &["policycoreutils", "selinux-policy-default", "setools"];
+
 /// The tools that judge and install packages of all formats, of the newest release that lanes have.
 pub(crate) const PACKAGERS: Recipe = Recipe {
     name: "packagers",
-    packages: &[&["libarchive-tools", "lintian", "makepkg", "pacman-package-manager", "rpm", "shellcheck"]],
+    packages: &[
+        &["libarchive-tools", "lintian", "makepkg", "pacman-package-manager", "rpm", "shellcheck"],
+        SELINUX,
+    ],
     updated: false,
     files: &[],
     ..TRIXIE

@@ -62,6 +62,7 @@ const FILES: &[Row] = &[
         For::All,
     ),
     (Repository("packaging/udev/71-nvbind.rules"), "usr/lib/udev/rules.d/71-nvbind.rules", 0o644, For::All),
+    (Repository("packaging/selinux/nvbind.cil"), "usr/share/selinux/packages/nvbind.cil", 0o644, For::All),
     (ManPages, "usr/share/man/man1", 0o644, For::All),
     (Printed(&["completions", "bash"]), "usr/share/bash-completion/completions/nvbind", 0o644, For::All),
     (Printed(&["completions", "fish"]), "usr/share/fish/vendor_completions.d/nvbind.fish", 0o644, For::All),

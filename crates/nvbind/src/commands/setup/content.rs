@@ -16,6 +16,9 @@ pub(super) const VISIBLE_DEVICES_JSON: &str =
 /// What starts the unit.
 pub(super) const RULE: &str = include_str!("../../../../../packaging/udev/71-nvbind.rules");
 
+/// What SELinux is to allow containers with GPUs.
+pub(super) const POLICY: &str = include_str!("../../../../../packaging/selinux/nvbind.cil");
+
 /// What makes the driver's nodes.
 const UNIT: &str = include_str!("../../../../../packaging/systemd/nvbind-devices.service");
 

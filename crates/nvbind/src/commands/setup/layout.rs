@@ -18,6 +18,8 @@ pub(super) enum Item {
     Completions(Shell),
     /// The directory of the man pages.
     ManPages,
+    /// The SELinux policy module, which only root can load.
+    Policy,
     /// The parameters of the driver's module that say who may use its nodes, where that is asked for.
     DeviceFiles,
     /// What makes the nodes.
@@ -59,7 +61,7 @@ type Row = (Item, Option<Directory>, Option<Directory>, &'static str);
 
 /// In the order of installation, so that nothing names what is not there yet. They are removed in the opposite order.
 #[rustfmt::skip]
-const TABLE: [Row; 12] = [
+const TABLE: [Row; 13] = [
     (Item::Hook, Some(Prefix("libexec/nvbind")), Some(Prefix("libexec/nvbind")), "nvbind-hook"),
     (Item::Cli, Some(Prefix("bin")), Some(Prefix("bin")), "nvbind"),
     (Item::Completions(Shell::Bash), Some(Prefix("share/bash-completion/completions")), Some(Data("bash-completion/completions")), "nvbind"),
@@ -67,6 +69,7 @@ const TABLE: [Row; 12] = [
     (Item::Completions(Shell::Zsh), Some(Prefix("share/zsh/site-functions")), None, "_nvbind"),
     (Item::Completions(Shell::Fish), Some(Prefix("share/fish/vendor_completions.d")), Some(Data("fish/vendor_completions.d")), "nvbind.fish"),
     (Item::ManPages, Some(Prefix("share/man")), Some(Prefix("share/man")), "man1"),
+    (Item::Policy, Some(Prefix("share/selinux/packages")), Some(Prefix("share/selinux/packages")), "nvbind.cil"),
     (Item::DeviceFiles, Some(Etc("modprobe.d")), None, "nvbind.conf"),
     (Item::Unit, Some(Lib("systemd/system")), None, "nvbind-devices.service"),
     (Item::Rule, Some(Lib("udev/rules.d")), None, "71-nvbind.rules"),
@@ -229,6 +232,7 @@ mod tests {
                 "share/zsh/site-functions/_nvbind",
                 "share/fish/vendor_completions.d/nvbind.fish",
                 "share/man/man1",
+                "share/selinux/packages/nvbind.cil",
                 "/etc/modprobe.d/nvbind.conf",
                 "lib/systemd/system/nvbind-devices.service",
                 "lib/udev/rules.d/71-nvbind.rules",
@@ -251,6 +255,7 @@ mod tests {
             "/opt/n/share/zsh/site-functions/_nvbind",
             "/opt/n/share/fish/vendor_completions.d/nvbind.fish",
             "/opt/n/share/man/man1",
+            "/opt/n/share/selinux/packages/nvbind.cil",
             "/etc/modprobe.d/nvbind.conf",
             "/etc/systemd/system/nvbind-devices.service",
             "/etc/udev/rules.d/71-nvbind.rules",
@@ -269,6 +274,7 @@ mod tests {
             "/home/u/data/bash-completion/completions/nvbind",
             "/home/u/data/fish/vendor_completions.d/nvbind.fish",
             "/home/u/.local/share/man/man1",
+            "/home/u/.local/share/selinux/packages/nvbind.cil",
             "/home/u/.config/containers/containers.conf.d/nvbind.conf",
             "/home/u/.local/share/containers/oci/hooks.d/nvbind.json",
             "/home/u/.local/share/containers/oci/hooks.d/nvbind-visible-devices.json",

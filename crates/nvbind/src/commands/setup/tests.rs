@@ -283,6 +283,7 @@ fn the_jsons_are_the_first_to_go_and_the_executables_the_last() {
         Item::VisibleDevicesJson,
         Item::Json,
         Item::DropIn,
+        Item::Policy,
         Item::Completions(clap_complete::Shell::Fish),
         Item::Completions(clap_complete::Shell::Bash),
         Item::Cli,

@@ -59,6 +59,7 @@ impl Installation<'_> {
                 let pages = man::pages().map_err(Error::ManPages)?;
                 Ok(pages.into_iter().map(|(name, page)| (path.join(name), Content::Document(page))).collect())
             }
+            Item::Policy => one(Content::Document(content::POLICY.into())),
             Item::DeviceFiles => {
                 self.device_files.map_or_else(|| Ok(Vec::new()), |files| one(Content::Setting(files.lines())))
             }

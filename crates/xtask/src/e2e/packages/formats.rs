@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::ended::{Ended, claim};
 use super::super::podman::{Said, said};
+use super::policy::selinux_policy;
 use super::{ARCH, DEB, DEBIAN_FILES, HOOK, JSON, OTHER_FILES, RPM, SCRIPT, place};
 use crate::error::{Doing, Error};
 use crate::lanes::tree::USER_ID;
@@ -24,6 +25,7 @@ pub(crate) const CASES: &[(&str, Function)] = &[
     ("rpm-life", rpm_life),
     ("arch-package", arch_package),
     ("install-script", install_script),
+    ("selinux-policy", selinux_policy),
 ];
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -167,7 +169,7 @@ fn claim_nothing_left() -> Result<(), Ended> {
     })
 }
 
-fn run(program: &str, words: &[&str]) -> Result<Said, Error> {
+pub(super) fn run(program: &str, words: &[&str]) -> Result<Said, Error> {
     let mut command = limited(LIMIT, program);
     command.args(words).env("LC_ALL", "C");
     said(&mut command)

@@ -2,6 +2,7 @@
 
 pub(super) mod deb;
 pub(super) mod formats;
+mod policy;
 pub(super) mod script;
 
 use std::fs;
