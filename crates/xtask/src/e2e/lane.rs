@@ -22,7 +22,7 @@ pub(crate) struct Lane {
 impl Lane {
     /// Installs nvbind, unless that is what the cases do, and the image; a machine boots with both.
     pub(crate) fn make_ready(spec: Spec) -> Result<Self> {
-        if spec.suite == Suite::Machine {
+        if matches!(spec.suite, Suite::Machine(_)) {
             machine::await_boot()?;
             return Ok(Self { spec });
         }

@@ -113,12 +113,13 @@ pub fn inside(spec_file: &Path) -> Result<()> {
             }
             results.cases(&lane, CASES)?;
         }
-        Suite::Machine => {
+        Suite::Machine(security) => {
             let lane = Lane::make_ready(spec.clone())?;
-            for cell in matrix::cells().iter().filter(|cell| machine::CELLS.contains(&cell.name().as_str())) {
+            let cells = machine::cells(security);
+            for cell in matrix::cells().iter().filter(|cell| cells.contains(&cell.name().as_str())) {
                 results.case(&cell.name(), || cell::judge(cell))?;
             }
-            results.cases(&lane, machine::CASES)?;
+            results.cases(&lane, machine::cases(security))?;
         }
         Suite::Installation => {
             let lane = Lane::make_ready(spec.clone())?;

@@ -24,7 +24,7 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     fs::copy(own, bin.join("xtask")).on("copy", own)?;
     match spec.suite {
         Suite::Containers => containers(project, spec),
-        Suite::Machine => {
+        Suite::Machine(_) => {
             programs(project, spec)?;
             Ok(vec![driver_and_image(project, spec)?])
         }

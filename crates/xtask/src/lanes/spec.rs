@@ -56,7 +56,7 @@ pub(crate) enum Suite {
     /// What containers get, with nvbind installed by `nvbind setup`.
     Containers,
     /// What only a kernel of the lane's own shows, with a few of the former.
-    Machine,
+    Machine(Security),
     /// Packages and the installation script, where nothing is installed.
     Installation,
     /// Packages in the hands of the tools of their formats.
