@@ -119,7 +119,11 @@ pub fn inside(spec_file: &Path) -> Result<()> {
             for cell in matrix::cells().iter().filter(|cell| cells.contains(&cell.name().as_str())) {
                 results.case(&cell.name(), || cell::judge(cell))?;
             }
-            results.cases(&lane, machine::cases(security))?;
+            for (names, cases) in machine::cases(security) {
+                for podman in matrix::podmans().filter(|podman| names.contains(&podman.name().as_str())) {
+                    results.cases_of(&lane, podman, cases)?;
+                }
+            }
         }
         Suite::Installation => {
             let lane = Lane::make_ready(spec.clone())?;
@@ -149,9 +153,17 @@ impl<'a> Results<'a> {
     /// Runs cases with every user and runtime.
     fn cases(&mut self, lane: &Lane, cases: &[&[(&str, Function)]]) -> Result<()> {
         for podman in matrix::podmans() {
-            for (name, run) in cases.iter().copied().flatten() {
-                self.case(&format!("{}/{name}", podman.name()), || run(lane, podman))?;
+            for cases in cases {
+                self.cases_of(lane, podman, cases)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Runs cases with one user and runtime.
+    fn cases_of(&mut self, lane: &Lane, podman: Podman, cases: &[(&str, Function)]) -> Result<()> {
+        for (name, run) in cases {
+            self.case(&format!("{}/{name}", podman.name()), || run(lane, podman))?;
         }
         Ok(())
     }

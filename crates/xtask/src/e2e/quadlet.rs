@@ -15,7 +15,10 @@ use crate::lanes::spec::Init;
 use crate::lanes::tree::{USER, USER_ID, write};
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] = &[("quadlet", quadlet), ("quadlet-service", lasting)];
+pub(crate) const CASES: &[(&str, Function)] = &[EXAMPLE_RUNS, SERVICE];
+
+pub(super) const EXAMPLE_RUNS: (&str, Function) = ("quadlet", quadlet);
+pub(super) const SERVICE: (&str, Function) = ("quadlet-service", lasting);
 
 /// Podman has it from 4.4 on.
 pub(super) const GENERATOR: &str = "/usr/lib/systemd/system-generators/podman-system-generator";

@@ -168,3 +168,38 @@ fn emulator(security: Security) -> Command {
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin");
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(security: Security) -> Vec<String> {
+        emulator(security).get_args().map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn results_are_serial_ports_in_the_order_of_their_names_in_the_machine() {
+        let all = words(Security::AppArmor);
+        let ports: Vec<&str> = all.iter().filter_map(|word| word.strip_prefix("chardev:")).collect();
+        assert_eq!(ports, [CONSOLE, REPORT, LOG, DONE]);
+        assert!(all.contains(&"file,id=cases,path=/mnt/results/cases,append=on".to_owned()), "{all:?}");
+    }
+
+    #[test]
+    fn the_command_line_of_the_kernel_says_which_of_the_two_it_is() {
+        let of = |security| words(security).into_iter().find(|word| word.starts_with("root=")).unwrap();
+        assert!(of(Security::SeLinux).ends_with(" security=selinux selinux=1 enforcing=1"));
+        assert!(of(Security::AppArmor).ends_with(" security=apparmor apparmor=1"));
+    }
+
+    #[test]
+    fn a_tree_without_a_kernel_is_no_machine() {
+        let tree = tempfile::tempdir().unwrap();
+        let boot = tree.path().join("boot");
+        fs::create_dir(&boot).unwrap();
+        fs::write(boot.join("config-6.12"), "").unwrap();
+        assert_eq!(kernel(tree.path()).unwrap_err().to_string(), format!("no kernel in {}", boot.display()));
+        fs::write(boot.join("vmlinuz-6.12"), "").unwrap();
+        assert_eq!(kernel(tree.path()).unwrap(), boot.join("vmlinuz-6.12"));
+    }
+}

@@ -75,7 +75,10 @@ pub(crate) fn before_boot(root: &Path, security: Security) -> Result<()> {
         "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/podman import {PAYLOAD}/image.tar {IMAGE}\n"
     );
     let container = format!("[Unit]\nRequires={IMAGE_UNIT}\nAfter={IMAGE_UNIT}\n\n{}", server("crun", NAME));
-    for (units, quadlets) in [("system", "systemd"), ("user", &format!("systemd/users/{USER_ID}"))] {
+    // SELinux refuses the host's nodes to a rootless container of another type. Without SELinux the key means nothing.
+    let labelled = container.replace("[Container]\n", "[Container]\nSecurityLabelType=nvbind_container_t\n");
+    let users = format!("systemd/users/{USER_ID}");
+    for (units, quadlets, container) in [("system", "systemd", container), ("user", &users, labelled)] {
         write(&at(&format!("etc/systemd/{units}/{IMAGE_UNIT}")), &import)?;
         write(&at(&format!("etc/containers/{quadlets}/{NAME}.container")), &container)?;
     }

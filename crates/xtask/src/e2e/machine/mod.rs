@@ -21,28 +21,61 @@ pub(super) fn cells(security: Security) -> &'static [&'static str] {
             "crun/rootful/default/plain",
             "crun/rootful/auto/read-only",
             "crun/rootless/default/plain",
-            "crun/rootless/keep-id/no-caps",
             "runc/rootful/default/plain",
             "runc/rootless/default/plain",
         ],
-        // Where nodes are bound, as in a user namespace, they keep their labels: those cases are below.
+        // Where nodes are bound, as in a user namespace, they keep their labels: those cases are SELinux's own.
         Security::SeLinux => &["crun/rootful/default/plain", "runc/rootful/default/plain"],
     }
 }
 
-/// The cases on one kind of machine, each with every user and runtime.
-pub(super) fn cases(security: Security) -> &'static [&'static [(&'static str, Function)]] {
+/// Cases, and with whom they run.
+type Group = (&'static [&'static str], &'static [(&'static str, Function)]);
+
+const ALL: &[&str] = &["crun/rootful", "crun/rootless", "runc/rootful", "runc/rootless"];
+const CRUN: &[&str] = &["crun/rootful", "crun/rootless"];
+const ROOTFUL: &[&str] = &["crun/rootful", "runc/rootful"];
+const ROOTLESS: &[&str] = &["crun/rootless", "runc/rootless"];
+
+/// The cases on one kind of machine.
+pub(super) fn cases(security: Security) -> &'static [Group] {
     match security {
         Security::AppArmor => &[
-            boot::CASES,
-            udev::CASES,
-            limits::CASES,
-            apparmor::CASES,
-            quadlet::CASES,
-            services::CASES,
-            update::CASES,
-            &[cgroups::DAEMON_RELOAD],
+            (CRUN, boot::CASES),
+            (&["crun/rootful"], udev::CASES),
+            (ALL, apparmor::CASES),
+            (CRUN, limits::CASES),
+            (ROOTFUL, &[update::WITH_RULES]),
+            (ROOTLESS, limits::UPDATES),
+            (CRUN, &[quadlet::EXAMPLE_RUNS]),
+            (&["crun/rootful"], &[quadlet::SERVICE, cgroups::DAEMON_RELOAD]),
+            (&["crun/rootless"], &[services::OF_USER_RUNS]),
         ],
-        Security::SeLinux => &[boot::CASES, udev::CASES, selinux::CASES],
+        Security::SeLinux => &[
+            (CRUN, boot::CASES),
+            (&["crun/rootful"], udev::CASES),
+            (ALL, selinux::CASES),
+            (CRUN, selinux::TYPES),
+            (&["crun/rootful"], selinux::AT_LAST),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::e2e::matrix;
+
+    #[test]
+    fn a_machine_runs_cells_users_and_runtimes_of_the_matrix() {
+        let all: Vec<String> = matrix::cells().iter().map(matrix::Cell::name).collect();
+        for security in [Security::AppArmor, Security::SeLinux] {
+            for name in cells(security) {
+                assert!(all.iter().any(|cell| cell == name), "{name}");
+            }
+            for name in cases(security).iter().flat_map(|(podmans, _)| podmans.iter()) {
+                assert!(matrix::podmans().any(|podman| podman.name() == *name), "{name}");
+            }
+        }
     }
 }

@@ -16,15 +16,15 @@ use crate::error::Result as Made;
 use crate::lanes::tree::write;
 use crate::process::read;
 
-/// The cases, by name. The last tells of all before it.
-pub(super) const CASES: &[(&str, Function)] = &[
-    ("selinux-labels", labels),
-    ("selinux-refused", refused),
-    ("selinux-module", module),
-    ("selinux-other-types", others),
-    ("selinux-doctor", doctor),
-    ("selinux-no-denials", no_denials),
-];
+/// The cases, by name.
+pub(super) const CASES: &[(&str, Function)] = &[("selinux-refused", refused), ("selinux-module", module)];
+
+/// What does not depend on the runtime.
+pub(super) const TYPES: &[(&str, Function)] =
+    &[("selinux-labels", labels), ("selinux-other-types", others), ("selinux-doctor", doctor)];
+
+/// What tells of all before it.
+pub(super) const AT_LAST: &[(&str, Function)] = &[("selinux-no-denials", no_denials)];
 
 /// The simulated driver's files have the labels of the real one's.
 const SUBSTITUTIONS: (&str, &str) =
