@@ -37,7 +37,7 @@ const REFUSED: &[Case] = &[
     case(
         "words for a terminal",
         2,
-        r#"container c0ffee: NVIDIA_REQUIRE_ [31mX of the container is not understood at "\u{1b}[2J\n>": a requirement reads like "cuda>=12.4" or "driver>=535,driver<536"; correct it, or start with NVIDIA_DISABLE_REQUIRE=1"#,
+        r#"container c0ffee: NVIDIA_REQUIRE_\u{1b}[31mX of the container is not understood at "\u{1b}[2J\n>": a requirement reads like "cuda>=12.4" or "driver>=535,driver<536"; correct it, or start with NVIDIA_DISABLE_REQUIRE=1"#,
         |world| environment(world, &["NVIDIA_REQUIRE_\u{1b}[31mX=\u{1b}[2J\n>"]),
     ),
 ];

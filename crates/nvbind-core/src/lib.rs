@@ -23,6 +23,7 @@ pub mod host;
 pub mod input;
 pub mod inventory;
 pub mod ldcache;
+pub mod message;
 pub mod node_access;
 pub mod nvml;
 pub mod oci;

@@ -39,6 +39,19 @@ pub enum Error {
 /// # Errors
 /// When it is not there, or not such a file.
 pub fn file(path: &Path) -> Result<PathBuf, Error> {
+    real_path(path, true)
+}
+
+/// The same of a directory, in which nobody but root can change or replace a file.
+///
+/// # Errors
+/// When it, or what is there of it already, is not such a directory.
+pub fn directory(path: &Path) -> Result<(), Error> {
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    real_path(there, false).map(drop)
+}
+
+fn real_path(path: &Path, is_to_be_file: bool) -> Result<PathBuf, Error> {
     let failed = |path: &Path| {
         let path = path.display().to_string();
         move |source: io::Error| Error::Stat { path, source }
@@ -48,7 +61,8 @@ pub fn file(path: &Path) -> Result<PathBuf, Error> {
     let real = fs::canonicalize(path).map_err(failed(path))?;
     for (depth, path) in real.ancestors().enumerate() {
         let stat = stat(path).map_err(|errno| failed(path)(errno.into()))?;
-        let is_fine = if depth == 0 { is_file(&stat) } else { is_directory(&stat, in_user_namespace) };
+        let is_fine =
+            if depth == 0 && is_to_be_file { is_file(&stat) } else { is_directory(&stat, in_user_namespace) };
         if !is_fine || !is_roots(stat.st_uid, in_user_namespace) {
             return Err(Error::NotRoots { path: path.display().to_string() });
         }
@@ -120,6 +134,10 @@ mod tests {
             }
         }
         assert!(matches!(file(&place), Err(Error::NotRoots { .. })));
+        for (mode, uid, is_fine) in [(0o755, 0, true), (0o777, 0, false), (0o755, 1000, false)] {
+            set(&place, mode, uid);
+            assert_eq!(super::directory(&place.join("not/there")).is_ok(), is_fine, "{mode:o} {uid}");
+        }
         assert!(matches!(file(&place.join("none")), Err(Error::Stat { .. })));
     }
 

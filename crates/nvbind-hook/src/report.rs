@@ -5,6 +5,7 @@
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::fcntl::OFlag;
 use nvbind_core::exit::Exit;
+use nvbind_core::message::{self, printable};
 use std::error::Error;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
@@ -77,7 +78,7 @@ impl Log for Lines {
 
 /// Reports why a container does not start, everywhere, and gives the exit code.
 pub(crate) fn failure(record: Option<File>, container: &str, error: &dyn Error, exit: Exit) -> ExitCode {
-    let mut line = chain(error);
+    let mut line = message::line(error);
     if !container.is_empty() {
         line = format!("container {container}: {line}");
     }
@@ -89,25 +90,6 @@ pub(crate) fn failure(record: Option<File>, container: &str, error: &dyn Error, 
             .and_then(|()| writeln!(record, "exit code {}: {}", exit as u8, printable(&line)));
     }
     exit.into()
-}
-
-/// An error and its causes, each once.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = error.source();
-    }
-    line
-}
-
-/// One line without control characters: parts of it may be an image's words.
-fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The record's file. It is opened at the start: later the process may be another user, in the container's namespaces.
@@ -139,15 +121,6 @@ fn outer_root(uid_map: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn causes_are_told_once_and_on_one_line() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot do it")]
-        struct Outer(#[source] std::io::Error);
-        let error = Outer(std::io::Error::other("because\nof \u{1b}[31mthis"));
-        assert_eq!(printable(&chain(&error)), "cannot do it: because of  [31mthis");
-    }
 
     #[test]
     fn the_record_goes_to_the_user_who_is_root_here() {

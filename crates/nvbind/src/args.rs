@@ -16,7 +16,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What stands before `run` or `create`, and then that word with all that follows it.
+/// What stands before `run`, `create` or `kube play`, and then that word with all that follows it.
 #[derive(Debug, Parser)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Leading {
@@ -54,6 +54,9 @@ pub(crate) enum Command {
         #[arg(skip)]
         words: Vec<OsString>,
     },
+    /// Start the pods of Kubernetes files with the GPUs that they ask for
+    #[command(subcommand)]
+    Kube(Kube),
     /// Show what a container would get, and why
     Plan(Plan),
     /// Show the driver and the GPUs of this machine
@@ -92,7 +95,7 @@ pub(crate) enum Command {
 
 /// The numbers of `nvbind_core::exit`.
 const EXIT_STATUS: &str = "Exit status: 0 done; 2 the request, the configuration or the command line is wrong; 3 the \
-    driver or a GPU is not there; 4 not permitted; 70 a bug in nvbind. `run` and `create`: 125, as podman's own. `doctor`: 1 \
+    driver or a GPU is not there; 4 not permitted; 70 a bug in nvbind. `run`, `create` and `kube play`: 125, as podman's own. `doctor`: 1 \
     where a check failed.";
 
 /// What podman-run(1) and podman-create(1) say, too.
@@ -148,6 +151,42 @@ pub(crate) fn run_options() -> [Arg; 14] {
         value("color", "WHEN", "Colour of messages: auto, always, never"),
         switch("help", "Print help"),
     ]
+}
+
+/// What `nvbind kube` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Kube {
+    /// `podman kube play`, with GPUs for containers whose resources are `nvidia.com/gpu`
+    ///
+    /// Every container that has `nvidia.com/gpu: N` among its limits gets N GPUs of its own, one with
+    /// `nvidia.com/gpu=0: 1` that one, and the other containers of its pod none. The options below may be mixed with those of `podman kube
+    /// play` and with podman's global ones, which all reach podman untouched. `podman kube down` takes the same file.
+    #[command(
+        disable_help_flag = true,
+        override_usage = "nvbind kube play [OPTIONS] [PODMAN OPTIONS] FILE...|-",
+        args = kube_play_options(),
+        after_help = "Exit status: 125 where nvbind or podman itself fails, else podman's (see podman-kube-play(1))."
+    )]
+    Play {
+        #[arg(skip)]
+        words: Vec<OsString>,
+    },
+}
+
+/// The options of `nvbind kube play`, which clap does not parse either (see `podman::kube_play`).
+pub(crate) fn kube_play_options() -> Vec<Arg> {
+    let names = ["runtime", "rootless", "config", "verbose", "color", "help"];
+    let dry_run = Arg::new("dry-run")
+        .long("dry-run")
+        .action(ArgAction::SetTrue)
+        .help("Print what podman would be given to play, and start nothing");
+    let files = Arg::new("files")
+        .value_name("FILE")
+        .num_args(0..)
+        .value_hint(ValueHint::FilePath)
+        .help("A Kubernetes file");
+    let options = run_options().into_iter().filter(|option| names.contains(&option.get_id().as_str()));
+    options.chain([dry_run, files]).collect()
 }
 
 /// What `nvbind config` can do.

@@ -3,8 +3,10 @@
 mod access;
 pub(crate) mod label;
 mod modprobe;
+mod units;
 
 pub(crate) use access::User;
+pub(crate) use units::{Machine, Unit, UnitId, UnitKind};
 
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
@@ -185,6 +187,12 @@ impl Place {
         }
     }
 
+    /// As a hook with this configuration looks.
+    #[cfg(test)]
+    pub(crate) fn of_config(config: &Path) -> Place {
+        Place { driver_root: None, config: Some(config.to_owned()) }
+    }
+
     /// Opens the driver's trees; with what the configuration says of who may use the GPUs.
     pub(crate) fn open(&self) -> Result<(Host, Security), Error> {
         let settings = self.settings_below(Path::new("/"), nix::unistd::geteuid().is_root())?;
@@ -257,10 +265,13 @@ pub(crate) fn missing_nodes(place: &Place) -> Result<Vec<String>, Error> {
 
 /// The plan, once the modules are loaded that it needs.
 fn loaded(place: &Place, host: &Host, request: &Request) -> Result<Plan, Error> {
-    match plan(place, host, request) {
-        Err(error) if error.is_unloaded() && host.is_machine() && modprobe::load() => {
-            plan(place, host, request)
-        }
+    loaded_with(host, || plan(place, host, request))
+}
+
+/// What is read of the driver, once the modules are loaded that it needs.
+fn loaded_with<T>(host: &Host, read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    match read() {
+        Err(error) if error.is_unloaded() && host.is_machine() && modprobe::load() => read(),
         other => other,
     }
 }
@@ -277,12 +288,7 @@ pub(crate) fn plan_with(
     request: &Request,
     inventory: &mut Inventory,
 ) -> Result<Plan, Error> {
-    if let Some(name) = nvml::needed_for(request, inventory) {
-        if place.driver_root.is_some() {
-            return Err(nvml::Error::NotAsked { name: name.to_string(), why: nvml::OTHER_ROOT }.into());
-        }
-        inventory.identify(&ask_nvml(host, inventory, Question::Devices)?);
-    }
+    identify(place, host, nvml::needed_for(request, inventory).map(ToString::to_string), inventory)?;
     let plan = plan::plan(request, inventory)?;
     log::debug!(
         "driver {}: {} of {} GPUs, {} device nodes",
@@ -292,6 +298,21 @@ pub(crate) fn plan_with(
         plan.devices.len()
     );
     Ok(plan)
+}
+
+/// Has NVML name the MIG devices, where a name says that it is needed for it.
+fn identify(
+    place: &Place,
+    host: &Host,
+    name: Option<String>,
+    inventory: &mut Inventory,
+) -> Result<(), Error> {
+    let Some(name) = name else { return Ok(()) };
+    if place.driver_root.is_some() {
+        return Err(nvml::Error::NotAsked { name, why: nvml::OTHER_ROOT }.into());
+    }
+    inventory.identify(&ask_nvml(host, inventory, Question::Devices)?);
+    Ok(())
 }
 
 /// What this machine has, and what NVML says of its GPUs, where there are some and it may be asked.

@@ -1,6 +1,7 @@
 //! Why a command failed, as a person reads it: one line, then a hint where there is a known remedy.
 
 use crate::messages::{BAD, GOOD};
+pub(crate) use nvbind_core::message::{line, printable};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -41,29 +42,6 @@ impl Failure {
         }
         text
     }
-}
-
-/// An error and its causes.
-pub(crate) fn line(error: &dyn Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(message, ": {error}");
-        cause = error.source();
-    }
-    message
-}
-
-/// Paths and names can hold escape sequences, which would reach the terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut line, letter| {
-        if letter.is_control() {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-        line
-    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a person types: run, create, plan, info, devices, doctor, config, profile, setup, generate, completions.
+//! What a person types: run, create, kube play, plan, info, devices, doctor, config, profile, setup, generate, completions.
 
 mod args;
 mod commands;
@@ -7,6 +7,7 @@ mod doctor;
 mod driver;
 mod failure;
 mod generate;
+mod kube;
 mod messages;
 mod nvml;
 mod output;
@@ -19,7 +20,7 @@ mod service;
 #[path = "../../../tests/fixtures/machine.rs"]
 mod fixture;
 
-use args::{Cli, Command, Leading};
+use args::{Cli, Command, Kube, Leading};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 use messages::Messages;
 use podman::command_line::Verb;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Run { words } => commands::run::run(Verb::Run, words, messages),
         Command::Create { words } => commands::run::run(Verb::Create, words, messages),
+        Command::Kube(Kube::Play { words }) => commands::kube::play(words, messages),
         Command::Plan(options) => commands::plan::plan(options),
         Command::Info(options) => commands::info::info(options),
         Command::Devices => commands::devices::devices(),
@@ -50,17 +52,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// What stands after `run` is not for clap, which would eat the `--` in `nvbind run -- IMAGE`.
+/// What stands after `run` or `kube play` is not for clap, which would eat the `--` in `nvbind run -- IMAGE`.
 fn parse(words: Vec<OsString>) -> (Messages, Command) {
     if let Ok(Leading { messages, words }) = Leading::try_parse_from(&words)
-        && let [verb, rest @ ..] = words.as_slice()
-        && let Some(verb) = Verb::of(verb)
+        && let Some(command) = unparsed(&words)
     {
-        let words = rest.to_vec();
-        let command = match verb {
-            Verb::Run => Command::Run { words },
-            Verb::Create => Command::Create { words },
-        };
         return (messages, command);
     }
     // clap's own errors and help as well, which come before its answer.
@@ -69,6 +65,23 @@ fn parse(words: Vec<OsString>) -> (Messages, Command) {
         cli.try_get_matches_from(words).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     let Cli { messages, command } = parsed.unwrap_or_else(|error| error.exit());
     (messages, command)
+}
+
+/// A command with words that are podman's, too.
+fn unparsed(words: &[OsString]) -> Option<Command> {
+    match words {
+        [kube, play, rest @ ..] if kube == "kube" && play == "play" => {
+            Some(Command::Kube(Kube::Play { words: rest.to_vec() }))
+        }
+        [verb, rest @ ..] => {
+            let words = rest.to_vec();
+            Some(match Verb::of(verb)? {
+                Verb::Run => Command::Run { words },
+                Verb::Create => Command::Create { words },
+            })
+        }
+        [] => None,
+    }
 }
 
 /// What `--color` says, the last one.
@@ -91,10 +104,13 @@ mod tests {
             ("-v run --help --color always", true, ColorChoice::Auto, "--help --color always"),
             ("--color never --verbose run -v /a:/b image", true, ColorChoice::Never, "-v /a:/b image"),
             ("--color=always run", false, ColorChoice::Always, ""),
+            ("-v kube play --help -- f", true, ColorChoice::Auto, "--help -- f"),
         ] {
             let (messages, command) =
                 parse(["nvbind"].into_iter().chain(typed.split(' ')).map(OsString::from).collect());
-            let Command::Run { words } = command else { panic!("{command:?}") };
+            let (Command::Run { words } | Command::Kube(Kube::Play { words })) = command else {
+                panic!("{command:?}")
+            };
             assert_eq!(messages, Messages { verbose, color }, "{typed}");
             let words: Vec<String> = words.into_iter().map(|word| word.into_string().unwrap()).collect();
             assert_eq!(words.join(" "), expected, "{typed}");

@@ -66,6 +66,7 @@ mod tests {
         assert_eq!(offered(&["nvbind", "run", "--gpu"]), ["--gpu", "--gpus"]);
         assert_eq!(offered(&["nvbind", "run", "--gpu", ""]), [""], "files are no GPUs");
         assert_eq!(offered(&["nvbind", "info", "--j"]), ["--json"]);
+        assert_eq!(offered(&["nvbind", "kube", "play", "--r"]), ["--runtime", "--rootless"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod info;
+pub(crate) mod kube;
 pub(crate) mod man;
 pub(crate) mod nvml;
 pub(crate) mod plan;

@@ -2,14 +2,13 @@
 //! configuration says, and becomes podman.
 
 use crate::args::Cli;
-use crate::config::{self, Caller, Configuration};
+use crate::config::{self, Configuration};
 use crate::driver::{self, Place};
 use crate::failure::Failure;
 use crate::messages::Messages;
 use crate::output;
 use crate::podman::command_line::{self, CommandLine, Verb};
-use crate::podman::containers_conf::{self, Sources};
-use crate::podman::{hooks, shell};
+use crate::podman::{containers_conf, engine, hooks, shell};
 use crate::{profiles, service};
 use clap::CommandFactory;
 use nvbind_core::exit::Exit;
@@ -19,12 +18,10 @@ use nvbind_core::request::Request;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 /// What podman, too, exits with for its own errors, so that they can be told from the container's (podman-run(1)).
-const PODMAN_FAILED: u8 = 125;
+pub(super) const PODMAN_FAILED: u8 = 125;
 
 /// Why no container was started.
 #[derive(Debug, thiserror::Error)]
@@ -33,24 +30,46 @@ enum Error {
     CommandLine(#[from] command_line::Error),
     #[error(transparent)]
     Configuration(#[from] config::Error),
-    #[error("--rootless is for containers of a user, and this is root")]
-    Root,
-    #[error("only root starts containers here: security.allow_rootless is false{}", place(origin.as_ref()))]
-    Rootless { origin: Option<config::Origin> },
+    #[error(transparent)]
+    Caller(#[from] Caller),
     #[error("an isolated container cannot be --privileged: it would see all GPUs")]
     Privileged,
+    #[error("--dry-run is for `nvbind run`: here nothing is started anyway")]
+    NothingToTry,
     #[error(transparent)]
     Podmans(#[from] containers_conf::Error),
     #[error(transparent)]
     Hook(#[from] hooks::Error),
     #[error(transparent)]
     Driver(#[from] driver::Error),
-    #[error("podman is not installed, or not in PATH")]
-    NoPodman,
-    #[error("cannot start podman")]
-    Podman(#[source] io::Error),
+    #[error(transparent)]
+    Podman(engine::NotStarted),
     #[error(transparent)]
     Output(#[from] output::Error),
+}
+
+/// Why this user starts nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Caller {
+    /// `--rootless`.
+    #[error("--rootless is for containers of a user, and this is root")]
+    Root,
+    /// The configuration.
+    #[error("only root starts containers here: security.allow_rootless is false{}", place(origin.as_ref()))]
+    Rootless {
+        /// Where that stands.
+        origin: Option<config::Origin>,
+    },
+}
+
+impl Caller {
+    /// What to do, where the message does not say it.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Caller::Root => Some("run it as the user who is to own the container".into()),
+            Caller::Rootless { .. } => None,
+        }
+    }
 }
 
 fn place(origin: Option<&config::Origin>) -> String {
@@ -72,7 +91,7 @@ fn start(verb: Verb, words: Vec<OsString>, messages: Messages) -> Result<(), Err
     Messages { verbose: messages.verbose || typed.verbose, color: typed.color.unwrap_or(messages.color) }
         .apply();
     if typed.help {
-        return help(verb);
+        return Ok(help(&[verb.word()])?);
     }
     let mut words = configured(verb, &typed, &words)?;
     if verb == Verb::Run
@@ -94,14 +113,16 @@ fn start(verb: Verb, words: Vec<OsString>, messages: Messages) -> Result<(), Err
     };
     let arguments = line.podman_arguments(verb, has_nvidias, &device_rules(&line, plan.as_ref()));
     log::debug!("runs {}", command(&arguments).to_string_lossy());
-    let error = Command::new("podman").args(arguments).exec();
-    Err(if error.kind() == io::ErrorKind::NotFound { Error::NoPodman } else { Error::Podman(error) })
+    Err(Error::Podman(engine::become_podman(&arguments)))
 }
 
 /// What podman would be told of these words after `nvbind run`; starts and changes nothing.
 pub(crate) fn arguments(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
     let told = || {
         let typed = CommandLine::parse(words.iter().cloned())?;
+        if typed.dry_run {
+            return Err(Error::NothingToTry);
+        }
         let words = configured(Verb::Run, &typed, words)?;
         previewed(Verb::Run, &parsed(words)?)
     };
@@ -125,14 +146,10 @@ fn previewed(verb: Verb, line: &CommandLine) -> Result<Vec<OsString>, Error> {
 /// The words with those that the configuration puts before them.
 fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<Vec<OsString>, Error> {
     let configuration = Configuration::load(&config::layers(typed.config.as_deref()))?;
-    let is_root = nix::unistd::geteuid().is_root();
-    if !is_root && !configuration.settings.security.allow_rootless {
-        let origin = configuration.values.origin(&["security", "allow_rootless"]).cloned();
-        return Err(Error::Rootless { origin });
-    }
-    let caller = Caller {
+    may_start(&configuration, false)?;
+    let caller = config::Caller {
         verb,
-        is_root,
+        is_root: nix::unistd::geteuid().is_root(),
         has_terminal: io::stdin().is_terminal(),
         variable: &|name| std::env::var_os(name),
         host: &profiles::This,
@@ -144,23 +161,26 @@ fn configured(verb: Verb, typed: &CommandLine, words: &[OsString]) -> Result<Vec
 
 fn parsed(words: Vec<OsString>) -> Result<CommandLine, Error> {
     let line = CommandLine::parse(words)?;
-    if line.rootless && nix::unistd::geteuid().is_root() {
-        return Err(Error::Root);
-    }
+    require_user(line.rootless)?;
     Ok(line)
 }
 
+/// Whether this user may start containers, as the configuration and `--rootless` have it.
+pub(super) fn may_start(configuration: &Configuration, rootless: bool) -> Result<(), Caller> {
+    if !nix::unistd::geteuid().is_root() && !configuration.settings.security.allow_rootless {
+        let origin = configuration.values.origin(&["security", "allow_rootless"]).cloned();
+        return Err(Caller::Rootless { origin });
+    }
+    require_user(rootless)
+}
+
+fn require_user(rootless: bool) -> Result<(), Caller> {
+    if rootless && nix::unistd::geteuid().is_root() { Err(Caller::Root) } else { Ok(()) }
+}
+
 /// Where this podman looks for hooks; none where the container starts on another machine.
-fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, Error> {
-    if is_remote(line) {
-        return Ok(None);
-    }
-    let engine = Sources::of_this_process().read(&line.modules)?;
-    if engine.remote {
-        return Ok(None);
-    }
-    let given = hooks::from_command_line(&line.hooks_dirs);
-    Ok(Some(if given.is_empty() { engine.hooks_dirs } else { given }))
+fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, containers_conf::Error> {
+    engine::hooks_dirs(line.remote, &line.modules, &line.hooks_dirs)
 }
 
 /// What the container will get. Fails where it would start without its GPUs, or not start for a reason that crun does not
@@ -213,57 +233,39 @@ fn device_rules(line: &CommandLine, plan: Option<&Plan>) -> Vec<String> {
     plan.devices.iter().map(|device| format!("c {}:{} rw", device.node.major, device.node.minor)).collect()
 }
 
-/// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.
-fn is_remote(line: &CommandLine) -> bool {
-    let from_environment =
-        || ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().any(|name| std::env::var_os(name).is_some());
-    line.remote.service || line.remote.switch.unwrap_or_else(from_environment)
-}
-
 impl Error {
     /// The exit code where no container was to start.
     fn exit(&self) -> Exit {
         match self {
-            Error::CommandLine(_) | Error::Privileged => Exit::Request,
+            Error::CommandLine(_) | Error::Privileged | Error::NothingToTry => Exit::Request,
             Error::Configuration(error) => error.exit(),
             Error::Driver(error) => error.exit(),
-            Error::Hook(_) | Error::Podmans(_) | Error::NoPodman => Exit::Driver,
-            Error::Root | Error::Rootless { .. } | Error::Podman(_) | Error::Output(_) => Exit::Permission,
+            Error::Hook(_) | Error::Podmans(_) | Error::Podman(_) => Exit::Driver,
+            Error::Caller(_) | Error::Output(_) => Exit::Permission,
         }
     }
 }
 
 fn hint(error: &Error) -> Option<String> {
-    let setup = if nix::unistd::geteuid().is_root() {
-        "nvbind setup"
-    } else {
-        "nvbind setup --user` or, as root, `nvbind setup"
-    };
     match error {
-        Error::Hook(hooks::Error::NotInstalled { .. } | hooks::Error::NoBinary { .. }) => {
-            Some(format!("run `{setup}`"))
-        }
+        Error::Hook(error) => error.hint(),
         Error::CommandLine(_) => Some("see `nvbind run --help`".into()),
         Error::Configuration(error) => error.hint(),
         Error::Privileged => Some("`--isolate=false` starts it without isolation".into()),
-        Error::Root => Some("run it as the user who is to own the container".into()),
+        Error::Caller(error) => error.hint(),
         Error::Driver(error) => error.hint(),
-        Error::NoPodman => Some("install podman with the system's package manager".into()),
-        Error::Hook(
-            hooks::Error::Read { .. } | hooks::Error::Parse { .. } | hooks::Error::Unknown { .. },
-        )
-        | Error::Rootless { .. }
-        | Error::Podmans(_)
-        | Error::Podman(_)
-        | Error::Output(_) => None,
+        Error::Podman(error) => error.hint(),
+        Error::NothingToTry | Error::Podmans(_) | Error::Output(_) => None,
     }
 }
 
-fn help(verb: Verb) -> Result<(), Error> {
+/// Prints the help of a command that clap does not parse.
+pub(super) fn help(path: &[&str]) -> Result<(), output::Error> {
     let mut cli = Cli::command();
     cli.build();
-    let text = cli.find_subcommand_mut(verb.word()).map(|command| command.render_long_help().to_string());
-    Ok(output::print(text.unwrap_or_default().as_bytes())?)
+    let command = path.iter().try_fold(&mut cli, |command, name| command.find_subcommand_mut(name));
+    let text = command.map(|command| command.render_long_help().to_string());
+    output::print(text.unwrap_or_default().as_bytes())
 }
 
 fn print(arguments: &[OsString]) -> Result<(), Error> {
@@ -273,7 +275,7 @@ fn print(arguments: &[OsString]) -> Result<(), Error> {
 }
 
 /// podman with these arguments, as a shell reads it.
-fn command(arguments: &[OsString]) -> OsString {
+pub(super) fn command(arguments: &[OsString]) -> OsString {
     let words = [OsStr::new("podman")].into_iter().chain(arguments.iter().map(OsString::as_os_str));
     OsString::from_vec(shell::quote(words))
 }

@@ -23,9 +23,10 @@ use error::Error;
 use executables::Executables;
 use layout::{Bases, Item, Layout};
 use nix::sys::stat::{Mode, umask};
+use nvbind_core::trust;
 use std::env;
 use std::io::{self, Write};
-use std::path::{self, Path, PathBuf};
+use std::path::{self, Component, Path, PathBuf};
 use steps::{Content, State, Step};
 use wanted::Installation;
 
@@ -59,6 +60,11 @@ fn absolute(options: &args::Setup) -> Result<args::Setup, Error> {
         },
         None => Ok(None),
     };
+    if let Some(prefix) = &options.prefix
+        && prefix.components().any(|part| part == Component::ParentDir)
+    {
+        return Err(Error::Upwards { path: prefix.clone() });
+    }
     let driver_root = resolve(&options.driver_root)?;
     if let Some(path) = driver_root.as_ref().filter(|path| !path.is_dir()) {
         return Err(Error::DriverRoot { path: path.clone() });
@@ -85,7 +91,7 @@ fn install(
 ) -> Result<(), Error> {
     let (steps, notes) = decide(layout, executables, options, sources)?;
     steps::install(&steps, options.dry_run)?;
-    notes.iter().for_each(|note| say(&format!("note: {note}")));
+    notes.iter().for_each(|note| log::warn!("{note}"));
     Ok(())
 }
 
@@ -96,6 +102,11 @@ fn decide(
     options: &args::Setup,
     sources: &Sources,
 ) -> Result<(Vec<Step>, Vec<String>), Error> {
+    if let Some(directory) = layout.place(Item::Hook).and_then(Path::parent)
+        && nix::unistd::geteuid().is_root()
+    {
+        trust::directory(directory).map_err(Error::Untrusted)?;
+    }
     let device_files = DeviceFiles::parse(options.device_mode.as_deref(), options.device_group.as_deref())?;
     let before = sources.read(&[])?;
     let wanted = Installation {
@@ -178,7 +189,7 @@ fn uninstall(layout: &Layout, dry_run: bool) -> Result<(), Error> {
     }
     let removals = steps::removals(files);
     steps::remove(&removals, dry_run)?;
-    notes::removed(layout, &removals).iter().for_each(|note| say(&format!("note: {note}")));
+    notes::removed(layout, &removals).iter().for_each(|note| log::warn!("{note}"));
     Ok(())
 }
 

@@ -7,13 +7,14 @@ mod origin;
 mod values;
 mod words;
 
-use crate::podman::command_line;
+use crate::podman::{command_line, shell};
 use crate::profiles;
 use nvbind_core::exit::Exit;
 use nvbind_core::settings::keys::{self, Key, Reader};
 use nvbind_core::settings::{self, SYSTEM_FILE, Settings};
 pub(crate) use origin::Origin;
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 pub(crate) use values::{KeyPath, Set, Values};
 pub(crate) use words::{Caller, Words};
@@ -43,7 +44,7 @@ pub(crate) enum Error {
         what: String,
     },
     /// A value of the right type that cannot be used.
-    #[error("{origin}: {key} cannot be used: {why}")]
+    #[error("{origin}:{}: {key} cannot be used: {why}", origin.column)]
     Value {
         /// Where.
         origin: Origin,
@@ -82,6 +83,11 @@ impl Error {
         match self {
             Error::Unknown { nearest, .. } => Some(nearest.clone()),
             Error::Profile(unknown) => unknown.hint(),
+            Error::File(settings::Error::Untrusted { path }) => {
+                let path = shell::quote([OsStr::new(path)]);
+                let path = String::from_utf8_lossy(&path);
+                Some(format!("`chown root: {path} && chmod go-w {path}`, where what it says is right"))
+            }
             Error::CommandLine(_)
             | Error::File(_)
             | Error::Wrong { .. }

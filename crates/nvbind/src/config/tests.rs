@@ -183,37 +183,37 @@ fn what_is_wrong_is_told_with_its_place() {
         ("[driver]\nroot = 'x'", "config.toml: driver.root has to be an absolute path, not \"x\"", ""),
         (
             "[runtime]\ndefault_runtime = 'docker'",
-            "config.toml:2: runtime.default_runtime cannot be used: \"docker\" is no runtime that nvbind can use: write podman, crun, runc or the path of an OCI runtime",
+            "config.toml:2:1: runtime.default_runtime cannot be used: \"docker\" is no runtime that nvbind can use: write podman, crun, runc or the path of an OCI runtime",
             "",
         ),
         (
             "[gpu]\ndefault_selection = '0,,1'",
-            "config.toml:2: gpu.default_selection cannot be used: the GPU selection \"0,,1\" has an empty entry; write all, none, or a list such as 0,1",
+            "config.toml:2:1: gpu.default_selection cannot be used: the GPU selection \"0,,1\" has an empty entry; write all, none, or a list such as 0,1",
             "",
         ),
         (
             "[runtime]\ndefault_args = ['--rm', 'ubuntu']",
-            "config.toml:2: runtime.default_args cannot be used: ubuntu is no option, and would be the image; a value of an option that nvbind does not know is written --option=value",
+            "config.toml:2:1: runtime.default_args cannot be used: ubuntu is no option, and would be the image; a value of an option that nvbind does not know is written --option=value",
             "",
         ),
         (
             "[runtime]\ndefault_args = ['-v']",
-            "config.toml:2: runtime.default_args cannot be used: --volume needs a value",
+            "config.toml:2:1: runtime.default_args cannot be used: --volume needs a value",
             "",
         ),
         (
             "[runtime]\ndefault_args = ['--dry-run']",
-            "config.toml:2: runtime.default_args cannot be used: --dry-run is for the command line",
+            "config.toml:2:1: runtime.default_args cannot be used: --dry-run is for the command line",
             "",
         ),
         (
             "[runtime.environment]\nA = 'a $ b'",
-            "config.toml:2: runtime.environment.A cannot be used: $ has to be followed by a name; a dollar is written $$",
+            "config.toml:2:1: runtime.environment.A cannot be used: $ has to be followed by a name; a dollar is written $$",
             "",
         ),
         (
             "[runtime.environment]\n'A=B' = ''",
-            "config.toml:2: runtime.environment.A=B cannot be used: this is no name of a variable",
+            "config.toml:2:1: runtime.environment.A=B cannot be used: this is no name of a variable",
             "",
         ),
         (
@@ -224,57 +224,57 @@ fn what_is_wrong_is_told_with_its_place() {
         ("[profiles]\nx = 1", "config.toml:2:5: invalid type: integer `1`, expected struct Profile", ""),
         (
             "[profiles.x]",
-            "config.toml:1: profiles.x cannot be used: it says nothing; `nvbind config init` writes a file with all keys",
+            "config.toml:1:11: profiles.x cannot be used: it says nothing; `nvbind config init` writes a file with all keys",
             "",
         ),
         (
             "profiles.x.args = ['--profile', 'gaming']",
-            "config.toml:1: profiles.x.args cannot be used: --profile is for the command line",
+            "config.toml:1:12: profiles.x.args cannot be used: --profile is for the command line",
             "",
         ),
         (
             "profiles.x.args = ['-v']",
-            "config.toml:1: profiles.x.args cannot be used: --volume needs a value",
+            "config.toml:1:12: profiles.x.args cannot be used: --volume needs a value",
             "",
         ),
         (
             "profiles.x.capabilities = 'compute,grafics'",
-            "config.toml:1: profiles.x.capabilities cannot be used: \"grafics\" is no driver capability: there are compute, utility, graphics, video, display, ngx, compat32, all",
+            "config.toml:1:12: profiles.x.capabilities cannot be used: \"grafics\" is no driver capability: there are compute, utility, graphics, video, display, ngx, compat32, all",
             "",
         ),
         (
             "profiles.x.extras = ['mps', 'sockets']",
-            "config.toml:1: profiles.x.extras cannot be used: \"sockets\" is no extra: there are mps, imex, imex:N (a channel below 1048576), nvswitch, gds, gdrcopy, infiniband",
+            "config.toml:1:12: profiles.x.extras cannot be used: \"sockets\" is no extra: there are mps, imex, imex:N (a channel below 1048576), nvswitch, gds, gdrcopy, infiniband",
             "",
         ),
         (
             "profiles.x.environment.NVIDIA_VISIBLE_DEVICES = '0'",
-            "config.toml:1: profiles.x.environment.NVIDIA_VISIBLE_DEVICES cannot be used: --gpu names the GPUs",
+            "config.toml:1:24: profiles.x.environment.NVIDIA_VISIBLE_DEVICES cannot be used: --gpu names the GPUs",
             "",
         ),
         (
             "profiles.x.volumes = ['/a']",
-            "config.toml:1: profiles.x.volumes cannot be used: /a is no volume: write HOST:CONTAINER or HOST:CONTAINER:OPTIONS",
+            "config.toml:1:12: profiles.x.volumes cannot be used: /a is no volume: write HOST:CONTAINER or HOST:CONTAINER:OPTIONS",
             "",
         ),
         (
             "profiles.x.devices = ['$']",
-            "config.toml:1: profiles.x.devices cannot be used: $ has to be followed by a name; a dollar is written $$",
+            "config.toml:1:12: profiles.x.devices cannot be used: $ has to be followed by a name; a dollar is written $$",
             "",
         ),
         (
             "profiles.x.ulimits = ['memlock']",
-            "config.toml:1: profiles.x.ulimits cannot be used: memlock is no limit: write NAME=SOFT or NAME=SOFT:HARD",
+            "config.toml:1:12: profiles.x.ulimits cannot be used: memlock is no limit: write NAME=SOFT or NAME=SOFT:HARD",
             "",
         ),
         (
             "[gpu]\nadditional_libraries = ['lib.so']",
-            "config.toml:2: gpu.additional_libraries cannot be used: lib.so is no absolute path",
+            "config.toml:2:1: gpu.additional_libraries cannot be used: lib.so is no absolute path",
             "",
         ),
         (
             "[gpu]\nadditional_libraries = ['/a:b']",
-            "config.toml:2: gpu.additional_libraries cannot be used: podman can't mount /a:b: it has a colon",
+            "config.toml:2:1: gpu.additional_libraries cannot be used: podman can't mount /a:b: it has a colon",
             "",
         ),
     ] {

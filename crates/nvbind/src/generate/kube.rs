@@ -12,7 +12,7 @@ const LABEL: &str = "io.podman.annotations.label";
 const APPARMOR: &str = "io.podman.annotations.apparmor";
 const INIT: &str = "io.podman.annotations.init";
 /// What `--group-add keep-groups` is to crun.
-const KEEP_GROUPS: (&str, &str) = ("run.oci.keep_original_groups", "1");
+pub(crate) const KEEP_GROUPS: (&str, &str) = ("run.oci.keep_original_groups", "1");
 /// The class of resources that podman takes for `--device`.
 const DEVICE: &str = "podman.io/device=";
 

@@ -46,12 +46,14 @@ pub(crate) fn render(
     file.describe(asked)?;
     // Quadlet adds these by itself.
     file.set("Wants", "network-online.target");
-    file.set("After", "network-online.target");
+    file.set("After", "network-online.target nvbind-devices.service");
     file.set("RequiresMountsFor", "%t/containers");
     file.serve(asked)?;
     file.set("Type", "notify");
     file.set("NotifyAccess", "all");
     file.set("KillMode", "mixed");
+    // conmon ends as the container does, here by the signal that podman stops it with: 128 + SIGTERM.
+    file.set("SuccessExitStatus", "143");
     file.set("Environment", "PODMAN_SYSTEMD_UNIT=%n");
     if needs_directory {
         file.set("WorkingDirectory", &text(directory.into())?.replace('%', "%%"));

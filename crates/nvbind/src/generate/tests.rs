@@ -356,7 +356,7 @@ fn a_service_calls_nvbind() {
     let expected = "[Unit]
 Description=I with NVIDIA GPUs
 Wants=network-online.target
-After=network-online.target
+After=network-online.target nvbind-devices.service
 RequiresMountsFor=%t/containers
 
 [Service]
@@ -366,6 +366,7 @@ TimeoutStopSec=70
 Type=notify
 NotifyAccess=all
 KillMode=mixed
+SuccessExitStatus=143
 Environment=PODMAN_SYSTEMD_UNIT=%n
 WorkingDirectory=/home/me/project
 ExecStartPre=/bin/rm -f %t/%n.ctr-id
@@ -378,6 +379,41 @@ ExecStopPost=-podman --runtime=crun rm --force --volumes --ignore --cidfile=%t/%
 WantedBy=multi-user.target default.target
 ";
     assert_eq!(systemd(&words(line)).text, expected);
+}
+
+/// What is thought out for the one holds for the other.
+#[test]
+fn the_packaged_template_is_a_generated_service_but_for_what_an_instance_tells() {
+    let packaged = include_str!("../../../../packaging/systemd/nvbind@.service");
+    let generated = systemd(&words("--restart=on-failure --name=INSTANCE WORDS")).text;
+    let generated =
+        generated.replace("/usr/local/bin", "/usr/bin").replace("INSTANCE", "%i").replace("WORDS", "$RUN");
+    for (name, of_template) in [
+        (
+            "Unit",
+            &[
+                "Description=Container %i with NVIDIA GPUs",
+                "Documentation=man:nvbind-run(1)",
+                "StartLimitIntervalSec=300",
+                "StartLimitBurst=5",
+            ][..],
+        ),
+        (
+            "Service",
+            &[
+                "RestartSec=10",
+                "EnvironmentFile=-%E/nvbind/services/%i.env",
+                "ExecStartPre=/bin/grep --quiet ^RUN= %E/nvbind/services/%i.env",
+            ],
+        ),
+        ("Install", &[]),
+    ] {
+        let mut lines = section(packaged, name);
+        lines.retain(|line| !line.starts_with('#') && !of_template.contains(&line.as_str()));
+        let mut expected = section(&generated, name);
+        expected.retain(|line| !line.starts_with("Description="));
+        assert_eq!(lines, expected);
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ const ALL: &str = "all";
 
 /// CUDA counts GPUs by speed unless told otherwise; the selection and nvidia-smi count them by PCI address (CUDA
 /// programming guide, "CUDA Environment Variables").
-const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+pub(crate) const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
 /// More than any machine has: a range beyond is refused when the selection is read.
 const MANY_GPUS: u32 = 256;
@@ -278,7 +278,7 @@ impl CommandLine {
 }
 
 /// A selection as NVIDIA's tools write it: they know commas, and no ranges.
-fn visible(selection: &str) -> String {
+pub(crate) fn visible(selection: &str) -> String {
     let mut words = Vec::new();
     for word in selection.split([',', '+']) {
         let ends =
@@ -304,7 +304,7 @@ fn last<'a>(list: &'a [OsString], key: &str) -> Option<&'a str> {
     list.iter().rev().find_map(|entry| entry.to_str()?.strip_prefix(key)?.strip_prefix('='))
 }
 
-fn color(word: &OsStr) -> Result<ColorChoice, Error> {
+pub(super) fn color(word: &OsStr) -> Result<ColorChoice, Error> {
     word.to_str().and_then(|word| word.parse().ok()).ok_or(Error::Color)
 }
 

@@ -74,6 +74,21 @@ pub(crate) enum Error {
     },
 }
 
+impl Error {
+    /// What to do, where the message does not say it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let setup = if nix::unistd::geteuid().is_root() {
+            "nvbind setup"
+        } else {
+            "nvbind setup --user` or, as root, `nvbind setup"
+        };
+        match self {
+            Error::NotInstalled { .. } | Error::NoBinary { .. } => Some(format!("run `{setup}`")),
+            Error::Read { .. } | Error::Parse { .. } | Error::Unknown { .. } => None,
+        }
+    }
+}
+
 /// The versions of hook JSONs that podman knows (pkg/hooks/read.go of containers/common); without one it takes the old.
 const CURRENT: &str = "1.0.0";
 const OLD: &str = "0.1.0";

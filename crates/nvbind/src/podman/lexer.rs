@@ -1,7 +1,7 @@
 //! A podman command line as podman's own parser (spf13/pflag, not interspersed) cuts it: options with their values, up to
 //! the first word that is neither.
 
-use super::options::{self, Form};
+use super::options::{self, Form, Letters};
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -72,14 +72,19 @@ impl Options {
     }
 }
 
-/// Takes the next option with its value, or the first word after the options.
+/// Takes the next option with its value, or the first word after the options, of `podman run`.
 pub(crate) fn next(words: &mut impl Iterator<Item = OsString>) -> Option<Item> {
+    next_of(options::OF_RUN, words)
+}
+
+/// The same of a command with other short options.
+pub(crate) fn next_of(letters: Letters, words: &mut impl Iterator<Item = OsString>) -> Option<Item> {
     let word = words.next()?;
     let bytes = word.as_bytes();
     let all = match bytes {
         b"--" | b"-" | b"" => return Some(Item::End(word)),
         [b'-', b'-', option @ ..] => vec![long(option)],
-        [b'-', cluster @ ..] => short(cluster),
+        [b'-', cluster @ ..] => short(letters, cluster),
         _ => return Some(Item::End(word)),
     };
     let mut options = Options { word, separate: None, all };
@@ -129,10 +134,10 @@ fn long(option: &[u8]) -> Given {
 }
 
 /// The options of `-abc`: each letter up to the first that takes a value or has one by `=`.
-fn short(cluster: &[u8]) -> Vec<Given> {
+fn short(letters: Letters, cluster: &[u8]) -> Vec<Given> {
     let mut all = Vec::new();
     for (at, letter) in cluster.iter().enumerate() {
-        let name = options::short(*letter).unwrap_or_default();
+        let name = options::short(letters, *letter).unwrap_or_default();
         let rest = cluster.get(at + 1..).unwrap_or_default();
         let value = match rest {
             [b'=', value @ ..] if !value.is_empty() => Some(own(value)),

@@ -2,7 +2,9 @@
 
 pub(crate) mod command_line;
 pub(crate) mod containers_conf;
+pub(crate) mod engine;
 pub(crate) mod hooks;
+pub(crate) mod kube_play;
 pub(crate) mod lexer;
 pub(crate) mod options;
 pub(crate) mod shell;

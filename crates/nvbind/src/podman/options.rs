@@ -1,7 +1,8 @@
 //! Which of podman's options take a value, and which ones podman takes only before `run`.
 //!
 //! The union of Podman 4.3 to 5.8, hidden options included, as `cmd/podman/common/create.go`, `netflags.go`,
-//! `containers/run.go`, `containers/create.go`, `root.go` and `utils/alias.go` of its source define them. A switch needs no entry here, and an
+//! `containers/run.go`, `containers/create.go`, `kube/play.go`, `root.go` and `utils/alias.go` of its source define them: no
+//! option takes a value of one command and none of another. A switch needs no entry here, and an
 //! option that is in no table counts as a switch: a newer podman's `--option=value` works without a newer nvbind.
 
 /// How an option is written on the command line.
@@ -31,17 +32,20 @@ pub(super) fn long(name: &str) -> Known {
     Known { form: if has_value { Form::Value } else { Form::Switch }, before_run: false }
 }
 
+/// The short options of a command, by their long names.
+pub(super) type Letters = &'static [(u8, &'static str)];
+
 /// The long name of the option `-letter`, inside a cluster too.
 #[must_use]
-pub(super) fn short(letter: u8) -> Option<&'static str> {
-    SHORT.iter().find(|(known, _)| *known == letter).map(|(_, name)| *name)
+pub(super) fn short(letters: Letters, letter: u8) -> Option<&'static str> {
+    letters.iter().find(|(known, _)| *known == letter).map(|(_, name)| *name)
 }
 
 /// nvbind's own. podman's `--config`, which names a directory with credentials, is one of them: `--authfile` does the same.
 const OWN_WITH_VALUE: &[&str] = &["capabilities", "color", "config", "extras", "gpu", "gpus", "profile"];
 
 /// Those that `podman run` has, and of podman's global ones those that it does not reuse (as it does `-c` and `-v`).
-const SHORT: &[(u8, &str)] = &[
+pub(super) const OF_RUN: Letters = &[
     (b'D', "debug"),
     (b'H', "host"),
     (b'P', "publish-all"),
@@ -60,6 +64,17 @@ const SHORT: &[(u8, &str)] = &[
     (b'u', "user"),
     (b'v', "volume"),
     (b'w', "workdir"),
+];
+
+/// Those that `podman kube play` has, and podman's global ones.
+pub(super) const OF_KUBE_PLAY: Letters = &[
+    (b'D', "debug"),
+    (b'H', "host"),
+    (b'c', "connection"),
+    (b'h', "help"),
+    (b'q', "quiet"),
+    (b'r', "remote"),
+    (b'w', "wait"),
 ];
 
 /// What `podman run` has and `podman create` has not.
@@ -103,8 +118,10 @@ const WITH_VALUE: &[&str] = &[
     "cgroups",
     "chrootdirs",
     "cidfile",
+    "configmap",
     "conmon",
     "conmon-pidfile",
+    "context-dir",
     "cpu-period",
     "cpu-profile",
     "cpu-quota",
@@ -221,8 +238,10 @@ const WITH_VALUE: &[&str] = &[
     "runtime-flag",
     "sdnotify",
     "seccomp-policy",
+    "seccomp-profile-root",
     "secret",
     "security-opt",
+    "service-exit-code-propagation",
     "shm-size",
     "shm-size-systemd",
     "signature-policy",

@@ -13,11 +13,13 @@
 //! has a `lib64`.
 //!
 //! Under another name, by a link, it stands in for a program of that name: it reports its arguments, and none means
-//! anything to it.
+//! anything to it. As a container's first process it then goes on until it is told to end, as a server does, if
+//! `NVBIND_PROBE_STAYS` is set and all is as expected.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 use std::path::Path;
 use std::process::ExitCode;
 
+use nix::sys::signal::{SigSet, Signal};
 use xtask::probe::{self, Question};
 
 fn main() -> ExitCode {
@@ -41,11 +43,25 @@ fn main() -> ExitCode {
             let few = std::env::var("NVBIND_PROBE_LIBRARIES").unwrap_or_default();
             let report = question.or_libraries(&few).ask();
             println!("{}", if table { report.table() } else { report.json() });
-            if report.unexpected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if !report.unexpected.is_empty() {
+                return ExitCode::FAILURE;
+            }
+            if !is_itself && std::process::id() == 1 && std::env::var_os("NVBIND_PROBE_STAYS").is_some() {
+                stay();
+            }
+            ExitCode::SUCCESS
         }
         Err(message) => {
             eprintln!("nvbind-probe: {message}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// Goes on until it is told to end. A signal that is blocked reaches a container's first process as well.
+fn stay() {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    if signals.thread_block().is_ok() {
+        let _ended = signals.wait();
     }
 }

@@ -6,6 +6,7 @@ mod bpf;
 mod cell;
 mod cgroups;
 mod compat;
+mod compose;
 mod config;
 mod container;
 mod devices;
@@ -16,7 +17,9 @@ mod filters;
 mod generate;
 mod gpu;
 mod groups;
+mod guide;
 pub(crate) mod images;
+mod kube;
 pub(crate) mod lane;
 mod layouts;
 mod life;
@@ -38,6 +41,8 @@ mod setup;
 mod shim;
 mod snapshot;
 mod stages;
+mod stand_in;
+mod template;
 mod traces;
 mod update;
 mod visible_devices;
@@ -77,6 +82,7 @@ const CASES: &[&[(&str, Function)]] = &[
     stages::CASES,
     shim::CASES,
     setup::CASES,
+    compose::CASES,
     config::CASES,
     doctor::CASES,
     profiles::gaming::CASES,
@@ -85,7 +91,9 @@ const CASES: &[&[(&str, Function)]] = &[
     profiles::command_lines::CASES,
     quadlet::CASES,
     generate::CASES,
+    kube::CASES,
     services::CASES,
+    template::CASES,
     annotation::CASES,
     visible_devices::CASES,
     compat::CASES,
@@ -99,6 +107,7 @@ const CASES: &[&[(&str, Function)]] = &[
     update::CASES,
     boot::CASES,
     nodes::CASES,
+    guide::CASES,
 ];
 
 /// Runs the cases of the lane that the file describes, writing each result as it comes.

@@ -47,6 +47,7 @@ fn prefix(_: &Lane, podman: Podman) -> Result<(), Ended> {
     claim(!Path::new(PREFIX).exists(), "a dry run made the prefix", || said.told())?;
     let command = format!("\n    ExecStart=\"{PREFIX}/bin/nvbind\" devices\n");
     claim(said.out.contains(&command), "a dry run does not show what the unit says", || said.told())?;
+    refuses_what_others_can_write()?;
 
     let said = nvbind(User::Root, &install)?.must()?;
     let installed = paths(&said.out, "installed ");
@@ -69,6 +70,16 @@ fn prefix(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let left = files(PREFIX)?;
     claim(left.is_empty() && !Path::new(PREFIX).join("libexec/nvbind").exists(), "files are left", || left)?;
     nvbind(User::Root, &uninstall)?.must().map(drop)
+}
+
+/// A user could put another hook in the place of this one, and root's podman would run that.
+fn refuses_what_others_can_write() -> Result<(), Ended> {
+    let prefix = format!("/home/{USER}/of-root");
+    let refused = nvbind(User::Root, &["setup", "--prefix", &prefix])?;
+    let told = refused.err.contains(&format!("/home/{USER} is not root's alone to write"));
+    claim(refused.code == 4 && told && !Path::new(&prefix).exists(), "a user could replace the hook", || {
+        refused.told()
+    })
 }
 
 /// The installed files are good to those that they are for.

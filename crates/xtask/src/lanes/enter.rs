@@ -17,7 +17,7 @@ use nix::unistd::{Pid, chdir, pivot_root, sethostname};
 use super::cgroup::{View, join};
 use super::spec::{Init, PAYLOAD, RESULTS, Spec};
 use super::tree::{USER, USER_ID, write};
-use super::{machine, seccomp, systemd};
+use super::{loopback, machine, seccomp, systemd};
 use crate::error::{Doing, Error, Result};
 
 const NONE: Option<&str> = None;
@@ -72,6 +72,7 @@ pub fn enter(spec_file: &Path, cgroups: &[PathBuf]) -> Result<()> {
         | CloneFlags::CLONE_NEWUTS;
     unshare(apart).doing(|| "make namespaces".into())?;
     sethostname("lane").doing(|| "name the lane".into())?;
+    loopback::start()?;
     seccomp::stand_in_for_sys_resource()?;
     let root = build(&spec)?;
     become_root(&root)?;

@@ -4,6 +4,7 @@
 
 pub(crate) mod cgroup;
 mod enter;
+mod loopback;
 mod machine;
 mod packages;
 pub(crate) mod run;

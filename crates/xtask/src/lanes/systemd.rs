@@ -42,25 +42,23 @@ pub(crate) fn prepare(root: &Path) -> Result<()> {
 /// The folder of a machine's own units.
 const UNITS: &str = "etc/systemd/system";
 
-/// Puts the service into the tree that runs the cases; `launcher` is what starts them, where it is not systemd itself.
+/// Puts the service into the tree that runs the cases, and has the boot start it; `launcher` is what starts them, where it is not
+/// systemd itself.
 pub(super) fn install_service(root: &Path, launcher: &str) -> Result<()> {
-    write(&root.join(UNITS).join("nvbind-lane.service"), &service(launcher))?;
-    want(root, "nvbind-lane.service")
-}
-
-/// Has the boot start a unit.
-pub(super) fn want(root: &Path, unit: &str) -> Result<()> {
+    const NAME: &str = "nvbind-lane.service";
+    write(&root.join(UNITS).join(NAME), &service(launcher))?;
     let wants = root.join(UNITS).join("multi-user.target.wants");
     std::fs::create_dir_all(&wants).on("create", &wants)?;
-    symlink(Path::new("..").join(unit), wants.join(unit)).on("link into", &wants)
+    symlink(Path::new("..").join(NAME), wants.join(NAME)).on("link into", &wants)
 }
 
-/// The cases as a service; when they end, however they end, so does the lane.
+/// The cases as a service; when they end, however they end, so does the lane. For the network to be there a user's Quadlets wait,
+/// though something else has to ask for it.
 fn service(launcher: &str) -> String {
     format!(
         "[Unit]\n\
-         After=user@{USER_ID}.service dbus.service systemd-logind.service\n\
-         Wants=user@{USER_ID}.service\n\
+         After=user@{USER_ID}.service dbus.service systemd-logind.service network-online.target\n\
+         Wants=user@{USER_ID}.service network-online.target\n\
          [Service]\n\
          Type=exec\n\
          Slice=user.slice\n\

@@ -69,26 +69,34 @@ const KERNEL: &[&str] = &[
 const SYSTEMD: &[&str] =
     &["dbus", "dbus-user-session", "libnss-systemd", "libpam-systemd", "systemd", "systemd-sysv"];
 
+/// Both programs that read compose files.
+const COMPOSE: &[&str] = &["aardvark-dns", "docker-compose", "podman-compose"];
+
 /// `vulkaninfo`, `eglinfo` and `clinfo` with the loaders that they are linked with, and what the driver's libraries need.
 const APPLICATIONS: &[&str] = &["clinfo", "libgbm1", "libxext6", "mesa-utils-bin", "vulkan-tools"];
 
-/// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5.
+/// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5, podman-compose 1.0.3, docker-compose 1.29.
 pub(crate) const BOOKWORM: Recipe = Recipe {
     name: "bookworm",
     release: "bookworm",
     variant: "minbase",
     updated: true,
     foreign: &[],
-    packages: &[CONTAINERS, SYSTEMD, &["slirp4netns"]],
+    packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["slirp4netns"]],
     excluded: DOCUMENTATION,
     files: &[FILES, NAMESPACED],
     user: true,
     labelled: false,
 };
 
-/// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, and systemd with what a user's own manager needs.
-pub(crate) const TRIXIE: Recipe =
-    Recipe { name: "trixie", release: "trixie", packages: &[CONTAINERS, SYSTEMD, &["passt"]], ..BOOKWORM };
+/// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, podman-compose 1.3, docker-compose 2.26, and systemd with what a user's own
+/// manager needs.
+pub(crate) const TRIXIE: Recipe = Recipe {
+    name: "trixie",
+    release: "trixie",
+    packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["passt"]],
+    ..BOOKWORM
+};
 
 /// Debian 13 as a machine of its own: with a kernel, udev, and what AppArmor and SELinux need. The kernel's command line says
 /// which of the two it is.

@@ -18,6 +18,8 @@ enum Content {
     Built(&'static str),
     /// A file of the repository.
     Repository(&'static str),
+    /// The files of a folder of the repository, of which the table has the folder.
+    Folder(&'static str),
     /// A file of the repository with the release's values filled in.
     Template(&'static str),
     /// What the built command line prints for these words.
@@ -27,7 +29,7 @@ enum Content {
     /// The built command line's manual pages: many files, of which the table has the folder.
     ManPages,
 }
-use Content::{Built, ManPages, Notices, Printed, Repository, Template};
+use Content::{Built, Folder, ManPages, Notices, Printed, Repository, Template};
 
 /// Which packages have a file: places of licences and completions differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,18 @@ const FILES: &[Row] = &[
         0o644,
         For::All,
     ),
+    (
+        Repository("packaging/systemd/nvbind@.service"),
+        "usr/lib/systemd/system/nvbind@.service",
+        0o644,
+        For::All,
+    ),
+    (
+        Repository("packaging/systemd/nvbind@.service"),
+        "usr/lib/systemd/user/nvbind@.service",
+        0o644,
+        For::All,
+    ),
     (Repository("packaging/udev/71-nvbind.rules"), "usr/lib/udev/rules.d/71-nvbind.rules", 0o644, For::All),
     (Repository("packaging/selinux/nvbind.cil"), "usr/share/selinux/packages/nvbind.cil", 0o644, For::All),
     (ManPages, "usr/share/man/man1", 0o644, For::All),
@@ -69,6 +83,8 @@ const FILES: &[Row] = &[
     (Printed(&["completions", "zsh"]), "usr/share/zsh/vendor-completions/_nvbind", 0o644, For::Debian),
     (Printed(&["completions", "zsh"]), "usr/share/zsh/site-functions/_nvbind", 0o644, For::Others),
     (Repository("README.md"), "usr/share/doc/nvbind/README.md", 0o644, For::All),
+    (Folder("docs/guide"), "usr/share/doc/nvbind/docs/guide", 0o644, For::All),
+    (Repository("docs/migration.md"), "usr/share/doc/nvbind/docs/migration.md", 0o644, For::All),
     (Repository("docs/reference.md"), "usr/share/doc/nvbind/docs/reference.md", 0o644, For::All),
     (Repository("docs/threat-model.md"), "usr/share/doc/nvbind/docs/threat-model.md", 0o644, For::All),
     (
@@ -126,6 +142,7 @@ fn contents(release: &Release, tree: &Tree, from: Content, to: &str) -> Result<V
     let content = match from {
         Built(name) => read(&release::folder(&release.project).join(name))?,
         Repository(path) => read(&release.project.join(path))?,
+        Folder(path) => return files_of(&release.project.join(path), to, ""),
         Template(path) => release.template(path)?.into_bytes(),
         Printed(words) => process::read(Command::new(nvbind).args(words))?.into_bytes(),
         Notices => notices::of(&release.project)?.into_bytes(),
@@ -138,12 +155,17 @@ fn man_pages(nvbind: &Path, tree: &Tree, to: &str) -> Result<Vec<(String, Vec<u8
     tree.dir("man").map_err(fixture)?;
     let folder = tree.at("man");
     process::read(Command::new(nvbind).arg("man").arg(&folder))?;
-    let mut pages = Vec::new();
-    for entry in fs::read_dir(&folder).on("list", &folder)? {
-        let entry = entry.on("list", &folder)?;
-        pages.push((format!("{to}/{}.gz", entry.file_name().to_string_lossy()), read(&entry.path())?));
+    files_of(&folder, to, ".gz")
+}
+
+/// The files of a folder, with `ending` behind their names.
+fn files_of(folder: &Path, to: &str, ending: &str) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).on("list", folder)? {
+        let entry = entry.on("list", folder)?;
+        files.push((format!("{to}/{}{ending}", entry.file_name().to_string_lossy()), read(&entry.path())?));
     }
-    Ok(pages)
+    Ok(files)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -192,5 +214,45 @@ mod tests {
         assert!(hook < json, "{hook} {json}");
         let text = include_str!("../../../../hooks.d/nvbind.json");
         assert!(text.contains(&format!("\"/{hook}\"")), "{text}");
+    }
+
+    fn project() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    }
+
+    /// The documents by their places in the repository, which are those below the packages' folder of documents.
+    fn documents() -> BTreeSet<PathBuf> {
+        let mut documents = BTreeSet::new();
+        for (content, place, ..) in FILES {
+            if let Repository(path) | Folder(path) = *content
+                && let Some(above) = place.strip_suffix(path)
+                && above == "usr/share/doc/nvbind/"
+            {
+                let path = project().join(path);
+                match fs::read_dir(&path) {
+                    Ok(entries) => documents.extend(entries.map(|entry| entry.unwrap().path())),
+                    Err(_) => drop(documents.insert(path)),
+                }
+            }
+        }
+        documents
+    }
+
+    /// README's links to documents for developers lead nowhere in a package.
+    #[test]
+    fn a_users_document_links_to_packaged_ones_alone() {
+        let documents = documents();
+        assert!(documents.len() > 10, "{documents:?}");
+        for path in documents.iter().filter(|path| **path != project().join("README.md")) {
+            let text = fs::read_to_string(path).unwrap();
+            let links =
+                text.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(link, _)| link));
+            let files = links.filter(|link| !link.contains("://")).filter_map(|link| link.split('#').next());
+            for file in files.filter(|file| !file.is_empty()) {
+                // Whether it is there at all is claimed where the guide is run.
+                let Ok(target) = path.parent().unwrap().join(file).canonicalize() else { continue };
+                assert!(documents.contains(&target), "{}: {file}", path.display());
+            }
+        }
     }
 }

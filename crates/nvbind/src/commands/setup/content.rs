@@ -20,9 +20,12 @@ pub(super) const RULE: &str = include_str!("../../../../../packaging/udev/71-nvb
 pub(super) const POLICY: &str = include_str!("../../../../../packaging/selinux/nvbind.cil");
 
 /// What makes the driver's nodes.
-const UNIT: &str = include_str!("../../../../../packaging/systemd/nvbind-devices.service");
+pub(super) const UNIT: &str = include_str!("../../../../../packaging/systemd/nvbind-devices.service");
 
-/// Where a distribution's package has the command line, which is what the unit names.
+/// A container as a service, for either manager.
+pub(super) const TEMPLATE: &str = include_str!("../../../../../packaging/systemd/nvbind@.service");
+
+/// Where a distribution's package has the command line, which is what the units name.
 const PACKAGED_CLI: &str = "/usr/bin/nvbind";
 
 /// The first line of what is written where people edit files, for the installation that this command line makes.
@@ -36,9 +39,9 @@ pub(super) fn begins_with(text: &str, line: &str) -> bool {
     text.lines().next() == Some(line)
 }
 
-/// The unit, for a command line at this place.
-pub(super) fn unit(cli: &Path) -> Result<String, Error> {
-    Ok(UNIT.replace(PACKAGED_CLI, &unit::quote(text(cli)?)))
+/// One of the units, for a command line at this place.
+pub(super) fn unit(packaged: &str, cli: &Path) -> Result<String, Error> {
+    Ok(packaged.replace(PACKAGED_CLI, &unit::quote(text(cli)?)))
 }
 
 /// One of them for a hook at this place, with those of these options that have a value.
@@ -63,13 +66,18 @@ pub(super) fn hook_json(
 }
 
 /// The lines of containers.conf(5) for these directories.
+pub(super) fn hooks_dir_setting(directories: &[PathBuf]) -> Result<String, Error> {
+    Ok(format!("[engine]\n{}\n", hooks_dir_key(directories)?))
+}
+
+/// The one that belongs into `[engine]`.
 ///
 /// A plain list and no `{append = true}`, which Podman before 4.8 does not parse, and then does not start.
-pub(super) fn hooks_dir_setting(directories: &[PathBuf]) -> Result<String, Error> {
+pub(super) fn hooks_dir_key(directories: &[PathBuf]) -> Result<String, Error> {
     let directories = directories.iter().map(|directory| text(directory)).collect::<Result<Vec<_>, _>>()?;
     // A list of strings in JSON is one in TOML.
     let list = serde_json::to_string(&directories).map_err(Error::Template)?;
-    Ok(format!("[engine]\nhooks_dir = {list}\n"))
+    Ok(format!("hooks_dir = {list}"))
 }
 
 fn text(path: &Path) -> Result<&str, Error> {
@@ -109,15 +117,17 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_runs_the_installed_command_line() {
-        let command = |cli| {
-            let text = unit(Path::new(cli)).unwrap();
-            let line = text.lines().find(|line| line.starts_with("ExecStart=")).unwrap().to_owned();
-            assert_eq!(text.lines().count(), UNIT.lines().count());
-            line
-        };
-        assert_eq!(command("/opt/n/bin/nvbind"), "ExecStart=/opt/n/bin/nvbind devices");
-        assert_eq!(command("/opt/my 100%/nvbind"), "ExecStart=\"/opt/my 100%%/nvbind\" devices");
+    fn the_units_run_the_installed_command_line() {
+        for (packaged, verb) in [(UNIT, "devices"), (TEMPLATE, "run")] {
+            let begins = |cli, expected: &str| {
+                let text = unit(packaged, Path::new(cli)).unwrap();
+                let line = text.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+                assert!(line.starts_with(&format!("ExecStart={expected} {verb}")), "{line}");
+                assert_eq!(text.lines().count(), packaged.lines().count());
+            };
+            begins("/opt/n/bin/nvbind", "/opt/n/bin/nvbind");
+            begins("/opt/my 100%/nvbind", "\"/opt/my 100%%/nvbind\"");
+        }
     }
 
     #[test]

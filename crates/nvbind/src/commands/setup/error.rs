@@ -4,6 +4,7 @@ use crate::args;
 use crate::failure::Failure;
 use crate::podman::containers_conf;
 use nvbind_core::exit::Exit;
+use nvbind_core::trust;
 use std::io;
 use std::path::PathBuf;
 
@@ -16,6 +17,12 @@ pub(super) enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("{} is another installation's, with the hook {}", json.display(), hook.display())]
     OtherInstallation { json: PathBuf, hook: PathBuf },
+    #[error("{} is in the way: it is no regular file", path.display())]
+    InTheWay { path: PathBuf },
+    #[error("--prefix {} leads up again by `..`, and where to is not clear before it is there", path.display())]
+    Upwards { path: PathBuf },
+    #[error("others could replace the hook, which root's podman would run")]
+    Untrusted(#[source] trust::Error),
     #[error("cannot install {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot remove {}", path.display())]
@@ -60,6 +67,9 @@ impl Error {
             }
             Error::NoHook { .. }
             | Error::OtherInstallation { .. }
+            | Error::InTheWay { .. }
+            | Error::Upwards { .. }
+            | Error::Untrusted(_)
             | Error::NotText { .. }
             | Error::DriverRoot { .. }
             | Error::DeviceMode { .. }
@@ -80,6 +90,7 @@ impl Error {
             (_, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)) => {
                 Exit::Permission
             }
+            (Error::Untrusted(_), _) => Exit::Permission,
             (Error::Template(_) | Error::ManPages(_), _) => Exit::Bug,
             _ => Exit::Request,
         }
@@ -96,6 +107,11 @@ impl Error {
             (Error::NoHook { .. }, _) => "build both, with `cargo build --release`",
             (Error::OtherInstallation { .. }, _) => {
                 "remove that first: with the package manager, or by its `nvbind setup --uninstall`"
+            }
+            (Error::InTheWay { .. }, _) => "move it away first",
+            (Error::Upwards { .. }, _) => "write the directory that is meant",
+            (Error::Untrusted(_), _) => {
+                "choose a --prefix where root alone can write, and every directory above it is root's"
             }
             (Error::UserIsRoot, _) => "run `nvbind setup`",
             (Error::UnknownGroup { .. }, _) => {

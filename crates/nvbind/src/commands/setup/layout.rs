@@ -26,6 +26,10 @@ pub(super) enum Item {
     Unit,
     /// What starts that.
     Rule,
+    /// The template of services for containers, for the system's manager.
+    Template,
+    /// The same for each user's own.
+    UserTemplate,
     /// What makes podman look for the hook, where it does not by itself.
     DropIn,
     /// What makes podman run the hook.
@@ -61,7 +65,7 @@ type Row = (Item, Option<Directory>, Option<Directory>, &'static str);
 
 /// In the order of installation, so that nothing names what is not there yet. They are removed in the opposite order.
 #[rustfmt::skip]
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 15] = [
     (Item::Hook, Some(Prefix("libexec/nvbind")), Some(Prefix("libexec/nvbind")), "nvbind-hook"),
     (Item::Cli, Some(Prefix("bin")), Some(Prefix("bin")), "nvbind"),
     (Item::Completions(Shell::Bash), Some(Prefix("share/bash-completion/completions")), Some(Data("bash-completion/completions")), "nvbind"),
@@ -73,6 +77,9 @@ const TABLE: [Row; 13] = [
     (Item::DeviceFiles, Some(Etc("modprobe.d")), None, "nvbind.conf"),
     (Item::Unit, Some(Lib("systemd/system")), None, "nvbind-devices.service"),
     (Item::Rule, Some(Lib("udev/rules.d")), None, "71-nvbind.rules"),
+    (Item::Template, Some(Lib("systemd/system")), None, "nvbind@.service"),
+    // systemd looks below the data directory for what is installed, and below ~/.config for what people write.
+    (Item::UserTemplate, Some(Lib("systemd/user")), Some(Data("systemd/user")), "nvbind@.service"),
     (Item::DropIn, Some(Elsewhere("containers/containers.conf.d")), Some(Containers("containers.conf.d")), "nvbind.conf"),
     (Item::Json, Some(Hooks), Some(Hooks), "nvbind.json"),
     (Item::VisibleDevicesJson, Some(Hooks), Some(Hooks), "nvbind-visible-devices.json"),
@@ -236,6 +243,8 @@ mod tests {
                 "/etc/modprobe.d/nvbind.conf",
                 "lib/systemd/system/nvbind-devices.service",
                 "lib/udev/rules.d/71-nvbind.rules",
+                "lib/systemd/system/nvbind@.service",
+                "lib/systemd/user/nvbind@.service",
                 "/usr/share/containers/oci/hooks.d/nvbind.json",
                 "/usr/share/containers/oci/hooks.d/nvbind-visible-devices.json",
             ]
@@ -259,6 +268,8 @@ mod tests {
             "/etc/modprobe.d/nvbind.conf",
             "/etc/systemd/system/nvbind-devices.service",
             "/etc/udev/rules.d/71-nvbind.rules",
+            "/etc/systemd/system/nvbind@.service",
+            "/etc/systemd/user/nvbind@.service",
             "/etc/containers/containers.conf.d/nvbind.conf",
             "/opt/n/share/containers/oci/hooks.d/nvbind.json",
             "/opt/n/share/containers/oci/hooks.d/nvbind-visible-devices.json",
@@ -275,6 +286,7 @@ mod tests {
             "/home/u/data/fish/vendor_completions.d/nvbind.fish",
             "/home/u/.local/share/man/man1",
             "/home/u/.local/share/selinux/packages/nvbind.cil",
+            "/home/u/data/systemd/user/nvbind@.service",
             "/home/u/.config/containers/containers.conf.d/nvbind.conf",
             "/home/u/.local/share/containers/oci/hooks.d/nvbind.json",
             "/home/u/.local/share/containers/oci/hooks.d/nvbind-visible-devices.json",

@@ -24,7 +24,7 @@ pub(super) fn podman(
     if !after.hooks_dirs.iter().any(|read| read == directory) {
         let mut all = after.hooks_dirs.clone();
         all.push(directory.to_owned());
-        let setting = content::hooks_dir_setting(&all)?;
+        let key = content::hooks_dir_key(&all)?;
         let place = match (sources.instead.as_ref().or_else(|| after.hooks_dirs_from.last()), drop_in) {
             (Some(file), _) => file.display().to_string(),
             (None, Some(drop_in)) if layout.is_elsewhere() => {
@@ -33,7 +33,7 @@ pub(super) fn podman(
             (None, _) => sources.admin.join("containers.conf.d/nvbind.conf").display().to_string(),
         };
         return Ok(vec![format!(
-            "podman does not look in {}: give it `--hooks-dir {0}`, or write into {place}\n{setting}",
+            "podman does not look in {}: give it `--hooks-dir {0}`, or write `{key}` below [engine] into {place}",
             directory.display(),
         )]);
     }

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Why a file stays as it is.
-const THEIRS: &str = ": its first line does not say that this installation wrote it";
+const THEIRS: &str = ": it is no file whose first line says that this installation wrote it";
 
 /// What a file is to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +151,10 @@ fn state(wanted: &Wanted) -> Result<State, Error> {
     {
         return Ok(State::Theirs);
     }
+    // Told before the first file is moved to its place; a link is replaced like a file.
+    if !there.is_file() && !there.is_symlink() {
+        return Err(Error::InTheWay { path: path.clone() });
+    }
     let content = match &wanted.content {
         Content::Executable(source) => {
             let mut file = File::open(source).map_err(unreadable(source))?;
@@ -171,10 +175,12 @@ fn state(wanted: &Wanted) -> Result<State, Error> {
     Ok(if is_right { State::Same } else { State::Differs })
 }
 
-/// Whether the file begins with this line, as all that this installation writes there.
+/// Whether it is a file that begins with this line, as all that this installation writes there. A link, such as a masked
+/// unit, is a person's own, and to open a FIFO would wait for whoever writes to it.
 #[must_use]
 pub(super) fn is_ours(path: &Path, first_line: &str) -> bool {
-    fs::read_to_string(path).is_ok_and(|text| content::begins_with(&text, first_line))
+    fs::symlink_metadata(path).is_ok_and(|there| there.is_file())
+        && fs::read_to_string(path).is_ok_and(|text| content::begins_with(&text, first_line))
 }
 
 /// A file or a directory to be removed.

@@ -171,7 +171,7 @@ fn nothing_outside_of_a_prefix_is_written_unless_asked_for_and_then_it_is_kept_u
     assert!(!etc.exists());
 
     machine.install().unwrap();
-    for item in [Item::Unit, Item::Rule, Item::DropIn] {
+    for item in [Item::Unit, Item::Rule, Item::Template, Item::UserTemplate, Item::DropIn] {
         assert!(machine.place(item).starts_with(&etc) && machine.place(item).exists(), "{item:?}");
     }
     let unit = fs::read_to_string(machine.place(Item::Unit)).unwrap();
@@ -203,6 +203,46 @@ fn what_somebody_wrote_or_made_their_own_is_left() {
         assert_eq!(fs::read_to_string(machine.place(item)).unwrap(), text);
     }
     assert_eq!(machine.installed().len(), 3);
+}
+
+#[test]
+fn a_link_or_a_fifo_among_settings_is_somebodys_own_and_not_waited_for() {
+    let machine = machine(with_etc());
+    let (unit, rule) = (machine.place(Item::Unit), machine.place(Item::Rule));
+    for path in [unit, rule] {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+    }
+    // As `systemctl mask` does.
+    std::os::unix::fs::symlink("/dev/null", unit).unwrap();
+    nix::unistd::mkfifo(rule, Mode::S_IRWXU).unwrap();
+    machine.install().unwrap();
+    uninstall(&machine.layout, false).unwrap();
+    assert_eq!(fs::read_link(unit).unwrap(), Path::new("/dev/null"));
+    assert!(fs::symlink_metadata(rule).is_ok());
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_one_is_told_before_anything_is_installed() {
+    let machine = machine(args::Setup::default());
+    let json = machine.place(Item::Json);
+    fs::create_dir_all(json).unwrap();
+    let error = machine.install().unwrap_err();
+    assert_eq!(error.to_string(), format!("{} is in the way: it is no regular file", json.display()));
+    assert!(!machine.place(Item::Hook).exists());
+    fs::remove_dir(json).unwrap();
+    // A link is replaced, and what it leads to stays.
+    let other = machine.dir.path().join("other");
+    fs::write(&other, "other").unwrap();
+    std::os::unix::fs::symlink(&other, json).unwrap();
+    machine.install().unwrap();
+    assert!(fs::symlink_metadata(json).unwrap().is_file());
+    assert_eq!(fs::read(&other).unwrap(), b"other");
+}
+
+#[test]
+fn a_prefix_that_leads_upwards_is_refused() {
+    let options = args::Setup { prefix: Some("/usr/local/../local".into()), ..args::Setup::default() };
+    assert!(matches!(absolute(&options), Err(Error::Upwards { .. })));
 }
 
 #[test]
@@ -283,6 +323,7 @@ fn the_jsons_are_the_first_to_go_and_the_executables_the_last() {
         Item::VisibleDevicesJson,
         Item::Json,
         Item::DropIn,
+        Item::UserTemplate,
         Item::Policy,
         Item::Completions(clap_complete::Shell::Fish),
         Item::Completions(clap_complete::Shell::Bash),
@@ -340,7 +381,7 @@ fn what_is_left_to_do_is_told_until_it_is_done() {
     fs::write(&only, "").unwrap();
     machine.sources.instead = Some(only.clone());
     let notes = told(&machine, &machine.options);
-    assert!(notes.contains(&format!("or write into {}\n", only.display())), "{notes}");
+    assert!(notes.contains(&format!("below [engine] into {}", only.display())), "{notes}");
 }
 
 #[test]

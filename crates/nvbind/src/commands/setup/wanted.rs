@@ -63,9 +63,8 @@ impl Installation<'_> {
             Item::DeviceFiles => {
                 self.device_files.map_or_else(|| Ok(Vec::new()), |files| one(Content::Setting(files.lines())))
             }
-            Item::Unit if is_wanted() => {
-                one(Content::Setting(content::unit(self.installed(Item::Cli, path))?))
-            }
+            Item::Unit if is_wanted() => self.unit(content::UNIT, path),
+            Item::Template | Item::UserTemplate if is_wanted() => self.unit(content::TEMPLATE, path),
             Item::Rule if is_wanted() => one(Content::Setting(content::RULE.to_owned())),
             Item::DropIn if is_wanted() => {
                 let mut directories = self.hooks_dirs.to_vec();
@@ -78,8 +77,18 @@ impl Installation<'_> {
             Item::VisibleDevicesJson if self.options.visible_devices || path.exists() => {
                 one(Content::Setting(self.json(content::VISIBLE_DEVICES_JSON, path)?))
             }
-            Item::Unit | Item::Rule | Item::DropIn | Item::VisibleDevicesJson => Ok(Vec::new()),
+            Item::Unit
+            | Item::Rule
+            | Item::Template
+            | Item::UserTemplate
+            | Item::DropIn
+            | Item::VisibleDevicesJson => Ok(Vec::new()),
         }
+    }
+
+    fn unit(&self, packaged: &str, path: &Path) -> Result<Vec<(PathBuf, Content)>, Error> {
+        let text = content::unit(packaged, self.installed(Item::Cli, path))?;
+        Ok(vec![(path.to_owned(), Content::Setting(text))])
     }
 
     fn json(&self, template: &str, path: &Path) -> Result<String, Error> {

@@ -5,8 +5,6 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
 
-use serde::Deserialize;
-
 use super::desktop::{self, Desktop};
 use super::documented::{DIRECTORIES, IMAGES, LINES, Line};
 use super::without_volumes;
@@ -16,6 +14,7 @@ use crate::e2e::ended::{Ended, claim};
 use crate::e2e::lane::Lane;
 use crate::e2e::podman::{IMAGE, Podman, Said, User, as_user, said};
 use crate::e2e::shim::LIMIT;
+use crate::e2e::stand_in::{NO_DRIVER, Report, StandIns, has_smi};
 use crate::error::{Doing, Error};
 use crate::lanes::tree::{USER_ID, write};
 use crate::limits::limited;
@@ -23,9 +22,8 @@ use crate::limits::limited;
 /// The cases, by name.
 pub(crate) const CASES: &[(&str, Function)] = &[("profiles/command-lines", command_lines)];
 
-/// Programs and the directory that the lines expect of their images.
-const STAND_IN: &str = "RUN for name in python start-notebook.sh image-default; do ln -s nvbind-probe /usr/bin/$name; done; \
-     mkdir /workspace\nCMD [\"image-default\"]\n";
+/// Programs that the lines expect of their images.
+const PROGRAMS: &[&str] = &["python", "start-notebook.sh"];
 
 /// Where podman reads the case's runtime: the lines name none.
 const RUNTIME: &str = "/etc/containers/containers.conf.d/runtime.conf";
@@ -33,51 +31,32 @@ const RUNTIME: &str = "/etc/containers/containers.conf.d/runtime.conf";
 /// The lane has no program for podman's newer way.
 const FIREWALL: &str = "[network]\nfirewall_driver = \"iptables\"\n";
 
-/// What the simulated `nvidia-smi` ends with.
-const NO_DRIVER: &str = "9";
-
-/// What a probe tells that the lines are about.
-#[derive(Debug, Deserialize)]
-struct Report {
-    arguments: Vec<String>,
-    directory: String,
-    devices: Vec<Node>,
-    mounts: Vec<String>,
-    env: std::collections::BTreeMap<String, String>,
-    unexpected: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Node {
-    path: String,
-}
-
 fn command_lines(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let images = IMAGES.iter().copied().map(str::to_owned).collect();
+    let programs = PROGRAMS.iter().copied().map(str::to_owned).collect();
+    let stand_ins = StandIns { images, programs };
+    with_runtime(podman, || {
+        desktop::with(podman.user, |desktop| stand_ins.with(&[podman], || type_all(podman, desktop)))
+    })
+}
+
+/// Runs the body where podman has this runtime without being told, unless ports and a network of a container's own are
+/// something between podman and the machine.
+pub(in crate::e2e) fn with_runtime(
+    podman: Podman,
+    body: impl FnOnce() -> Result<(), Ended>,
+) -> Result<(), Ended> {
     let runtime = format!("[engine]\nruntime = \"{}\"\n{FIREWALL}", podman.runtime());
     write(Path::new(RUNTIME), &runtime)?;
     let ended = then_remove(podman, || {
-        // Ports and a network of its own are between podman and the machine.
         let alone = podman.run(&["run", "--name", PLAIN, "--publish=8888:8888", IMAGE, "true"])?;
         if alone.code != 0 {
             return Err(Ended::Skipped(alone.last_words().to_owned()));
         }
         podman.remove(&[PLAIN])?;
-        desktop::with(podman.user, |desktop| with_images(podman, || type_all(podman, desktop)))
+        body()
     });
     fs::remove_file(RUNTIME).on("remove", Path::new(RUNTIME))?;
-    ended
-}
-
-fn with_images(podman: Podman, body: impl FnOnce() -> Result<(), Ended>) -> Result<(), Ended> {
-    let folder = "/tmp/stand-in";
-    write(&Path::new(folder).join("Containerfile"), &format!("FROM {IMAGE}\n{STAND_IN}"))?;
-    let mut words = vec!["build", "--network=none"];
-    words.extend(IMAGES.iter().flat_map(|name| ["--tag", name]));
-    words.push(folder);
-    podman.must(&words)?;
-    let ended = body();
-    let words: Vec<&str> = ["rmi", "--force"].iter().chain(IMAGES).copied().collect();
-    podman.must(&words)?;
     ended
 }
 
@@ -124,8 +103,8 @@ fn typed(podman: Podman, desktop: &Desktop, line: &Line) -> Result<(), Ended> {
         claim(inspected.out.contains(text), &format!("podman does not know of {text}"), told)?;
     }
     if line.arguments == ["nvidia-smi"] {
-        let works = logged.out.contains("SIMULATED nvidia-smi") && logged.out.contains("nvmlInit_v2");
-        return claim(works && code.out.trim() == NO_DRIVER, "nvidia-smi did not run", told);
+        let works = has_smi(&logged.out) && code.out.trim() == NO_DRIVER.to_string();
+        return claim(works, "nvidia-smi did not run", told);
     }
     claim(code.out.trim() == "0", "the program failed", told)?;
     claim_as_typed(&logged, line)
@@ -139,7 +118,7 @@ fn claim_as_typed(logged: &Said, line: &Line) -> Result<(), Ended> {
     claim(report.arguments == line.arguments, "the program has other words", told)?;
     claim(report.directory == line.directory, "the program is elsewhere", told)?;
     for node in ["/dev/nvidia0", "/dev/nvidia1"] {
-        claim(report.devices.iter().any(|device| device.path == node), &format!("{node} is missing"), told)?;
+        claim(report.has(node), &format!("{node} is missing"), told)?;
     }
     for (host, place) in line.volumes {
         let end = format!("{host} {place}");

@@ -30,13 +30,16 @@ const DRI: &str = "/dev/dri";
 
 /// The desktop of one user.
 #[derive(Debug)]
-pub(super) struct Desktop {
+pub(in crate::e2e) struct Desktop {
     user: User,
     listeners: Vec<(PathBuf, UnixListener)>,
 }
 
 /// Runs the body on a machine with a desktop, which is gone afterwards.
-pub(super) fn with(user: User, body: impl FnOnce(&Desktop) -> Result<(), Ended>) -> Result<(), Ended> {
+pub(in crate::e2e) fn with(
+    user: User,
+    body: impl FnOnce(&Desktop) -> Result<(), Ended>,
+) -> Result<(), Ended> {
     remove(user)?;
     let ended = Desktop::make(user).map_err(Ended::from).and_then(|desktop| body(&desktop));
     remove(user)?;
@@ -50,7 +53,7 @@ pub(super) fn without(user: User, body: impl FnOnce() -> Result<(), Ended>) -> R
 }
 
 /// The user's home directory.
-pub(super) fn home(user: User) -> PathBuf {
+pub(in crate::e2e) fn home(user: User) -> PathBuf {
     match user {
         User::Root => PathBuf::from("/root"),
         User::Rootless => Path::new("/home").join(USER),
@@ -133,7 +136,7 @@ impl Desktop {
     }
 
     /// What a session tells its programs.
-    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
+    pub(in crate::e2e) fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("DISPLAY", ":0".to_owned()),
             ("WAYLAND_DISPLAY", "wayland-0".to_owned()),

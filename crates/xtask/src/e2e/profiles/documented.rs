@@ -1,5 +1,7 @@
 //! Command lines that people write, as documentation has them, and what a container makes of each.
 
+use crate::e2e::stand_in;
+
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -23,7 +25,7 @@ const fn line(text: &'static str, arguments: &'static [&'static str]) -> Line {
 }
 
 /// What an image without a command of the line's runs.
-const DEFAULT: &[&str] = &["image-default"];
+const DEFAULT: &[&str] = &[stand_in::DEFAULT];
 
 const SMI: &[&str] = &["nvidia-smi"];
 const TRAIN: &[&str] = &["python", "train.py"];

@@ -3,7 +3,7 @@
 
 pub(super) mod command_lines;
 pub(super) mod computing;
-mod desktop;
+pub(super) mod desktop;
 mod documented;
 pub(super) mod gaming;
 pub(super) mod own;

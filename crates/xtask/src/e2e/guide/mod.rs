@@ -1,0 +1,191 @@
+//! The user guide, as its reader does it: what its files say is typed and written, with stand-ins for the images, on a simulated
+//! desktop.
+
+mod containers;
+mod machine;
+mod markdown;
+mod named;
+mod needs;
+mod typing;
+
+use super::Function;
+use super::ended::Ended;
+use super::lane::Lane;
+use super::podman::{Podman, Runtime, User};
+use super::profiles::command_lines::with_runtime;
+use super::profiles::desktop;
+use machine::Machine;
+use markdown::{Block, Content};
+use needs::Need;
+use typing::Reader;
+
+/// The files by the name of their case: one word each, and a test finds a file that has none.
+macro_rules! guide {
+    ($($name:literal: $path:literal,)*) => {
+        /// The cases, by name.
+        pub(crate) const CASES: &[(&str, Function)] =
+            &[$((concat!("guide/", $name), |lane, podman| judge(lane, podman, $name))),*];
+
+        /// The files' names, paths below `docs`, and texts.
+        const FILES: &[(&str, &str, &str)] =
+            &[$(($name, $path, include_str!(concat!("../../../../../docs/", $path)))),*];
+    };
+}
+
+guide! {
+    "README": "guide/README.md",
+    "gaming": "guide/gaming.md",
+    "computing": "guide/computing.md",
+    "services": "guide/services.md",
+    "compose": "guide/compose.md",
+    "kube": "guide/kube.md",
+    "selinux": "guide/selinux.md",
+    "rootless": "guide/rootless.md",
+    "troubleshooting": "guide/troubleshooting.md",
+    "configuration": "guide/configuration.md",
+    "migration": "migration.md",
+}
+
+/// Where files are run. Each release has both users and both runtimes, but not every user with every runtime: that is what the other
+/// cases have, and a run of all files takes a minute. Services are in the lane with systemd and Quadlet.
+const RUNS: &[(&str, Runtime, User)] = &[
+    ("bookworm-v2", Runtime::Crun, User::Root),
+    ("bookworm-v2", Runtime::Runc, User::Rootless),
+    ("trixie-systemd", Runtime::Crun, User::Rootless),
+    ("trixie-systemd", Runtime::Runc, User::Root),
+];
+
+fn judge(lane: &Lane, podman: Podman, name: &str) -> Result<(), Ended> {
+    if !RUNS.contains(&(lane.spec.lane.as_str(), podman.runtime, podman.user)) {
+        return Err(Ended::NoSuchCase);
+    }
+    let text = FILES.iter().find(|(known, ..)| *known == name).map(|(.., text)| *text).unwrap_or_default();
+    let blocks = markdown::parse(text).map_err(|what| Ended::failed(what, ""))?;
+    let blocks: Vec<&Block> = blocks.iter().filter(|block| is_run(block, lane, podman)).collect();
+    if blocks.is_empty() {
+        return Err(Ended::NoSuchCase);
+    }
+    let texts: Vec<String> = blocks.iter().map(|block| block.text()).collect();
+    let stand_ins = named::in_texts(texts.iter().map(String::as_str));
+    let podmans = readers(podman, &blocks);
+    with_runtime(podman, || {
+        desktop::with(podman.user, |desktop| {
+            let machine = Machine::before(&podmans)?;
+            let mut reader = Reader::new(podman, &podmans, desktop)?;
+            let ended = stand_ins.with(&podmans, || {
+                blocks.iter().try_for_each(|block| reader.does(block).map_err(|ended| at(name, block, ended)))
+            });
+            let restored = machine.restore(&reader.done());
+            ended.and(restored)
+        })
+    })
+}
+
+fn is_run(block: &Block, lane: &Lane, podman: Podman) -> bool {
+    let is_of_user = Need::is_of_user(&block.text())
+        || matches!(&block.content, Content::Written { path, .. } if Need::is_of_user(path));
+    let implied = is_of_user.then_some(Need::User);
+    block.not_run.is_none() && block.needs.iter().chain(&implied).all(|need| need.is_met(lane, podman))
+}
+
+/// Whose containers there may be: where root types something, root's, and those of a service of an ordinary user's.
+fn readers(podman: Podman, blocks: &[&Block]) -> Vec<Podman> {
+    let has_root = blocks.iter().any(|block| match &block.content {
+        Content::Typed(commands) => commands.iter().any(|typed| typed.is_root),
+        Content::Written { .. } => false,
+    });
+    if !has_root {
+        return vec![podman];
+    }
+    [User::Root, User::Rootless].map(|user| Podman { user, ..podman }).to_vec()
+}
+
+fn at(name: &str, block: &Block, ended: Ended) -> Ended {
+    match ended {
+        Ended::Failed { reason, output } => {
+            Ended::failed(format!("{name}.md, block of line {}: {reason}", block.line), output)
+        }
+        Ended::Skipped(_) | Ended::NoSuchCase => ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// Why a block is not run in any lane, and nothing else is a reason.
+    const REASONS: &[&str] = &[
+        "a part of a file",
+        "changes the machine's kernel",
+        "installs packages",
+        "needs a machine with SELinux",
+        "needs NVIDIA's driver",
+        "needs NVIDIA's toolkit",
+        "needs a machine with SELinux",
+        "needs a second machine",
+        "needs an X server",
+        "needs the internet",
+    ];
+
+    fn docs() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+    }
+
+    fn blocks() -> Vec<(&'static str, Block)> {
+        let of = |(name, _, text): &(&'static str, &str, &str)| {
+            let blocks = markdown::parse(text).unwrap_or_else(|what| panic!("{name}.md, {what}"));
+            let name = *name;
+            blocks.into_iter().map(move |block| (name, block))
+        };
+        FILES.iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn no_file_of_the_guide_is_left_out() {
+        let listed: BTreeSet<String> =
+            FILES.iter().filter_map(|(_, path, _)| path.strip_prefix("guide/")).map(str::to_owned).collect();
+        let there: BTreeSet<String> = fs::read_dir(docs().join("guide"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(listed, there);
+    }
+
+    /// A file of which no lane had anything to run would be missing there.
+    #[test]
+    fn every_file_has_to_run_in_some_lane() {
+        let required = include_str!("../../../../../tests/e2e/required-cells.txt");
+        for (name, ..) in FILES {
+            let ending = format!("/guide/{name}");
+            assert!(required.lines().any(|cell| cell.ends_with(&ending)), "{name}");
+        }
+    }
+
+    #[test]
+    fn few_blocks_are_not_run_and_for_known_reasons() {
+        let blocks = blocks();
+        let not_run: Vec<(&str, &str)> =
+            blocks.iter().filter_map(|(name, block)| Some((*name, block.not_run.as_deref()?))).collect();
+        let unknown: Vec<_> = not_run.iter().filter(|(_, reason)| !REASONS.contains(reason)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        assert!(not_run.len() * 5 <= blocks.len(), "{} of {}: {not_run:?}", not_run.len(), blocks.len());
+    }
+
+    #[test]
+    fn links_lead_to_files_that_are_there() {
+        for (name, path, text) in FILES {
+            let links =
+                text.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(link, _)| link));
+            for link in links.filter(|link| !link.contains("://")) {
+                let file = link.split('#').next().unwrap_or_default();
+                let folder = docs().join(path).parent().unwrap().to_owned();
+                let is_there = file.is_empty() || folder.join(file).exists();
+                assert!(is_there, "{name}.md: {link}");
+            }
+        }
+    }
+}
