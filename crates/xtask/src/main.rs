@@ -14,6 +14,7 @@ use xtask::{demo, e2e, fixtures, gpu_bundle, lanes, package, test};
 const HELP: &str = "\
 cargo xtask demo [--image IMAGE]   run a container with the GPUs of this machine, or with a simulated driver and a probe
 cargo xtask test [LANE…] [--only TEXT…]   run all lanes, or these; of end-to-end cases only those whose name contains TEXT
+cargo xtask test --vm [--only TEXT…]   the same in virtual machines, which are emulated: vm-apparmor and vm-selinux
 cargo xtask package [deb] [rpm] [tarball] [arch] [tree]   make all packages, or these, in target/package
 cargo xtask gpu-bundle [FILE]   pack what the checks on a real GPU need, for a machine that has one
 cargo xtask driver-sim DIR [--layout NAME] [--version VERSION]   make a simulated driver root

@@ -57,6 +57,15 @@ impl Question {
         Ok((question, table))
     }
 
+    /// With these libraries, between spaces, if none was named: where each takes long to load.
+    #[must_use]
+    pub fn or_libraries(mut self, names: &str) -> Self {
+        if self.libraries.is_empty() {
+            self.libraries = names.split_whitespace().map(|name| Expected::any(name.to_owned())).collect();
+        }
+        self
+    }
+
     /// Looks.
     pub fn ask(&self) -> Report {
         let path = self
@@ -171,6 +180,14 @@ mod tests {
                 sockets: vec![],
             }
         );
+    }
+
+    #[test]
+    fn libraries_of_the_command_line_come_before_those_of_the_environment() {
+        let of =
+            |arguments: &[&str]| Question::parse(arguments).unwrap().0.or_libraries("a.so b.so").libraries;
+        assert_eq!(of(&["--library", "c.so"]), [Expected::any("c.so".into())]);
+        assert_eq!(of(&[]), ["a.so", "b.so"].map(|name| Expected::any(name.into())));
     }
 
     #[test]

@@ -8,8 +8,9 @@
 //! RESULT of a device is `ok` or an error's name (`EPERM`, `ENOENT`, …); without one, `ok` and `ENXIO` (allowed, but no
 //! kernel module behind it) both count as expected. RESULT of a library is `view` (loads from the view; the default),
 //! `ok` (loads) or `missing`; of a socket, what connecting gives, by default `ok`. Without `--device`, every
-//! `/dev/nvidia*`, `/dev/nvidia-caps/*` and `/dev/dri/*` is tried; without `--library`, every soname in the view, which is
-//! `/usr/local/nvidia` or `/run/nvbind`, whichever has a `lib64`.
+//! `/dev/nvidia*`, `/dev/nvidia-caps/*` and `/dev/dri/*` is tried; without `--library`, those that the variable
+//! `NVBIND_PROBE_LIBRARIES` names, or every soname in the view, which is `/usr/local/nvidia` or `/run/nvbind`, whichever
+//! has a `lib64`.
 //!
 //! Under another name, by a link, it stands in for a program of that name: it reports its arguments, and none means
 //! anything to it. As a container's first process it then goes on until it is told to end, as a server does, if
@@ -39,7 +40,8 @@ fn main() -> ExitCode {
     let is_itself = std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("nvbind-probe"));
     match Question::parse(if is_itself { &words } else { &[] }) {
         Ok((question, table)) => {
-            let report = question.ask();
+            let few = std::env::var("NVBIND_PROBE_LIBRARIES").unwrap_or_default();
+            let report = question.or_libraries(&few).ask();
             println!("{}", if table { report.table() } else { report.json() });
             if !report.unexpected.is_empty() {
                 return ExitCode::FAILURE;

@@ -23,15 +23,16 @@ const ROOT: &str = "/var/tmp/booted-machine";
 const PROGRAMS: [&str; 4] =
     ["/usr/local/bin/nvbind", "/usr/local/libexec/nvbind/nvbind-hook", "/bin/sh", "/usr/bin/mknod"];
 
-const MODPROBE: &str = "usr/bin/nvidia-modprobe";
+pub(super) const MODPROBE: &str = "usr/bin/nvidia-modprobe";
 
 /// With `-u`, minor numbers are those of unified memory (nvidia-modprobe(1)).
-const SIMULATED: &str = r#"#!/bin/sh
+pub(super) const SIMULATED: &str = r#"#!/bin/sh
+node() { mknod --mode=0666 "$@"; }
 case "$*" in
-  "-u -c 0") mknod /dev/nvidia-uvm c 384 0; mknod /dev/nvidia-uvm-tools c 384 1 ;;
-  "-c 255") mknod /dev/nvidiactl c 195 255 ;;
-  "-c "?) mknod "/dev/nvidia$2" c 195 "$2" ;;
-  "-m") mknod /dev/nvidia-modeset c 195 254 ;;
+  "-u -c 0") node /dev/nvidia-uvm c 384 0; node /dev/nvidia-uvm-tools c 384 1 ;;
+  "-c 255") node /dev/nvidiactl c 195 255 ;;
+  "-c "?) node "/dev/nvidia$2" c 195 "$2" ;;
+  "-m") node /dev/nvidia-modeset c 195 254 ;;
   *) exit 1 ;;
 esac
 "#;
@@ -49,7 +50,7 @@ const DEVICES: &str = ". /usr/local/bin/nvbind devices";
 const SETUP: &str = "--userspec=2000:2000 . /usr/local/bin/nvbind setup --user --dry-run";
 
 /// What is missing after the boot.
-const MISSING: [&str; 6] = [
+pub(super) const MISSING: [&str; 6] = [
     "/dev/nvidia-modeset",
     "/dev/nvidia-uvm",
     "/dev/nvidia-uvm-tools",

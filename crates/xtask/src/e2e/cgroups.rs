@@ -12,12 +12,10 @@ use super::probe;
 use crate::lanes::spec::Init;
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] = &[
-    ("cgroups-disabled", disabled),
-    ("daemon-reload", daemon_reload),
-    ("cgroupfs-manager", cgroupfs),
-    ("pause", pause),
-];
+pub(crate) const CASES: &[(&str, Function)] =
+    &[("cgroups-disabled", disabled), DAEMON_RELOAD, ("cgroupfs-manager", cgroupfs), ("pause", pause)];
+
+pub(super) const DAEMON_RELOAD: (&str, Function) = ("daemon-reload", daemon_reload);
 
 /// A container that shares its caller's cgroup: the GPU works, and nothing is done to that cgroup.
 fn disabled(_: &Lane, podman: Podman) -> Result<(), Ended> {

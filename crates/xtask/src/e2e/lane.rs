@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::ended::Ended;
+use super::machine;
 use super::podman::{IMAGE, Podman, Runtime, User, said};
 use crate::error::{Error, Result};
 use crate::lanes::spec::{PAYLOAD, Spec, Suite};
@@ -24,8 +25,12 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Installs nvbind, unless that is what the cases do, and the image.
+    /// Installs nvbind, unless that is what the cases do, and the image; a machine boots with both.
     pub(crate) fn make_ready(spec: Spec) -> Result<Self> {
+        if matches!(spec.suite, Suite::Machine(_)) {
+            machine::await_boot()?;
+            return Ok(Self { spec });
+        }
         use_driver(DRIVER)?;
         if spec.suite == Suite::Containers {
             said(Command::new(format!("{PAYLOAD}/bin/nvbind")).arg("setup"))?

@@ -23,6 +23,7 @@ mod kube;
 pub(crate) mod lane;
 mod layouts;
 mod life;
+pub(crate) mod machine;
 mod matrix;
 mod mig;
 mod nodes;
@@ -47,13 +48,16 @@ mod update;
 mod visible_devices;
 mod volumes;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
 
+use nix::fcntl::OFlag;
+
 use crate::error::{Doing, Error, Result};
-use crate::lanes::spec::{RESULTS, Spec, Suite};
+use crate::lanes::spec::{DONE, REPORT, RESULTS, Spec, Suite};
 use crate::report::{Case, Outcome};
 use ended::Ended;
 use lane::Lane;
@@ -118,6 +122,19 @@ pub fn inside(spec_file: &Path) -> Result<()> {
             }
             results.cases(&lane, CASES)?;
         }
+        Suite::Machine(security) => {
+            let lane = Lane::make_ready(spec.clone())?;
+            for (names, cases) in machine::cases(security) {
+                for podman in matrix::podmans().filter(|podman| names.contains(&podman.name().as_str())) {
+                    results.cases_of(&lane, podman, cases)?;
+                }
+            }
+            // Last: what the boot started has been stopped, and comes to no case's mount table.
+            let cells = machine::cells(security);
+            for cell in matrix::cells().iter().filter(|cell| cells.contains(&cell.name().as_str())) {
+                results.case(&cell.name(), || cell::judge(cell))?;
+            }
+        }
         Suite::Installation => {
             let lane = Lane::make_ready(spec.clone())?;
             results.cases(&lane, &[packages::deb::CASES, packages::script::CASES])?;
@@ -140,17 +157,23 @@ struct Results<'a> {
 
 impl<'a> Results<'a> {
     fn open(spec: &'a Spec) -> Result<Self> {
-        let path = Path::new(RESULTS).join("cases");
-        let file = OpenOptions::new().append(true).open(&path).on("open", &path)?;
-        Ok(Self { spec, file })
+        Ok(Self { spec, file: result(REPORT)? })
     }
 
     /// Runs cases with every user and runtime.
     fn cases(&mut self, lane: &Lane, cases: &[&[(&str, Function)]]) -> Result<()> {
         for podman in matrix::podmans() {
-            for (name, run) in cases.iter().copied().flatten() {
-                self.case(&format!("{}/{name}", podman.name()), || run(lane, podman))?;
+            for cases in cases {
+                self.cases_of(lane, podman, cases)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Runs cases with one user and runtime.
+    fn cases_of(&mut self, lane: &Lane, podman: Podman, cases: &[(&str, Function)]) -> Result<()> {
+        for (name, run) in cases {
+            self.case(&format!("{}/{name}", podman.name()), || run(lane, podman))?;
         }
         Ok(())
     }
@@ -180,7 +203,14 @@ impl<'a> Results<'a> {
 
     /// Tells the host that all cases ran.
     fn done(self) -> Result<()> {
-        let path = Path::new(RESULTS).join("done");
-        fs::write(&path, "").on("write", &path)
+        writeln!(result(DONE)?, "{DONE}").doing(|| "write that all cases ran".into())
     }
+}
+
+/// A file of the lane's results, which may be a serial port: it must not become this session's terminal.
+fn result(name: &str) -> Result<File> {
+    let path = Path::new(RESULTS).join(name);
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).custom_flags(OFlag::O_NOCTTY.bits());
+    options.open(&path).on("open", &path)
 }

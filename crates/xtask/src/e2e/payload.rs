@@ -24,6 +24,10 @@ pub(crate) fn fill(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)
     fs::copy(own, bin.join("xtask")).on("copy", own)?;
     match spec.suite {
         Suite::Containers => containers(project, spec),
+        Suite::Machine(_) => {
+            programs(project, spec)?;
+            Ok(vec![driver_and_image(project, spec)?])
+        }
         Suite::Installation => {
             packages::fill_installation(project, spec)?;
             Ok(vec![driver_and_image(project, spec)?])
@@ -41,13 +45,18 @@ fn driver_and_image(project: &Path, spec: &Spec) -> Result<(PathBuf, PathBuf)> {
     Ok((driver, PathBuf::from(DRIVER)))
 }
 
-/// All that containers are tried with.
-fn containers(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)>> {
-    let bin = spec.payload().join("bin");
+/// The release binaries.
+fn programs(project: &Path, spec: &Spec) -> Result<()> {
     for name in release::PROGRAMS {
         let built = release::folder(project).join(name);
-        fs::copy(&built, bin.join(name)).on("copy", &built)?;
+        fs::copy(&built, spec.payload().join("bin").join(name)).on("copy", &built)?;
     }
+    Ok(())
+}
+
+/// All that containers are tried with.
+fn containers(project: &Path, spec: &Spec) -> Result<Vec<(PathBuf, PathBuf)>> {
+    programs(project, spec)?;
     let lanes = project.join("target/lanes");
     let simulated = driver_and_image(project, spec)?;
     let layouts = lanes.join("drivers/layouts");

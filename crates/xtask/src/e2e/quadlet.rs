@@ -15,7 +15,10 @@ use crate::lanes::spec::Init;
 use crate::lanes::tree::{USER, USER_ID, write};
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] = &[("quadlet", quadlet), ("quadlet-service", lasting)];
+pub(crate) const CASES: &[(&str, Function)] = &[EXAMPLE_RUNS, SERVICE];
+
+pub(super) const EXAMPLE_RUNS: (&str, Function) = ("quadlet", quadlet);
+pub(super) const SERVICE: (&str, Function) = ("quadlet-service", lasting);
 
 /// Podman has it from 4.4 on.
 pub(super) const GENERATOR: &str = "/usr/lib/systemd/system-generators/podman-system-generator";
@@ -47,7 +50,7 @@ fn quadlet(lane: &Lane, podman: Podman) -> Result<(), Ended> {
 /// A server that is to run from the boot on, and again when it fails.
 const LASTING: &str = "[Container]
 Image=IMAGE
-ContainerName=quadlet-gpu
+ContainerName=NAME
 Annotation=io.nvbind.gpu=0
 GlobalArgs=--runtime=RUNTIME
 Network=none
@@ -63,6 +66,11 @@ WantedBy=default.target
 ";
 const LASTING_NAME: &str = "quadlet-gpu";
 
+/// Such a server, with this runtime and name.
+pub(super) fn server(runtime: &str, name: &str) -> String {
+    LASTING.replace("IMAGE", IMAGE).replace("RUNTIME", runtime).replace("NAME", name)
+}
+
 /// It is among what the boot starts, keeps its GPU when systemd reads its units anew, and has it after a failure, too.
 fn lasting(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     if lane.spec.init != Init::Systemd || !Path::new(GENERATOR).exists() {
@@ -73,7 +81,7 @@ fn lasting(lane: &Lane, podman: Podman) -> Result<(), Ended> {
         User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
     };
     let path = folder.join("quadlet-gpu.container");
-    install(podman.user, &path, &LASTING.replace("IMAGE", IMAGE).replace("RUNTIME", podman.runtime()))?;
+    install(podman.user, &path, &server(podman.runtime(), LASTING_NAME))?;
     let ended = live(podman);
     let stopped = systemctl(podman.user, &["stop", "quadlet-gpu.service"]);
     fs::remove_file(&path).on("remove", &path)?;

@@ -17,8 +17,9 @@ use crate::lanes::spec::Init;
 use crate::lanes::tree::USER;
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] =
-    &[("service-simple", of_system), ("service-simple-user", of_user)];
+pub(crate) const CASES: &[(&str, Function)] = &[("service-simple", of_system), OF_USER_RUNS];
+
+pub(super) const OF_USER_RUNS: (&str, Function) = ("service-simple-user", of_user);
 
 /// For the system, with a user of its own.
 const OF_SYSTEM: &str = include_str!("../../../../tests/e2e/gpu-service.service");

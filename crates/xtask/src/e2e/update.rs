@@ -9,8 +9,9 @@ use super::podman::{IMAGE, Podman, Runtime, User};
 use super::{probe, shim};
 
 /// The cases, by name.
-pub(crate) const CASES: &[(&str, Function)] =
-    &[("podman-update", update), ("podman-update-without-rules", without_rules)];
+pub(crate) const CASES: &[(&str, Function)] = &[WITH_RULES, ("podman-update-without-rules", without_rules)];
+
+pub(super) const WITH_RULES: (&str, Function) = ("podman-update", update);
 
 /// A limit that every cgroup has room for.
 const LIMIT: &str = "--cpu-shares=512";

@@ -17,7 +17,7 @@ use nix::unistd::{Pid, chdir, pivot_root, sethostname};
 use super::cgroup::{View, join};
 use super::spec::{Init, PAYLOAD, RESULTS, Spec};
 use super::tree::{USER, USER_ID, write};
-use super::{loopback, seccomp, systemd};
+use super::{loopback, machine, seccomp, systemd};
 use crate::error::{Doing, Error, Result};
 
 const NONE: Option<&str> = None;
@@ -62,6 +62,9 @@ pub fn enter(spec_file: &Path, cgroups: &[PathBuf]) -> Result<()> {
     let spec = Spec::read(spec_file)?;
     umask(Mode::from_bits_truncate(0o022));
     join(cgroups)?;
+    if let Some(machine) = &spec.machine {
+        return machine::become_machine(&spec, machine);
+    }
     let apart = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWCGROUP
         | CloneFlags::CLONE_NEWIPC
@@ -81,25 +84,7 @@ pub fn enter(spec_file: &Path, cgroups: &[PathBuf]) -> Result<()> {
 
 /// The tree with a disposable upper layer, the run's files, and fresh kernel file systems.
 fn build(spec: &Spec) -> Result<PathBuf> {
-    let base = spec.run.join("root");
-    fs::create_dir_all(&base).on("create", &base)?;
-    mount(Some("tmpfs"), &base, Some("tmpfs"), MsFlags::empty(), Some("size=4g,mode=755"))
-        .on("mount a tmpfs on", &base)?;
-    for name in ["lower", "upper", "work", "merged"] {
-        fs::create_dir(base.join(name)).on("create", &base.join(name))?;
-    }
-    bind(&spec.tree, &base.join("lower"), MsFlags::empty())?;
-    // Relative names: an overlay's options know no way to write a path with a comma or a colon.
-    chdir(&base).on("enter", &base)?;
-    mount(
-        Some("overlay"),
-        "merged",
-        Some("overlay"),
-        MsFlags::empty(),
-        Some("lowerdir=lower,upperdir=upper,workdir=work"),
-    )
-    .doing(|| "mount an overlay of the tree".into())?;
-    let root = base.join("merged");
+    let root = overlay(spec)?;
     for (at, kind, options) in MOUNTS {
         let at = root.join(at);
         fs::create_dir_all(&at).on("create", &at)?;
@@ -125,7 +110,31 @@ fn build(spec: &Spec) -> Result<PathBuf> {
     Ok(root)
 }
 
-fn bind(source: &Path, at: &Path, flags: MsFlags) -> Result<()> {
+/// The tree with a disposable upper layer, in memory.
+pub(super) fn overlay(spec: &Spec) -> Result<PathBuf> {
+    let base = spec.run.join("root");
+    fs::create_dir_all(&base).on("create", &base)?;
+    mount(Some("tmpfs"), &base, Some("tmpfs"), MsFlags::empty(), Some("size=4g,mode=755"))
+        .on("mount a tmpfs on", &base)?;
+    for name in ["lower", "upper", "work", "merged"] {
+        fs::create_dir(base.join(name)).on("create", &base.join(name))?;
+    }
+    bind(&spec.tree, &base.join("lower"), MsFlags::empty())?;
+    // Relative names: an overlay's options know no way to write a path with a comma or a colon. One device number for all files:
+    // what labels them passes over files of another one.
+    chdir(&base).on("enter", &base)?;
+    mount(
+        Some("overlay"),
+        "merged",
+        Some("overlay"),
+        MsFlags::empty(),
+        Some("lowerdir=lower,upperdir=upper,workdir=work,xino=on"),
+    )
+    .doing(|| "mount an overlay of the tree".into())?;
+    Ok(base.join("merged"))
+}
+
+pub(super) fn bind(source: &Path, at: &Path, flags: MsFlags) -> Result<()> {
     fs::create_dir_all(at).on("create", at)?;
     mount(Some(source), at, NONE, MsFlags::MS_BIND, NONE).on("bind", source)?;
     if flags.is_empty() {

@@ -22,6 +22,7 @@ const TOOLS: Run = Run {
     recipe: &PACKAGERS,
     view: View::V2,
     init: Init::Plain,
+    machine: None,
     suite: Suite::Formats,
     apps: None,
 };

@@ -1,6 +1,6 @@
 //! One run of one lane, seen from the host: what it is given, its results as they come, and its end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::cgroup::{View, hierarchies};
-use super::spec::{Init, Spec, Suite};
+use super::machine;
+use super::spec::{CONSOLE, DONE, Init, LOG, REPORT, Security, Spec, Suite};
 use super::tree::{self, Recipe};
 use crate::e2e::images::APPS;
 use crate::e2e::payload;
@@ -18,6 +19,9 @@ use crate::report::Case;
 
 /// Nothing in a lane takes this long, in seconds.
 const LIMIT: u64 = 1500;
+
+/// How many of the last lines are told where a lane did not run to its end.
+const TOLD: usize = 30;
 
 /// A lane of cases in a tree.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +34,8 @@ pub(crate) struct Run {
     pub(crate) view: View,
     /// What is process 1.
     pub(crate) init: Init,
+    /// What the kernel of a virtual machine is booted with, if it is one.
+    pub(crate) machine: Option<Security>,
     /// What is tested.
     pub(crate) suite: Suite,
     /// The tree of applications that cases run in containers, if there are such cases.
@@ -58,16 +64,21 @@ impl Run {
             )));
         }
         let lanes = project.join("target/lanes");
-        let tree = tree::ready(self.recipe, &lanes.join("trees"))?;
+        let trees = lanes.join("trees");
+        let machine = self.machine.map(|security| machine::ready(security, &trees)).transpose()?;
+        let tree = tree::ready(self.recipe, &trees)?;
         let folder = Folder::make(&lanes.join("run"), self.lane)?;
         let own = fs::read_to_string("/proc/self/cgroup").doing(|| "read /proc/self/cgroup".into())?;
+        // A machine has cgroups of its own.
+        let hierarchies = if machine.is_none() { hierarchies(self.view, &own) } else { Vec::new() };
         let mut spec = Spec {
             lane: self.lane.to_owned(),
             tree,
             run: folder.0.clone(),
             view: self.view,
-            hierarchies: hierarchies(self.view, &own),
+            hierarchies,
             init: self.init,
+            machine,
             suite: self.suite,
             limit: LIMIT,
             binds: Vec::new(),
@@ -75,7 +86,7 @@ impl Run {
         };
         spec.binds = payload::fill(project, &spec)?;
         if let Some(recipe) = self.apps {
-            let apps = tree::ready(recipe, &lanes.join("trees"))?;
+            let apps = tree::ready(recipe, &trees)?;
             payload::fill_images(&spec)?;
             spec.binds.push((apps, PathBuf::from(APPS)));
         }
@@ -88,8 +99,8 @@ impl Run {
 
 /// Starts the supervisor and passes results on until it ends.
 fn watch(spec: &Spec, file: &Path, each: &mut dyn FnMut(&str)) -> Result<()> {
-    let log_path = spec.results().join("log");
-    let log = File::create(&log_path).on("create", &log_path)?;
+    let log_path = spec.results().join(LOG);
+    let log = OpenOptions::new().append(true).create_new(true).open(&log_path).on("create", &log_path)?;
     let errors = log.try_clone().on("share", &log_path)?;
     let mut command = Command::new("/proc/self/exe");
     // Out of the terminal's group: an interrupt ends xtask alone, and the supervisor then cleans up in its own time.
@@ -102,17 +113,23 @@ fn watch(spec: &Spec, file: &Path, each: &mut dyn FnMut(&str)) -> Result<()> {
     drop(alive);
     let status = child.wait().doing(|| "wait for the lane".into())?;
     ended?;
-    if spec.results().join("done").exists() {
+    // Nothing but the end of the cases writes there; but an emulator makes the file.
+    if fs::read_to_string(spec.results().join(DONE)).is_ok_and(|text| !text.is_empty()) {
         return Ok(());
     }
-    let log = fs::read_to_string(&log_path).on("read", &log_path)?;
-    let last: Vec<&str> = log.lines().rev().take(20).collect();
-    let last: Vec<&str> = last.into_iter().rev().collect();
-    Err(Error::failed(format!("{} did not run to its end ({status}):\n{}", spec.lane, last.join("\n"))))
+    let mut message = format!("{} did not run to its end ({status}):", spec.lane);
+    for path in [log_path, spec.results().join(CONSOLE)] {
+        // Only a virtual machine has a console.
+        let text = fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let last: Vec<&str> = text.lines().rev().take(TOLD).collect();
+        message.extend(last.into_iter().rev().map(|line| format!("\n{}", line.trim_end())));
+    }
+    Err(Error::failed(message))
 }
 
 fn follow(child: &mut Child, spec: &Spec, each: &mut dyn FnMut(&str)) -> Result<()> {
-    let path = spec.results().join("cases");
+    let path = spec.results().join(REPORT);
     let mut results =
         BufReader::new(File::create_new(&path).and_then(|_| File::open(&path)).on("open", &path)?);
     let mut line = String::new();

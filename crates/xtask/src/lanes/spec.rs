@@ -13,6 +13,13 @@ pub(crate) const PAYLOAD: &str = "/opt/nvbind";
 /// Where its results are written inside the tree.
 pub(crate) const RESULTS: &str = "/opt/results";
 
+/// The files there: a line for each case that ended, what programs said, and something as soon as all cases ran.
+pub(crate) const REPORT: &str = "cases";
+pub(crate) const LOG: &str = "log";
+pub(crate) const DONE: &str = "done";
+/// What a virtual machine wrote to its console, on the host.
+pub(crate) const CONSOLE: &str = "console";
+
 /// What becomes process 1 of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -23,12 +30,33 @@ pub(crate) enum Init {
     Systemd,
 }
 
+/// What confines programs on a machine, beside namespaces and cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Security {
+    /// AppArmor, as Debian has it by default.
+    AppArmor,
+    /// SELinux with Debian's policy, enforcing from the first process on.
+    SeLinux,
+}
+
+/// A lane that is a virtual machine, with a kernel of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    /// What its kernel is booted with.
+    pub(crate) security: Security,
+    /// The tree with the program that runs it.
+    pub(crate) emulator: PathBuf,
+}
+
 /// What a lane's cases are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Suite {
     /// What containers get, with nvbind installed by `nvbind setup`.
     Containers,
+    /// What only a kernel of the lane's own shows, with a few of the former.
+    Machine(Security),
     /// Packages and the installation script, where nothing is installed.
     Installation,
     /// Packages in the hands of the tools of their formats.
@@ -50,6 +78,8 @@ pub(crate) struct Spec {
     pub(crate) hierarchies: Vec<Hierarchy>,
     /// What is process 1.
     pub(crate) init: Init,
+    /// The virtual machine that it is, if it is one.
+    pub(crate) machine: Option<Machine>,
     /// What is tested.
     pub(crate) suite: Suite,
     /// Folders of the host that are seen in the tree, read only, and their places there.

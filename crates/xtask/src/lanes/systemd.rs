@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::cgroup::View;
-use super::spec::{PAYLOAD, RESULTS};
+use super::spec::{LOG, PAYLOAD, RESULTS};
 use super::tree::{USER_ID, write};
 use crate::error::{Doing, Result};
 
@@ -32,20 +32,29 @@ const MASKED: &[&str] = &[
 
 /// Puts the service that runs the cases into the tree, and what else systemd needs to know.
 pub(crate) fn prepare(root: &Path) -> Result<()> {
-    let units = root.join("etc/systemd/system");
-    write(&units.join("nvbind-lane.service"), &service())?;
-    let wants = units.join("multi-user.target.wants");
-    std::fs::create_dir_all(&wants).on("create", &wants)?;
-    symlink("../nvbind-lane.service", wants.join("nvbind-lane.service")).on("link into", &wants)?;
+    install_service(root, "")?;
     for unit in MASKED {
-        symlink("/dev/null", units.join(unit)).on("mask", Path::new(unit))?;
+        symlink("/dev/null", root.join(UNITS).join(unit)).on("mask", Path::new(unit))?;
     }
     write(&root.join("etc/systemd/journald.conf.d/lane.conf"), "[Journal]\nStorage=volatile\n")
 }
 
+/// The folder of a machine's own units.
+const UNITS: &str = "etc/systemd/system";
+
+/// Puts the service into the tree that runs the cases, and has the boot start it; `launcher` is what starts them, where it is not
+/// systemd itself.
+pub(super) fn install_service(root: &Path, launcher: &str) -> Result<()> {
+    const NAME: &str = "nvbind-lane.service";
+    write(&root.join(UNITS).join(NAME), &service(launcher))?;
+    let wants = root.join(UNITS).join("multi-user.target.wants");
+    std::fs::create_dir_all(&wants).on("create", &wants)?;
+    symlink(Path::new("..").join(NAME), wants.join(NAME)).on("link into", &wants)
+}
+
 /// The cases as a service; when they end, however they end, so does the lane. For the network to be there a user's Quadlets wait,
 /// though something else has to ask for it.
-fn service() -> String {
+fn service(launcher: &str) -> String {
     format!(
         "[Unit]\n\
          After=user@{USER_ID}.service dbus.service systemd-logind.service network-online.target\n\
@@ -54,9 +63,9 @@ fn service() -> String {
          Type=exec\n\
          Slice=user.slice\n\
          Environment=HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
-         ExecStart={PAYLOAD}/bin/xtask inside {PAYLOAD}/spec.json\n\
-         StandardOutput=append:{RESULTS}/log\n\
-         StandardError=append:{RESULTS}/log\n\
+         ExecStart={launcher}{PAYLOAD}/bin/xtask inside {PAYLOAD}/spec.json\n\
+         StandardOutput=append:{RESULTS}/{LOG}\n\
+         StandardError=append:{RESULTS}/{LOG}\n\
          ExecStopPost=/usr/bin/systemctl poweroff --force --force\n"
     )
 }

@@ -37,9 +37,11 @@ pub(crate) struct Recipe {
     /// What is left out of the packages.
     pub(crate) excluded: &'static [&'static str],
     /// Small files of ours.
-    pub(crate) files: &'static [(&'static str, &'static str)],
+    pub(crate) files: &'static [&'static [(&'static str, &'static str)]],
     /// Whether it has the unprivileged user.
     pub(crate) user: bool,
+    /// Whether its files have the labels that its SELinux policy gives them.
+    pub(crate) labelled: bool,
 }
 
 const CONTAINERS: &[&str] = &[
@@ -51,6 +53,17 @@ const CONTAINERS: &[&str] = &[
     "podman",
     "runc",
     "uidmap",
+];
+
+/// A kernel for virtual machines, and what belongs to it on a machine.
+const KERNEL: &[&str] = &[
+    "apparmor",
+    "auditd",
+    "kmod",
+    "linux-image-cloud-amd64",
+    "policycoreutils",
+    "selinux-policy-default",
+    "udev",
 ];
 
 const SYSTEMD: &[&str] =
@@ -71,8 +84,9 @@ pub(crate) const BOOKWORM: Recipe = Recipe {
     foreign: &[],
     packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["slirp4netns"]],
     excluded: DOCUMENTATION,
-    files: FILES,
+    files: &[FILES, NAMESPACED],
     user: true,
+    labelled: false,
 };
 
 /// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, podman-compose 1.3, docker-compose 2.26, and systemd with what a user's own
@@ -82,6 +96,27 @@ pub(crate) const TRIXIE: Recipe = Recipe {
     release: "trixie",
     packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["passt"]],
     ..BOOKWORM
+};
+
+/// Debian 13 as a machine of its own: with a kernel, udev, and what AppArmor and SELinux need. The kernel's command line says
+/// which of the two it is.
+pub(crate) const MACHINE: Recipe = Recipe {
+    name: "machine",
+    packages: &[CONTAINERS, SYSTEMD, &["passt"], KERNEL],
+    excluded: MACHINE_EXCLUDED,
+    files: &[FILES, MACHINE_FILES],
+    labelled: true,
+    ..TRIXIE
+};
+
+/// The emulator of machines, with what makes their disks. A tree of its own needs nothing of the host, whose packages of
+/// qemu may be others.
+pub(crate) const EMULATOR: Recipe = Recipe {
+    name: "emulator",
+    packages: &[&["e2fsprogs", "qemu-system-x86"]],
+    files: &[],
+    user: false,
+    ..TRIXIE
 };
 
 /// Debian 12 with programs that ask for a GPU, and what 32-bit ones need: the 32-bit `eglinfo` is beside the other.
@@ -96,6 +131,7 @@ pub(crate) const BOOKWORM_APPS: Recipe = Recipe {
     excluded: UNUSED,
     files: &[],
     user: false,
+    labelled: false,
 };
 
 /// Debian 13 with the same programs.
@@ -129,11 +165,6 @@ const FILES: &[(&str, &str)] = &[
     ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
     ("etc/subuid", "containers:1000000:1048576\ntester:300000:65536\n"),
     ("etc/subgid", "containers:1000000:1048576\ntester:300000:65536\n"),
-    // No pids controller in a view that has only what another hierarchy left over; no network but the loopback.
-    (
-        "etc/containers/containers.conf",
-        "[containers]\npids_limit = 0\nlog_driver = \"k8s-file\"\n[engine]\nevents_logger = \"file\"\n",
-    ),
     (
         "etc/containers/storage.conf",
         "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/containers/storage\"\ngraphroot = \"/var/lib/containers/storage\"\n",
@@ -144,7 +175,31 @@ const FILES: &[(&str, &str)] = &[
     ("var/.updated", ""),
 ];
 
+/// No pids controller in a view that has only what another hierarchy left over, and no journal in a lane without systemd.
+const NAMESPACED: &[(&str, &str)] = &[(
+    "etc/containers/containers.conf",
+    "[containers]\npids_limit = 0\nlog_driver = \"k8s-file\"\n[engine]\nevents_logger = \"file\"\n",
+)];
+
+/// A boot that goes wrong ends, instead of waiting for somebody at the console.
+const MACHINE_FILES: &[(&str, &str)] = &[
+    (
+        "etc/systemd/system/emergency.service",
+        "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/usr/bin/systemctl poweroff --force --force\n",
+    ),
+    ("etc/systemd/journald.conf.d/lane.conf", "[Journal]\nStorage=volatile\n"),
+    // The probe loads each library in a process of its own, and the emulator is slow.
+    (
+        "etc/containers/containers.conf.d/lane.conf",
+        "[containers]\nenv = [\"NVBIND_PROBE_LIBRARIES=libcuda.so.1 libnvidia-ml.so.1\", { append = true }]\n",
+    ),
+];
+
 const DOCUMENTATION: &[&str] = &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+
+/// Beside the documentation what would make an initial RAM disk: the kernel has in it what it boots from.
+const MACHINE_EXCLUDED: &[&str] =
+    &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/etc/kernel/postinst.d/*"];
 
 /// Beside the documentation what makes an image large and no program in it needs to find the driver: Mesa's own drivers
 /// and their compiler, and character sets.
@@ -218,13 +273,23 @@ fn sources(recipe: &Recipe) -> Result<Vec<String>> {
 }
 
 fn configure(recipe: &Recipe, tree: &Path) -> Result<()> {
-    for (path, content) in recipe.files {
+    for (path, content) in recipe.files.iter().copied().flatten() {
         write(&tree.join(path), content)?;
     }
     if recipe.user {
         add_user(tree)?;
     }
+    if recipe.labelled {
+        label(tree)?;
+    }
     fs::set_permissions(tree, fs::Permissions::from_mode(0o755)).on("open", tree)
+}
+
+/// Gives the files of a tree the labels of its own policy, those that have them already left alone.
+pub(crate) fn label(tree: &Path) -> Result<()> {
+    let contexts = "/etc/selinux/default/contexts/files/file_contexts";
+    let mut command = limited(Duration::from_secs(300), "chroot");
+    Ok(read(command.arg(tree).args(["setfiles", "-F", contexts, "/"])).map(drop)?)
 }
 
 fn add_user(tree: &Path) -> Result<()> {

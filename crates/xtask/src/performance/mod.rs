@@ -36,6 +36,7 @@ const RUN: Run = Run {
     recipe: &tree::BOOKWORM,
     view: View::V2,
     init: Init::Plain,
+    machine: None,
     suite: Suite::Containers,
     apps: None,
 };
