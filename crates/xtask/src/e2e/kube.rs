@@ -81,14 +81,19 @@ fn played(podman: Podman, words: &[&str]) -> Result<Said, Ended> {
     Ok(nvbind(podman.user, &[&["kube", "play", "--network=none", &runtime], words].concat())?)
 }
 
-/// Takes down what the original file made, whatever the case came to.
+/// Takes down what the original file made, whatever the case came to. It counts what is left then: podman, also without nvbind,
+/// sometimes does not end after that.
 fn then_down(podman: Podman, file: &str, body: impl FnOnce() -> Result<(), Ended>) -> Result<(), Ended> {
     let ended = body();
-    let down = podman.run(&["kube", "down", file])?;
+    let mut command = limited(Duration::from_secs(30), "podman");
+    command.args(["--runtime", podman.runtime(), "kube", "down", file]);
+    let down = said(&mut podman.started(command))?;
     ended?;
-    down.must()?;
-    let left = podman.must(&["ps", "--all", "--quiet"])?;
-    claim(left.out.is_empty(), "containers are left after podman kube down", || left.told())
+    for list in [&["ps", "--all", "--quiet"][..], &["pod", "ps", "--quiet"]] {
+        let left = podman.must(list)?;
+        claim(left.out.is_empty(), "something is left after podman kube down", || down.told())?;
+    }
+    Ok(())
 }
 
 fn look(podman: Podman, container: &str, command: &str) -> Result<Said, Ended> {
