@@ -98,12 +98,12 @@ fn below(path: &str) -> std::path::PathBuf {
 fn claim_makes_all() -> Result<(), Ended> {
     let note = "note: the device node /dev/nvidia";
     let missing = inside(SETUP)?;
-    claim(missing.out.contains(note), "setup does not tell of missing nodes", || missing.told())?;
+    claim(missing.err.contains(note), "setup does not tell of missing nodes", || missing.told())?;
     let first = inside(DEVICES)?;
     let made: String = MISSING.iter().map(|path| format!("made {path}\n")).collect();
     claim(first.code == 0 && first.out == made, "not all nodes were made", || first.told())?;
     let there = inside(SETUP)?;
-    claim(there.code == 0 && !there.out.contains(note), "setup misses nodes that are there", || {
+    claim(there.code == 0 && !there.err.contains(note), "setup misses nodes that are there", || {
         there.told()
     })?;
     let second = inside(DEVICES)?;
