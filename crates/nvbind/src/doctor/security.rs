@@ -10,7 +10,6 @@ use std::fs;
 /// (packaging/selinux/nvbind.cil). A boolean of container-selinux (container.te) is the other way: it is for all containers,
 /// and the first for all devices.
 pub(super) fn selinux(facts: &Facts<'_>) -> Finding {
-    const ALL_DEVICES: &str = "container_use_devices";
     const BOOLEANS: &[&str] = &[ALL_DEVICES, "container_use_xserver_devices"];
     const TYPE: &str = "nvbind_container_t";
     let machine = facts.machine;
@@ -18,9 +17,9 @@ pub(super) fn selinux(facts: &Facts<'_>) -> Finding {
         return Finding::skipped("SELinux does not enforce");
     }
     if machine.user.is_root() {
-        return Finding::skipped(format!(
+        return labelled_as_data(facts).unwrap_or_else(|| Finding::skipped(format!(
             "the nodes of rootful containers are made inside and have their label; those with --userns need label=type:{TYPE}"
-        ));
+        )));
     }
     if let Some(finding) = unlabelled(facts) {
         return finding;
@@ -49,6 +48,30 @@ pub(super) fn selinux(facts: &Facts<'_>) -> Finding {
         ),
         None => Finding::warn(format!("{refused}: {MODULE} is not beside the hook, which allows it"), None),
     }
+}
+
+/// The boolean of container-selinux for all devices.
+const ALL_DEVICES: &str = "container_use_devices";
+
+/// A hook with the label of most that is in `/usr/local`. In the reference policy, Debian's, podman has a domain of its own where it is a
+/// service of the system's, and runs no file of that label (policy/modules/services/podman.te); with container-selinux it has not.
+fn labelled_as_data(facts: &Facts<'_>) -> Option<Finding> {
+    const DATA: &str = "usr_t";
+    const RELABEL: &str = "semanage fcontext -a -e /usr/libexec \"$0\" && restorecon -R \"$0\"";
+    let machine = facts.machine;
+    let hook = facts.hook.as_ref()?.as_ref().ok()?.binary.as_path();
+    let is_data = (machine.type_of)(&machine.path(hook.to_str()?)).as_deref() == Some(DATA);
+    if !is_data || machine.has(&format!("/sys/fs/selinux/booleans/{ALL_DEVICES}")) {
+        return None;
+    }
+    let directory = hook.ancestors().nth(2)?.display().to_string();
+    Some(Finding::warn(
+        format!(
+            "{} has the label {DATA}, and podman as a service of the system's may not run it",
+            hook.display()
+        ),
+        Fix::as_root(machine, ["sh", "-c", RELABEL, &directory]),
+    ))
 }
 
 /// The policy module, below the prefix of an installation.

@@ -139,6 +139,25 @@ fn a_healthy_machine_has_nothing_to_mend() {
 }
 
 #[test]
+fn a_hook_that_a_service_may_not_run_is_told_to_root_where_the_policy_is_debians() {
+    let tree = healthy();
+    let found = |uid| {
+        let report = report(&tree, uid);
+        let finding = report.finding("selinux");
+        (finding.status, finding.fix.as_ref().map(Fix::text))
+    };
+    tree.write(HOOK, "usr_t");
+    assert_eq!(found(0), (Status::Skipped, None));
+    remove(&tree, "sys/fs/selinux/booleans/container_use_devices");
+    let (status, fix) = found(0);
+    let fix = fix.unwrap();
+    assert_eq!(status, Status::Warn);
+    assert!(fix.contains("semanage fcontext -a -e /usr/libexec") && fix.ends_with("/usr/libexec"), "{fix}");
+    tree.write(HOOK, "bin_t");
+    assert_eq!(found(0), (Status::Skipped, None));
+}
+
+#[test]
 fn either_boolean_of_selinux_lets_every_container_use_the_nodes() {
     for name in ["container_use_devices", "container_use_xserver_devices"] {
         let tree = healthy();
