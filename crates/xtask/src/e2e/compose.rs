@@ -108,12 +108,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SERVICE_LIMIT: Duration = Duration::from_secs(240);
 
 fn podman_compose(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    lane.must_stand_for_release()?;
+    lane.must_stand_for_release(podman)?;
     with(podman, PODMAN_COMPOSE, "", |project| project.lives())
 }
 
 fn docker_compose(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    lane.must_stand_for_release()?;
+    lane.must_stand_for_release(podman)?;
     if !is_old(podman)? {
         return with(podman, DOCKER_COMPOSE, "", |project| project.lives());
     }
@@ -131,7 +131,7 @@ fn docker_compose(lane: &Lane, podman: Podman) -> Result<(), Ended> {
 
 /// Which only starts another of the tools.
 fn podman_itself(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    lane.must_stand_for_release()?;
+    lane.must_stand_for_release(podman)?;
     if podman != Podman::new(User::Rootless, Runtime::Crun) || is_old(podman)? {
         return Err(Ended::NoSuchCase);
     }
@@ -140,7 +140,7 @@ fn podman_itself(lane: &Lane, podman: Podman) -> Result<(), Ended> {
 
 /// What is left where annotations are not taken.
 fn visible_devices(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    lane.must_stand_for_release()?;
+    lane.must_stand_for_release(podman)?;
     if podman.runtime != Runtime::Crun {
         return Err(Ended::NoSuchCase);
     }
@@ -161,7 +161,7 @@ fn visible_devices(lane: &Lane, podman: Podman) -> Result<(), Ended> {
 
 /// Docker's way to ask: podman-compose makes a CDI device of it, podman's service knows nothing of it.
 fn reservations(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    lane.must_stand_for_release()?;
+    lane.must_stand_for_release(podman)?;
     if podman != Podman::new(User::Rootless, Runtime::Crun) {
         return Err(Ended::NoSuchCase);
     }

@@ -78,7 +78,9 @@ fn look() -> String {
 fn claim_sees(said: &Said, version: &str, other: &str) -> Result<(), Ended> {
     let (listed, report) = said.out.split_once('{').unwrap_or((&said.out, ""));
     let is_right = listed.contains(&format!("libcuda.so.{version}")) && !listed.contains(other);
-    claim(is_right && said.err.is_empty(), &format!("it is not {version} alone"), || said.told())?;
+    claim(is_right && said.err_beside_log().is_empty(), &format!("it is not {version} alone"), || {
+        said.told()
+    })?;
     probe::claim_works(&Said { out: format!("{{{report}"), ..said.clone() })
 }
 

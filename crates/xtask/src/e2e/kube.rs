@@ -43,9 +43,12 @@ const NOTHING: &str = "test ! -e /dev/nvidiactl && test ! -e /dev/nvidia0 && tes
 
 const ONE: &str = "resources: {limits: {nvidia.com/gpu: 1}}";
 
+/// Runs until it is asked to end. `sleep` alone, as a container's first process, would have podman wait for ten seconds and kill it.
+const STAYS: &str = "trap exit TERM; sleep 1000 & wait";
+
 /// A container of a pod that runs until it is stopped.
 fn container(name: &str, more: &str) -> String {
-    format!("  - {{name: {name}, image: {IMAGE}, command: [sleep, '1000'], {more}}}\n")
+    format!("  - {{name: {name}, image: {IMAGE}, command: [sh, -c, '{STAYS}'], {more}}}\n")
 }
 
 fn pod(name: &str, annotations: &str, containers: &[String]) -> String {
@@ -58,7 +61,7 @@ fn pod(name: &str, annotations: &str, containers: &[String]) -> String {
 /// Makes the image, and skips the case where podman itself can make no pod: rootful with cgroupfs it wants to hand on controllers,
 /// which the root of a lane of version 2, where processes are, cannot do.
 fn needs_pods(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    lane.must_stand_for_release()?;
+    lane.must_stand_for_release(podman)?;
     if podman.run(&["image", "exists", IMAGE])?.code != 0 {
         let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         podman.must(&["import", "--change", path, &format!("{PAYLOAD}/image.tar"), IMAGE])?;
@@ -291,7 +294,7 @@ fn values(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     let text = |asks: &str| {
         let body = VALUES.trim_end().replace("RESOURCES", asks);
         let one =
-            format!("  - name: c\n    image: {IMAGE}\n    command: [sleep, '1000']\n    {asks}{body}\n");
+            format!("  - name: c\n    image: {IMAGE}\n    command: [sh, -c, '{STAYS}']\n    {asks}{body}\n");
         format!("{CONFIG}{}{VOLUMES}", pod("kube", "", &[one]))
     };
     let plain = file(podman, "values-plain.yaml", &text("tty: false"))?;
@@ -380,7 +383,7 @@ fn wait(lane: &Lane, podman: Podman) -> Result<(), Ended> {
         return Err(Ended::NoSuchCase);
     }
     needs_pods(lane, podman)?;
-    let ends = container("one", ONE).replace("[sleep, '1000']", "[test, -e, /dev/nvidia1]");
+    let ends = container("one", ONE).replace(STAYS, "test -e /dev/nvidia1");
     let text = format!("{}  restartPolicy: Never\n", pod("kube", "", &[ends]));
     let file = file(podman, "wait.yaml", &text)?;
     let words = ["kube", "play", "--network=none", "--runtime=crun", "--wait", &file];
@@ -416,7 +419,7 @@ fn of_mig(lane: &Lane, podman: Podman) -> Result<(), Ended> {
 
 /// What cannot be given is told in the terminal, and nothing is started.
 fn errors(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    lane.must_stand_for_release()?;
+    lane.must_stand_for_release(podman)?;
     let asks =
         |asks: &str| pod("kube", "", &[container("one", &format!("resources: {{limits: {{{asks}}}}}"))]);
     for (text, expected) in [
@@ -492,8 +495,9 @@ fn generate(lane: &Lane, podman: Podman) -> Result<(), Ended> {
             name,
             more,
             IMAGE,
-            "sleep",
-            "1000",
+            "sh",
+            "-c",
+            STAYS,
         ];
         nvbind(podman.user, &words)?.must().map(drop)
     };

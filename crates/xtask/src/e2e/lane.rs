@@ -14,8 +14,9 @@ use std::path::Path;
 pub(crate) const DRIVER: &str = "/opt/driver";
 
 /// One lane of each release, with cgroups of both versions and both cgroup managers: for cases of what podman and its tools make of a
-/// file, which depends on their versions above all.
-const ONE_OF_EACH_RELEASE: &[&str] = &["bookworm-v1", "trixie-systemd"];
+/// file, which depends on their versions above all, and which take their time with Podman 4.3.
+const ONE_OF_EACH_RELEASE: &[(&str, &[Runtime])] =
+    &[("bookworm-v1", &[Runtime::Crun]), ("trixie-systemd", &[Runtime::Crun, Runtime::Runc])];
 
 /// What cases need to know of their lane.
 #[derive(Debug)]
@@ -45,10 +46,12 @@ impl Lane {
         Ok(Self { spec })
     }
 
-    /// Ends the case where another lane stands for the release.
-    pub(crate) fn must_stand_for_release(&self) -> std::result::Result<(), Ended> {
-        let is_chosen = ONE_OF_EACH_RELEASE.contains(&self.spec.lane.as_str());
-        if is_chosen { Ok(()) } else { Err(Ended::NoSuchCase) }
+    /// Ends the case where another lane, or another runtime in this one, stands for the release.
+    pub(crate) fn must_stand_for_release(&self, podman: Podman) -> std::result::Result<(), Ended> {
+        let stands = |(lane, runtimes): &(&str, &[Runtime])| {
+            self.spec.lane == *lane && runtimes.contains(&podman.runtime)
+        };
+        if ONE_OF_EACH_RELEASE.iter().any(stands) { Ok(()) } else { Err(Ended::NoSuchCase) }
     }
 }
 

@@ -189,6 +189,12 @@ impl Said {
         format!("$ {}\n{}{}exit code {}", self.line, self.out, self.err, self.code)
     }
 
+    /// Standard error without podman's own log. On cgroup v2, Podman 4.3 with cgroupfs warns at each start where the machine hands no
+    /// controllers on.
+    pub(crate) fn err_beside_log(&self) -> String {
+        self.err.lines().filter(|line| !line.starts_with("time=\"")).collect()
+    }
+
     /// The last words on standard error: why podman refused.
     pub(crate) fn last_words(&self) -> &str {
         self.err.trim_end().lines().next_back().unwrap_or("it said nothing")

@@ -91,7 +91,7 @@ fn works(podman: Podman, options: &[&str]) -> Result<(), Ended> {
     then_remove(podman, || {
         let said = run(podman, GPU, options, &look())?;
         probe::claim_works(&said)?;
-        claim(said.err.is_empty(), "something was said", || said.told())
+        claim(said.err_beside_log().is_empty(), "something was said", || said.told())
     })
 }
 
