@@ -175,6 +175,7 @@ kind: Pod
 metadata:
   name: gpu-pod
 spec:
+  terminationGracePeriodSeconds: 0
   containers:
   - name: gpu-container
     image: IMAGE
