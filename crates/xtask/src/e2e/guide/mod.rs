@@ -46,10 +46,9 @@ guide! {
     "migration": "migration.md",
 }
 
-/// Where files are run. Each release has both users and both runtimes, but not every user with every runtime: that is what the other
-/// cases have, and a run of all files takes a minute. Services are in the lane with systemd and Quadlet.
+/// Where files are run. Each release has ordinary users, and the newer one root too, not every user with every runtime: that is what the
+/// other cases have, and a run of all files takes a minute. Services are in the lane with systemd and Quadlet.
 const RUNS: &[(&str, Runtime, User)] = &[
-    ("bookworm-v1", Runtime::Crun, User::Root),
     ("bookworm-v1", Runtime::Runc, User::Rootless),
     ("trixie-systemd", Runtime::Crun, User::Rootless),
     ("trixie-systemd", Runtime::Runc, User::Root),
