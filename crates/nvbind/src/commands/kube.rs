@@ -138,9 +138,7 @@ fn changed(line: &KubePlay, files: &Files) -> Result<Option<String>, Error> {
 }
 
 fn opened(directories: &[PathBuf]) -> Result<Machine, Error> {
-    let hook = hooks::find(directories)?;
-    log::debug!("podman runs {} by {}", hook.binary.display(), hook.json.display());
-    Ok(Machine::open(Place::from(hook))?)
+    Ok(Machine::open(Place::from(engine::hook(directories)?))?)
 }
 
 /// The files of the command line, with what is in them.

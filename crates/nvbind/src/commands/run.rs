@@ -209,9 +209,7 @@ fn request(line: &CommandLine) -> Result<Request, Error> {
 /// What the hook will be asked, and where it will look.
 fn asked(line: &CommandLine, directories: &[PathBuf]) -> Result<(Place, Host, Request), Error> {
     let request = request(line)?;
-    let hook = hooks::find(directories)?;
-    log::debug!("podman runs {} by {}", hook.binary.display(), hook.json.display());
-    let place = Place::from(hook);
+    let place = Place::from(engine::hook(directories)?);
     let (host, security) = place.open()?;
     Ok((place, host, request.within(&security)))
 }

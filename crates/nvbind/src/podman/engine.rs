@@ -2,7 +2,7 @@
 
 use super::command_line::Remote;
 use super::containers_conf::{Error, Sources};
-use super::hooks;
+use super::hooks::{self, Installed};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -51,6 +51,13 @@ pub(crate) fn hooks_dirs(
     }
     let given = hooks::from_command_line(given);
     Ok(Some(if given.is_empty() { engine.hooks_dirs } else { given }))
+}
+
+/// The hook that podman runs.
+pub(crate) fn hook(directories: &[PathBuf]) -> Result<Installed, hooks::Error> {
+    let hook = hooks::find(directories)?;
+    log::debug!("podman runs {} by {}", hook.binary.display(), hook.json.display());
+    Ok(hook)
 }
 
 /// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.

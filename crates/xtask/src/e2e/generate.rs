@@ -68,10 +68,7 @@ fn quadlet_of(lane: &Lane, podman: Podman, unit: &str, options: &[&str], look: &
         return Err(Ended::NoSuchCase);
     }
     let text = generated(podman, "quadlet", options)?;
-    let folder = match podman.user {
-        User::Root => PathBuf::from("/etc/containers/systemd"),
-        User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
-    };
+    let folder = super::quadlet::folder(podman.user);
     let path = folder.join(format!("{unit}.container"));
     install(podman.user, &path, &text)?;
     let mut generator = Command::new(GENERATOR);

@@ -560,10 +560,7 @@ fn quadlet(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     let file =
         file(podman, "quadlet.yaml", &pod("kube", "", &[container("one", ONE), container("two", ONE)]))?;
     let played = played(podman, &["--dry-run", &file])?.must()?.out;
-    let folder = match podman.user {
-        User::Root => PathBuf::from("/etc/containers/systemd"),
-        User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
-    };
+    let folder = super::quadlet::folder(podman.user);
     let (yaml, unit) = (folder.join("kube-gpu.yaml"), folder.join("kube-gpu.kube"));
     install(podman.user, &yaml, &played)?;
     install(podman.user, &unit, "[Kube]\nYaml=kube-gpu.yaml\nNetwork=none\n")?;

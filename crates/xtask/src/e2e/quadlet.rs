@@ -35,10 +35,7 @@ fn quadlet(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     // Lanes have no network for containers.
     let exec = format!("Network=none\nExec={}", probe::command(None));
     let unit = unit.replace("Exec=nvidia-smi", &exec);
-    let folder = match podman.user {
-        User::Root => PathBuf::from("/etc/containers/systemd"),
-        User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
-    };
+    let folder = folder(podman.user);
     let path = folder.join("gpu.container");
     install(podman.user, &path, &unit)?;
     let ended = start(podman.user);
@@ -76,10 +73,7 @@ fn lasting(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     if lane.spec.init != Init::Systemd || !Path::new(GENERATOR).exists() {
         return Err(Ended::NoSuchCase);
     }
-    let folder = match podman.user {
-        User::Root => PathBuf::from("/etc/containers/systemd"),
-        User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
-    };
+    let folder = folder(podman.user);
     let path = folder.join("quadlet-gpu.container");
     install(podman.user, &path, &server(podman.runtime(), LASTING_NAME))?;
     let ended = live(podman);
@@ -111,6 +105,14 @@ fn claim_sees(podman: Podman) -> Result<(), Ended> {
 fn running(podman: Podman, before: Option<&str>) -> Result<String, Ended> {
     let told = |said: &Said| journal(podman.user, "quadlet-gpu.service", said);
     services::running(podman, LASTING_NAME, before, &told)
+}
+
+/// Where the user's Quadlets are.
+pub(super) fn folder(user: User) -> PathBuf {
+    match user {
+        User::Root => PathBuf::from("/etc/containers/systemd"),
+        User::Rootless => PathBuf::from(format!("/home/{USER}/.config/containers/systemd")),
+    }
 }
 
 /// Writes a unit of this user's, whose folders are below the home directory.
