@@ -2,6 +2,7 @@
 
 use crate::cgroup;
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::node_access::{Needed, other_remedy};
 use std::path::PathBuf;
 
@@ -164,10 +165,10 @@ impl Error {
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
+}
 
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::Gone { .. } | Error::Seen { .. } => Exit::Request,
             Error::Source { source, .. } | Error::NoRootfs { source, .. }

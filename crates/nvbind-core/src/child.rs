@@ -1,6 +1,8 @@
 //! A program of the host that is run: its output and its time are limited, and nothing of it is left when it is not waited
 //! for any longer.
 
+use crate::exit::Exit;
+use crate::failure::Explain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
@@ -53,6 +55,12 @@ pub enum Error {
         /// The program.
         program: String,
     },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
 }
 
 /// Runs it to its end with no environment, and gives what it printed on stdout.

@@ -8,6 +8,7 @@ mod directory;
 pub use directory::Directory;
 
 use crate::exit::Exit;
+use crate::failure::Explain;
 pub use rustix::fs::Stat;
 use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -33,20 +34,20 @@ pub struct Error {
 }
 
 impl Error {
-    /// The exit code of this failure.
+    /// Whether the file is simply not there.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::NOTDIR))
+    }
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         if self.source.kind() == std::io::ErrorKind::PermissionDenied {
             Exit::Permission
         } else {
             Exit::Driver
         }
-    }
-
-    /// Whether the file is simply not there.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(self.source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::NOTDIR))
     }
 }
 

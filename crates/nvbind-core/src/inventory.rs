@@ -27,6 +27,7 @@ use crate::capability::Capability::{Compat32, Utility};
 use crate::catalogue::{ControlNode, ExtraNode, MAIN_LIBRARIES, PROGRAM_DIRECTORIES, Shared};
 use crate::exit::Exit;
 use crate::extras::{Extra, Extras};
+use crate::failure::Explain;
 use crate::host::{self, Host};
 use crate::ldcache::Abi;
 use crate::nvml::Listing;
@@ -95,10 +96,8 @@ pub enum Error {
     Host(#[from] host::Error),
 }
 
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::Host(error) => error.exit(),
             Error::NotLoaded { .. }

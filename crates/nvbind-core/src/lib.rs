@@ -19,6 +19,7 @@ pub mod compat;
 pub mod cuda;
 pub mod exit;
 pub mod extras;
+pub mod failure;
 pub mod host;
 pub mod input;
 pub mod inventory;

@@ -6,6 +6,7 @@
 
 use crate::child;
 use crate::exit::Exit;
+use crate::failure::Explain;
 use crate::host::Host;
 use crate::inventory::{self, Inventory, MigIdentity, PciAddress};
 use crate::request::{GpuName, Gpus, Request};
@@ -104,17 +105,14 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::NotAsked { .. } => Exit::Request,
-            Error::Untrusted(trust::Error::NotRoots { .. }) => Exit::Permission,
+            Error::Untrusted(error) => error.exit(),
             Error::Inventory(error) => error.exit(),
-            Error::Untrusted(trust::Error::Stat { .. }) | Error::Child(_) | Error::Answer { .. } => {
-                Exit::Driver
-            }
+            Error::Child(error) => error.exit(),
+            Error::Answer { .. } => Exit::Driver,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Lean structs over the fields used, lenient about everything else: `oci_spec::runtime::{State, Spec}` refuse a
 //! status or a capability name that they do not know, and a newer runtime must not stop every container.
 
+use crate::exit::Exit;
+use crate::failure::Explain;
 use crate::visible_devices;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount, Root};
 use serde::Deserialize;
@@ -35,6 +37,12 @@ pub enum Error {
         /// What the parser said.
         source: serde_json::Error,
     },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
 }
 
 /// The container's state, as a runtime writes it on a hook's stdin (OCI runtime-spec, runtime.md, "State").

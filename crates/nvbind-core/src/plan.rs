@@ -13,6 +13,7 @@ use crate::capability::Capabilities;
 use crate::catalogue;
 use crate::exit::Exit;
 use crate::extras::Extra;
+use crate::failure::Explain;
 use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Nodes};
 use crate::ldcache::Abi;
 use crate::request::Request;
@@ -64,10 +65,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::Shared(_) => Exit::Request,
             Error::Select(error) => error.exit(),

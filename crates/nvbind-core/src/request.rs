@@ -17,7 +17,9 @@
 //! ```
 
 use crate::capability::Capabilities;
+use crate::exit::Exit;
 use crate::extras::Extras;
+use crate::failure::Explain;
 use crate::inventory::PciAddress;
 use crate::security::{Allowed, Security};
 use serde::Serialize;
@@ -75,6 +77,12 @@ pub enum Error {
     /// Neither yes nor no.
     #[error("io.nvbind.isolate is {0:?}: write true or false")]
     Isolate(String),
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
 }
 
 /// The annotation by which a container shares nothing of the driver's with others, and is refused where it could see the

@@ -13,6 +13,7 @@
 
 use crate::cuda::{Cuda, Version, one};
 use crate::exit::Exit;
+use crate::failure::Explain;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -57,10 +58,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::Malformed { .. } => Exit::Request,
             Error::Unmet { .. } => Exit::Driver,

@@ -3,6 +3,7 @@
 mod limit;
 
 use crate::exit::Exit;
+use crate::failure::Explain;
 use crate::inventory::{Gpu, Inventory, MigDevice};
 use crate::request::{GpuName, Gpus, Request};
 use crate::security::Allowed;
@@ -61,10 +62,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::NotAllowed { .. } | Error::NoneAllowed(_) => Exit::Permission,
             Error::AmbiguousAllowed { .. } => Exit::Request,

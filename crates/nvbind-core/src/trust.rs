@@ -1,5 +1,7 @@
 //! Whether root alone decides what a path of the host leads to.
 
+use crate::exit::Exit;
+use crate::failure::Explain;
 use rustix::fs::{FileType, Mode, Stat, stat};
 use std::fs;
 use std::io;
@@ -31,6 +33,15 @@ pub enum Error {
         /// The file, or a directory that it is in.
         path: String,
     },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Error::Stat { .. } => Exit::Driver,
+            Error::NotRoots { .. } => Exit::Permission,
+        }
+    }
 }
 
 /// The path without links of a regular file that nobody but root can change or put another in the place of: neither

@@ -5,6 +5,8 @@
 //! An image can set these variables: so they count only for a hook that is told so.
 
 use crate::capability::Capabilities;
+use crate::exit::Exit;
+use crate::failure::Explain;
 use crate::oci::Config;
 use crate::request::{self, CAPABILITIES_VARIABLE, LIST_LIMIT, Request, VOID};
 
@@ -28,6 +30,12 @@ pub enum Error {
     /// Not in the grammar of `io.nvbind.gpu`.
     #[error("NVIDIA_VISIBLE_DEVICES is no list of GPUs")]
     Selection(#[source] request::Error),
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
 }
 
 /// What the container's environment asks NVIDIA's hook for: the variable's value, or `all` for an image of CUDA from before

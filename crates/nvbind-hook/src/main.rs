@@ -21,16 +21,15 @@ mod nvml;
 mod report;
 mod source;
 
-use nvbind_core::exit::Exit;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let record = report::start();
     if let Err(error) = harden::harden() {
-        return report::failure(record, "", &error, Exit::Permission);
+        return report::failure(record, "", &error);
     }
     match hook::run(std::env::args_os().skip(1), std::io::stdin().lock()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report::failure(record, &failure.container, &*failure.error, failure.exit),
+        Err(refusal) => report::failure(record, &refusal.container, &*refusal.failure),
     }
 }

@@ -1,6 +1,7 @@
 //! Who asks for a container's GPUs: its annotations, or, for a hook that is told so, its environment.
 
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::oci::{Config, State};
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, DEVICES_VARIABLE, EXTRAS_ANNOTATION,
@@ -35,11 +36,11 @@ pub(crate) enum Error {
     Unprivileged { value: String, file: String },
 }
 
-impl Error {
-    /// The exit code of this failure.
-    pub(crate) fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
-            Error::Annotation(_) | Error::Environment(_) => Exit::Request,
+            Error::Annotation(error) => error.exit(),
+            Error::Environment(error) => error.exit(),
             Error::Unprivileged { .. } => Exit::Permission,
         }
     }

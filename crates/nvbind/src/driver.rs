@@ -14,6 +14,7 @@ use nvbind_core::capability::Capabilities;
 use nvbind_core::catalogue::MODPROBE;
 use nvbind_core::exit::Exit;
 use nvbind_core::extras::Extras;
+use nvbind_core::failure::Explain as _;
 use nvbind_core::host::{self, Host};
 use nvbind_core::inventory::{self, Inventory};
 use nvbind_core::node_access::{Needed, other_remedy};

@@ -1,6 +1,7 @@
 //! Why a configuration cannot be used.
 
 use crate::exit::Exit;
+use crate::failure::Explain;
 use std::io;
 use std::path::PathBuf;
 
@@ -42,9 +43,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of this failure.
+    /// Whether the file is simply not there.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Exit::Permission
@@ -53,11 +60,5 @@ impl Error {
                 Exit::Request
             }
         }
-    }
-
-    /// Whether the file is simply not there.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }

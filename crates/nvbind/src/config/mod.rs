@@ -10,6 +10,7 @@ mod words;
 use crate::podman::{command_line, shell};
 use crate::profiles;
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain as _;
 use nvbind_core::settings::keys::{self, Key, Reader};
 use nvbind_core::settings::{self, SYSTEM_FILE, Settings};
 pub(crate) use origin::Origin;
