@@ -2,8 +2,8 @@
 
 use super::{Facts, Finding, Fix, nodes, packages};
 use crate::driver::Error;
-use crate::failure::line;
 use nvbind_core::inventory::Error as Driver;
+use nvbind_core::message::line;
 use nvbind_core::plan::Error as Plan;
 
 /// Where nvidia-persistenced listens (nvidia-persistenced(1)).
