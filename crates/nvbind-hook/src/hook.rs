@@ -12,7 +12,7 @@ use nvbind_core::failure::{Explain, Failure};
 use nvbind_core::host::Host;
 use nvbind_core::inventory::{self, Inventory};
 use nvbind_core::oci::{Config, STATE_LIMIT, State};
-use nvbind_core::plan::{self, Plan};
+use nvbind_core::plan::{self, Entry, Plan};
 use nvbind_core::request::Request;
 use nvbind_core::requirements;
 use nvbind_core::settings::Settings;
@@ -98,7 +98,7 @@ fn steps(
         StageName::Prestart => return Err(InputError::Pid(state.pid).into()),
         StageName::CreateContainer => Stage::CreateContainer,
     };
-    let (gpus, files) = (plan.gpus.len(), plan.binds.len());
+    let files = plan.view.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).count();
     // Of crun alone: runc passes over the annotation, and says nothing of the root filesystem.
     let keeps_groups =
         state.root.is_some() && state.annotations.get(KEEP_GROUPS).is_some_and(|value| value == "1");
@@ -110,7 +110,8 @@ fn steps(
         bundle: &bundle.path,
         config: &bundle.config,
     };
-    let view = nvbind_apply::apply(plan, &host, &target)?;
+    let view = nvbind_apply::apply(&plan, &host, &target)?;
+    let gpus = plan.gpus.len();
     log::info!("container {}: {gpus} GPUs and {files} files of the driver, at {view}", state.id);
     Ok(())
 }

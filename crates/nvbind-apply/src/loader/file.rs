@@ -3,7 +3,7 @@
 use crate::draft::Draft;
 use crate::error::Error;
 use crate::rootfs::{Directory, Rootfs};
-use crate::view::View;
+use crate::view::ViewMount;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use std::io::Read;
@@ -57,7 +57,7 @@ pub(super) fn read(directory: &Directory, name: &str, limit: usize) -> Result<Fo
 pub(super) fn replace(
     rootfs: &Rootfs<'_>,
     etc: &Directory,
-    view: &mut View,
+    view: &mut ViewMount,
     name: &'static str,
     (found, content): (&Found, &[u8]),
 ) -> Result<Option<Draft>, Error> {
@@ -85,7 +85,7 @@ pub(super) fn replace(
 pub(super) fn cover(
     rootfs: &Rootfs<'_>,
     etc: &Directory,
-    view: &mut View,
+    view: &mut ViewMount,
     name: &str,
     content: &[u8],
 ) -> Result<bool, Error> {

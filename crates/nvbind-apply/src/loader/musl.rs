@@ -6,10 +6,11 @@
 use super::file::{self, Found};
 use crate::draft::Draft;
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::rootfs::{Directory, Rootfs};
-use crate::view::View;
+use crate::view::ViewMount;
 use nvbind_core::ldcache::Abi;
-use nvbind_core::plan::{Plan, library_directory};
+use nvbind_core::plan::library_directory;
 
 /// A loader of musl and the file that it reads.
 #[derive(Debug)]
@@ -43,8 +44,8 @@ impl Musl {
         &self,
         rootfs: &Rootfs<'_>,
         etc: &Directory,
-        plan: &Plan,
-        view: &mut View,
+        layout: &Layout<'_>,
+        view: &mut ViewMount,
         earlier: &[&str],
     ) -> Result<Option<Draft>, Error> {
         let name = self.file;
@@ -61,8 +62,8 @@ impl Musl {
             return Ok(None);
         }
         let image = if let Found::File(content) = &found { content } else { BUILT_IN };
-        let has_libraries = plan.sonames.iter().any(|soname| soname.abi == self.abi);
-        let ours = has_libraries.then(|| plan.inside(library_directory(self.abi)));
+        let has_libraries = layout.view.sonames(self.abi).next().is_some();
+        let ours = has_libraries.then(|| layout.inside(&library_directory(self.abi).into()));
         match merge(image, ours.as_deref(), &libraries_of(earlier)) {
             Some(content) => file::replace(rootfs, etc, view, name, (&found, &content)),
             None => Ok(None),

@@ -2,11 +2,12 @@
 //! the driver's libraries are bound over the image's of the same names. Nothing is made there.
 
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::rootfs::{Rootfs, mount_id, names_in};
-use crate::view::View;
+use crate::view::ViewMount;
 use nvbind_core::compat;
 use nvbind_core::ldcache::Abi;
-use nvbind_core::plan::{Plan, Soname, library_directory};
+use nvbind_core::plan::{Entry, View, library_directory};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open, readlink};
 use rustix::io::{Errno, pread};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +20,13 @@ const DIRECTORIES: usize = 64;
 const NAMES: usize = 4 << 10;
 
 /// Covers the image's files.
-pub(super) fn cover(rootfs: &Rootfs<'_>, plan: &Plan, view: &View, value: &str) -> Result<(), Error> {
-    let own = rootfs.look(&plan.view).and_then(mount_id).ok();
+pub(super) fn cover(
+    rootfs: &Rootfs<'_>,
+    layout: &Layout<'_>,
+    view: &ViewMount,
+    value: &str,
+) -> Result<(), Error> {
+    let own = rootfs.look(layout.place).and_then(mount_id).ok();
     // What is not there finds nothing; what may not be searched is not searched by programs.
     let found = directories(value).into_iter().take(DIRECTORIES);
     let found = found.filter_map(|path| Some((path, rootfs.look(path).ok()?)));
@@ -31,7 +37,7 @@ pub(super) fn cover(rootfs: &Rootfs<'_>, plan: &Plan, view: &View, value: &str) 
     let mut covers = Covers {
         rootfs,
         view,
-        libraries: libraries(plan),
+        libraries: libraries(&layout.view),
         spared: rootfs.look(compat::DIRECTORY).ok().and_then(|directory| real_path(&directory)),
         done: BTreeSet::new(),
     };
@@ -51,13 +57,12 @@ pub(super) fn cover(rootfs: &Rootfs<'_>, plan: &Plan, view: &View, value: &str) 
 
 /// The names that the view has a library of the driver for, and for whose programs. Where CUDA's forward compatibility
 /// wins the view has links to the image's own, and nothing of the image is bound over anything.
-fn libraries(plan: &Plan) -> BTreeMap<&str, Vec<Abi>> {
-    let theirs = plan.view_links.iter().filter(|link| link.target.starts_with('/'));
-    let theirs: BTreeSet<&str> = theirs.map(|link| link.path.as_str()).collect();
+fn libraries(view: &View) -> BTreeMap<&str, Vec<Abi>> {
+    let is_images = |name: &str, abi| matches!(view.get(&path_of(name, abi)), Some(Entry::Link { target }) if target.starts_with('/'));
     let mut libraries: BTreeMap<&str, Vec<Abi>> = BTreeMap::new();
-    for Soname { name, abi } in &plan.sonames {
-        if theirs.is_empty() || !theirs.contains(&*path_of(name, *abi)) {
-            libraries.entry(name).or_default().push(*abi);
+    for abi in [Abi::NATIVE, Abi::COMPAT32].into_iter().flatten() {
+        for name in view.sonames(abi).filter(|name| !is_images(name, abi)) {
+            libraries.entry(name).or_default().push(abi);
         }
     }
     libraries
@@ -78,7 +83,7 @@ fn directories(value: &str) -> Vec<&str> {
 
 struct Covers<'c> {
     rootfs: &'c Rootfs<'c>,
-    view: &'c View,
+    view: &'c ViewMount,
     libraries: BTreeMap<&'c str, Vec<Abi>>,
     /// The directory of CUDA's forward compatibility as [`real_path`] has it: its files are a newer driver's, on purpose.
     spared: Option<Vec<u8>>,

@@ -4,6 +4,7 @@
 //! (`insmod.sh`), Linux (`drivers/infiniband/core/uverbs_main.c`, `ucma.c`, Documentation/admin-guide/devices.txt); the
 //! daemons' manual pages; CUDA's documentation of `CUDA_MPS_PIPE_DIRECTORY`.
 
+use super::places::{WellKnownPlace, always};
 use crate::capability::Capabilities;
 use crate::capability::Capability::Utility;
 use crate::extras::Extra;
@@ -99,7 +100,7 @@ pub struct Shared {
     /// Path below the view.
     pub inside: &'static str,
     /// Where programs look for it.
-    pub place: &'static str,
+    pub places: &'static [WellKnownPlace],
 }
 
 /// The shared directories.
@@ -107,7 +108,7 @@ pub const SHARED: &[Shared] = &[Shared {
     extra: Extra::Mps,
     host: "/tmp/nvidia-mps",
     inside: "run/nvidia-mps",
-    place: "/tmp/nvidia-mps",
+    places: &[always("/tmp/nvidia-mps")],
 }];
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::elf::{self, SharedObject};
 use crate::capability::Capabilities;
 use crate::catalogue::{
     COMPAT32, COMPAT32_DIRECTORIES, DRIVER, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES,
-    NEVER, TRIPLET, Versioning,
+    NEVER, Versioning,
 };
 use crate::host::{Directory, Tree};
 use crate::ldcache::{self, Abi};
@@ -77,11 +77,9 @@ pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities) -> Result<
 
 /// The well-known directories, then those in which the host's own cache has a library of the driver.
 fn directories(files: &Tree, wanted: Capabilities) -> Vec<String> {
-    let mut directories: Vec<String> =
-        LIBRARY_DIRECTORIES.iter().map(|directory| directory.replace("{triplet}", TRIPLET)).collect();
-    if wanted.intersects(COMPAT32) {
-        directories.extend(COMPAT32_DIRECTORIES.iter().map(|directory| (*directory).to_owned()));
-    }
+    let compat32 = if wanted.intersects(COMPAT32) { COMPAT32_DIRECTORIES } else { &[] };
+    let known = LIBRARY_DIRECTORIES.iter().chain(compat32);
+    let mut directories: Vec<String> = known.map(|directory| (*directory).to_owned()).collect();
     directories.extend(cached_directories(files).unwrap_or_default());
     directories
 }
@@ -238,6 +236,7 @@ fn numbers(name: &str) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::TRIPLET;
     use crate::machine::{Machine, VERSION};
 
     fn names(machine: &Machine) -> Vec<(String, String)> {
