@@ -59,6 +59,11 @@ fn what_is_wrong_is_told_with_its_place() {
             "",
         ),
         (
+            "[runtime]\ndefault_args = ['--isolate=maybe']",
+            "config.toml:2:1: runtime.default_args cannot be used: --isolate takes no value but true or false",
+            "",
+        ),
+        (
             "[runtime.environment]\nA = 'a $ b'",
             "config.toml:2:1: runtime.environment.A cannot be used: $ has to be followed by a name; a dollar is written $$",
             "",

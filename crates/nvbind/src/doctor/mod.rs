@@ -13,6 +13,7 @@ mod machine;
 mod nodes;
 mod packages;
 mod podman;
+mod programs;
 mod registries;
 mod report;
 mod security;

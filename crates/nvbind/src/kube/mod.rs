@@ -156,11 +156,7 @@ pub(crate) enum Error {
 
 impl Explain for Error {
     fn exit(&self) -> Exit {
-        match self {
-            Error::Driver { source, .. } => source.exit(),
-            Error::Request { source, .. } => source.exit(),
-            _ => Exit::Request,
-        }
+        if let Error::Driver { source, .. } = self { source.exit() } else { Exit::Request }
     }
 
     fn hint(&self) -> Option<String> {

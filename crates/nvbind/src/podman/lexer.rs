@@ -155,7 +155,7 @@ fn short(syntax: &Syntax, cluster: &[u8]) -> Vec<Given> {
             rest => (known::long(name).form == Form::Value).then(|| own(rest)),
         };
         let is_last = value.is_some();
-        let text = cluster.get(at..).filter(|_| is_last).unwrap_or(std::slice::from_ref(letter)).to_vec();
+        let text = if is_last { cluster.get(at..).unwrap_or_default().to_vec() } else { vec![*letter] };
         all.push(Given { name: name.to_owned(), value, text });
         if is_last {
             break;
