@@ -3,7 +3,8 @@
 use crate::loaders::{MUSL, PATH_FILE};
 use crate::machine::{VERSION, libcuda};
 use crate::world::World;
-use nvbind_core::ldcache::{Abi, Library, merge};
+use nvbind_core::abi::Abi;
+use nvbind_core::ldcache::{Library, merge};
 use std::fs;
 
 /// A sequence that is the same at every run (xorshift64).

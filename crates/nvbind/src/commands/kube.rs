@@ -11,6 +11,7 @@ use crate::podman::engine::{self, NotStarted};
 use crate::podman::kube_play::KubePlay;
 use crate::podman::{command_line, containers_conf, hooks};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nvbind_core::failure::Explain as _;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -138,7 +139,7 @@ fn changed(line: &KubePlay, files: &Files) -> Result<Option<String>, Error> {
 }
 
 fn opened(directories: &[PathBuf]) -> Result<Machine, Error> {
-    Ok(Machine::open(Place::from(engine::hook(directories)?))?)
+    Ok(Machine::open(&Place::from(engine::hook(directories)?))?)
 }
 
 /// The files of the command line, with what is in them.

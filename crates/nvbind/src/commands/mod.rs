@@ -17,6 +17,7 @@ pub(crate) mod setup;
 use crate::failure::Failure;
 use crate::{driver, output};
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain as _;
 use serde::Serialize;
 
 /// Why a report on the driver can't be given.

@@ -18,9 +18,7 @@ fn show(options: args::Plan) -> Result<(), ReportError> {
         .and_then(|request| request.with_extras(options.extras.as_deref()))
         .and_then(|request| request.with_isolation(options.isolate.then_some("true")))
         .map_err(driver::Error::from)?;
-    let place = Place::new(options.driver_root);
-    let (host, security) = place.open()?;
-    let plan = driver::plan(&place, &host, &request.within(&security))?;
+    let (host, plan) = driver::preview(&Place::new(options.driver_root), request)?;
     let text = match options.json {
         false => render::plan_text(&plan, &host.files),
         true => document(&PlanDocument::new(&plan, &host.files))?,

@@ -8,7 +8,7 @@ use crate::output;
 use crate::podman::command_line::Verb;
 use crate::profiles::{self, Profiles};
 use nvbind_core::exit::Exit;
-use nvbind_core::settings::Driver;
+use nvbind_core::host::Roots;
 use nvbind_core::settings::keys::PROFILES;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -73,7 +73,7 @@ fn list(profiles: &Profiles) -> String {
 fn show(
     profiles: &Profiles,
     name: &str,
-    driver: &Driver,
+    driver: &Roots,
     caller: Caller<'_>,
 ) -> Result<String, config::Error> {
     profiles.find(name)?;
@@ -112,7 +112,7 @@ mod tests {
             variable: &|_name| None,
             host: &profiles::This,
         };
-        let shown = show(&profiles, "gaming", &Driver::default(), caller).unwrap();
+        let shown = show(&profiles, "gaming", &Roots::default(), caller).unwrap();
         for line in [
             "gaming.capabilities = \"all\"  # built-in/gaming.toml:3\n".to_owned(),
             format!("gaming.devices = [\"/nonexistent/pad\"]  # {}:2\n", path.display()),
@@ -129,7 +129,7 @@ mod tests {
         let list = list(&profiles);
         assert!(list.contains(&format!("mine    ({})\n", path.display())), "{list}");
         assert!(list.contains(&format!("({}, built-in/gaming.toml)\n", path.display())), "{list}");
-        let error = show(&profiles, "gamign", &Driver::default(), caller).unwrap_err();
+        let error = show(&profiles, "gamign", &Roots::default(), caller).unwrap_err();
         assert_eq!(error.to_string(), "there is no profile gamign; there are ai-ml, gaming, mine, shared");
         assert_eq!(error.hint().unwrap(), "did you mean gaming?");
     }

@@ -12,7 +12,7 @@ use crate::podman::{containers_conf, engine, hooks, shell};
 use crate::{profiles, service};
 use clap::CommandFactory;
 use nvbind_core::exit::Exit;
-use nvbind_core::host::Host;
+use nvbind_core::failure::Explain as _;
 use nvbind_core::plan::Plan;
 use nvbind_core::request::Request;
 use std::ffi::{OsStr, OsString};
@@ -186,14 +186,16 @@ fn hooks_dirs(line: &CommandLine) -> Result<Option<Vec<PathBuf>>, containers_con
 /// What the container will get. Fails where it would start without its GPUs, or not start for a reason that crun does not
 /// tell.
 fn pre_flight(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
-    let (place, host, request) = asked(line, directories)?;
-    Ok(driver::make_ready(&place, &host, &request, line.keeps_groups)?)
+    let request = request(line)?;
+    let place = Place::from(engine::hook(directories)?);
+    Ok(driver::make_ready(&place, request, line.keeps_groups)?)
 }
 
 /// What the container would get, with nothing changed on this machine.
 fn preview(line: &CommandLine, directories: &[PathBuf]) -> Result<Plan, Error> {
-    let (place, host, request) = asked(line, directories)?;
-    Ok(driver::plan(&place, &host, &request)?)
+    let request = request(line)?;
+    let place = Place::from(engine::hook(directories)?);
+    Ok(driver::preview(&place, request)?.1)
 }
 
 /// What the hook will be asked.
@@ -204,14 +206,6 @@ fn request(line: &CommandLine) -> Result<Request, Error> {
         return Err(Error::Privileged);
     }
     Ok(request)
-}
-
-/// What the hook will be asked, and where it will look.
-fn asked(line: &CommandLine, directories: &[PathBuf]) -> Result<(Place, Host, Request), Error> {
-    let request = request(line)?;
-    let place = Place::from(engine::hook(directories)?);
-    let (host, security) = place.open()?;
-    Ok((place, host, request.within(&security)))
 }
 
 /// The rules that the hook will make by itself, for podman to keep as well: at `podman update` crun takes away what is not

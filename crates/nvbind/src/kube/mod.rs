@@ -10,6 +10,7 @@ mod tests;
 
 use crate::driver::{self, Machine};
 use crate::generate::kube::KEEP_GROUPS;
+use nvbind_core::failure::Explain as _;
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, DEVICES_VARIABLE, EXTRAS_ANNOTATION,
     GPU_ANNOTATION, ISOLATE_ANNOTATION, Request,

@@ -7,8 +7,9 @@ use crate::config::expand::{self, expand};
 use crate::podman::lexer;
 use nvbind_core::catalogue::{EXTRA_NODES, SHARED};
 use nvbind_core::extras::{Extra, Extras};
+use nvbind_core::host::Roots;
 use nvbind_core::request::CAPABILITIES_VARIABLE;
-use nvbind_core::settings::{Driver, Profile};
+use nvbind_core::settings::Profile;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -30,7 +31,7 @@ pub(crate) struct Selection<'a> {
     /// The machine.
     pub(crate) host: &'a dyn Host,
     /// The directories below which the hook looks for the driver.
-    pub(crate) driver: &'a Driver,
+    pub(crate) driver: &'a Roots,
 }
 
 /// A place in the container at which a profile puts nothing.
