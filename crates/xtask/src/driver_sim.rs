@@ -6,7 +6,6 @@
 mod catalog;
 mod compat;
 mod data;
-mod elf32;
 mod kernel;
 mod layout;
 mod objects;
@@ -99,7 +98,7 @@ impl Default for DriverSim {
 impl DriverSim {
     /// Makes the driver root at `root`, unless the same is already there.
     pub fn ensure(&self, root: &Path) -> Result<(), SimError> {
-        let description = format!("{self:?} format 4");
+        let description = format!("{self:?} format 5");
         if Tree::is_made(root, &description) {
             return Ok(());
         }
@@ -145,29 +144,38 @@ impl DriverSim {
 
     fn libraries(&self, tree: &Tree) -> Result<(), SimError> {
         let scratch = tree.at(".objects");
-        let compiler = objects::Compiler::new(&scratch, self.nvml)?;
-        for library in catalog::LIBRARIES {
-            let soname = library.soname(&self.version);
-            let Placed { file, links: names } = self.layout.place(library, Width::W64, &self.version);
-            shared_object(&compiler, tree, library.stem, &soname, &file)?;
-            links(tree, names)?;
-            if library.both && Width::ALL.contains(&Width::W32) {
-                let Placed { file, links: names } = self.layout.place(library, Width::W32, &self.version);
-                tree.file(file, objects::library_32(library.stem, &soname), 0o644)?;
+        for width in Width::ALL {
+            let (nvml, is_native) = match width {
+                Width::W64 => (self.nvml, true),
+                Width::W32 => (None, false),
+            };
+            let compiler = objects::Compiler::new(&scratch, *width, nvml)?;
+            for library in catalog::LIBRARIES.iter().filter(|library| is_native || library.both) {
+                let soname = library.soname(&self.version);
+                let Placed { file, links: names } = self.layout.place(library, *width, &self.version);
+                shared_object(&compiler, tree, library.stem, &soname, &file)?;
                 links(tree, names)?;
             }
+            if is_native {
+                self.programs(&compiler, tree)?;
+            }
         }
+        tree.remove(".objects")?;
+        Ok(())
+    }
+
+    /// Modules of the X server, and programs: no driver has 32-bit ones.
+    fn programs(&self, compiler: &objects::Compiler, tree: &Tree) -> Result<(), SimError> {
         for module in catalog::MODULES {
             let Placed { file, links: names } = self.layout.place_module(module, &self.version);
-            shared_object(&compiler, tree, module.stem, &format!("{}.so", module.stem), &file)?;
+            shared_object(compiler, tree, module.stem, &format!("{}.so", module.stem), &file)?;
             links(tree, names)?;
         }
         for name in catalog::PROGRAMS {
             let Placed { file, links: names } = self.layout.place_program(name);
-            program(&compiler, tree, &file)?;
+            program(compiler, tree, &file)?;
             links(tree, names)?;
         }
-        tree.remove(".objects")?;
         Ok(())
     }
 }
