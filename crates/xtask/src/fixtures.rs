@@ -2,36 +2,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::driver_sim::{DriverSim, Layout};
+use crate::driver_sim::arguments::Asked;
+use crate::error::Error;
 use crate::image::Image;
 use crate::{process, real_driver};
 
 /// Any error with its causes.
 type Failure = Box<dyn std::error::Error>;
 
-/// `cargo xtask driver-sim DIR [--layout NAME] [--version VERSION]`: makes a simulated driver root.
-pub fn driver_sim(arguments: &[&str]) -> Result<(), Failure> {
-    let mut sim = DriverSim::default();
-    let mut root = None;
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        match *argument {
-            "--layout" => {
-                let name = rest.next().ok_or("--layout: its value is missing")?;
-                sim.layout = Layout::parse(name).ok_or_else(|| {
-                    let known: Vec<_> = Layout::ALL.iter().map(|(name, _)| *name).collect();
-                    format!("{name}: no such layout; there are {}", known.join(", "))
-                })?;
-            }
-            "--version" => {
-                sim.version = (*rest.next().ok_or("--version: its value is missing")?).into();
-            }
-            path => root = Some(PathBuf::from(path)),
-        }
-    }
-    let root = root.ok_or("driver-sim: name the directory to make")?;
-    sim.ensure(&root)?;
-    Ok(())
+/// `cargo xtask driver-sim DIR [OPTION…]`: makes a simulated driver root, and returns what there is to print.
+pub fn driver_sim(arguments: &[&str]) -> Result<String, Error> {
+    let asked = Asked::parse(arguments).map_err(|error| Error::failed(format!("driver-sim: {error}")))?;
+    asked.make().map_err(|error| Error::Fixture(error.into()))
 }
 
 /// `cargo xtask image ARCHIVE [--from ROOT]`: packs a container image for `podman import`, from this machine's programs

@@ -17,7 +17,7 @@ cargo xtask test [LANE…] [--only TEXT…]   run all lanes, or these; of end-to
 cargo xtask test --vm [--only TEXT…]   the same in virtual machines, which are emulated: vm-apparmor and vm-selinux
 cargo xtask package [deb] [rpm] [tarball] [arch] [tree]   make all packages, or these, in target/package
 cargo xtask gpu-bundle [FILE]   pack what the checks on a real GPU need, for a machine that has one
-cargo xtask driver-sim DIR [--layout NAME] [--version VERSION]   make a simulated driver root
+cargo xtask driver-sim DIR [OPTION…]   make a simulated driver root; --help has the options
 cargo xtask real-driver DIR [--suite SUITE]   unpack NVIDIA's driver from Debian's packages into a driver root
 cargo xtask image ARCHIVE [--from ROOT]   pack a container image for podman import
 ";
@@ -46,14 +46,9 @@ fn run(words: &[String]) -> Result<bool> {
         "demo" => demo::run(&strs(rest)).map(|()| true).map_err(|error| Error::Fixture(error.into())),
         "package" => package::package(project(), &strs(rest)).map(|()| true),
         "gpu-bundle" => gpu_bundle::pack(project(), &strs(rest)).map(|()| true),
-        "driver-sim" => fixtures::driver_sim(&strs(rest)).map(|()| true).map_err(Error::Fixture),
+        "driver-sim" => fixtures::driver_sim(&strs(rest)).map(show),
         "image" => fixtures::image(&strs(rest)).map(|()| true).map_err(Error::Fixture),
-        "real-driver" => fixtures::real_driver(&strs(rest))
-            .map(|text| {
-                print!("{text}");
-                true
-            })
-            .map_err(Error::Fixture),
+        "real-driver" => fixtures::real_driver(&strs(rest)).map(show).map_err(Error::Fixture),
         // Not for people: a lane's own processes.
         "lane-supervise" => lanes::supervise(&first()?).map(|()| true),
         "lane-enter" => {
@@ -67,6 +62,11 @@ fn run(words: &[String]) -> Result<bool> {
         }
         other => Err(Error::failed(format!("unknown word {other}\n{HELP}"))),
     }
+}
+
+fn show(text: String) -> bool {
+    print!("{text}");
+    true
 }
 
 fn strs(words: &[String]) -> Vec<&str> {

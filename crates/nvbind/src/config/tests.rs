@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::podman::command_line::{CommandLine, Verb};
-use crate::podman::shell;
 use crate::profiles::This;
 use std::ffi::OsString;
 use std::fs;
@@ -38,7 +37,7 @@ fn podman(text: &str, typed: &str, caller: Caller<'_>) -> (String, Vec<String>) 
     let words = configuration(text).unwrap().words(&typed, caller).unwrap();
     let line = CommandLine::parse(words.words).unwrap();
     let arguments = line.podman_arguments(caller.verb, false, &[]);
-    let text = String::from_utf8(shell::quote(arguments.iter().map(OsString::as_os_str))).unwrap();
+    let text = arguments.join(OsStr::new(" ")).into_string().unwrap();
     let (before, after) = text.split_once(" --env NVIDIA_VISIBLE_DEVICES=all").unwrap();
     let after = after.strip_prefix(" --env CUDA_DEVICE_ORDER=PCI_BUS_ID").unwrap();
     (format!("{before}{after}").replace(" --annotation io.nvbind.gpu=all", ""), words.notes)
@@ -67,7 +66,7 @@ fn a_configuration_for_rootless_containers() {
         ("run --rm -it --security-opt label=disable I", vec![rules.to_owned()])
     );
     let (line, _) = podman(ROOTLESS, "I", Caller { has_terminal: true, ..ROOT });
-    let expected = "run --rm -it --security-opt label=disable --device-cgroup-rule 'c 195:* rmw' --device-cgroup-rule 'c 510:0 rmw' I";
+    let expected = "run --rm -it --security-opt label=disable --device-cgroup-rule c 195:* rmw --device-cgroup-rule c 510:0 rmw I";
     assert_eq!(line, expected);
 }
 

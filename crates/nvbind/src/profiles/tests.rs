@@ -3,8 +3,7 @@
 use super::*;
 use crate::config::{Caller, parse};
 use crate::podman::command_line::{CommandLine, Verb};
-use crate::podman::shell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// A simulated machine: files, those that the user may read, the user's own, and hard limits.
@@ -98,7 +97,7 @@ fn podman(text: &str, typed: &str, caller: Caller<'_>) -> (String, Vec<String>) 
     let line = CommandLine::parse(words.words).unwrap();
     line.request().unwrap();
     let arguments = line.podman_arguments(caller.verb, false, &[]);
-    let text = String::from_utf8(shell::quote(arguments.iter().map(OsString::as_os_str))).unwrap();
+    let text = arguments.join(OsStr::new(" ")).into_string().unwrap();
     let always = [
         "run --annotation io.nvbind.gpu=all",
         " --env NVIDIA_VISIBLE_DEVICES=all",

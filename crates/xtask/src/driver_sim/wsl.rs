@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::kernel::{self, MISC};
+use super::layout::Width;
 use super::{SimError, objects, program, shared_object};
 use crate::tree::Tree;
 
@@ -65,7 +66,7 @@ impl WslSim {
 }
 
 fn user_space(tree: &Tree) -> Result<(), SimError> {
-    let compiler = objects::Compiler::new(&tree.at(".objects"), None)?;
+    let compiler = objects::Compiler::new(&tree.at(".objects"), Width::W64, None)?;
     for (folder, libraries) in [(LIB, LIBRARIES), (STORE, STORE_LIBRARIES)] {
         for (name, soname) in libraries {
             let stem = name.split(".so").next().unwrap_or(name);

@@ -53,7 +53,7 @@ pub(crate) fn ensure(folder: &Path) -> Made<(PathBuf, PathBuf)> {
             gpu("0000:41:00.0", 0, "GPU-bbbb0000-0000-0000-0000-000000000002", (63, 192), mig.to_vec()),
             gpu("0000:c1:00.0", 1, "GPU-cccc0000-0000-0000-0000-000000000003", (61, 191), Vec::new()),
         ],
-        nvml: Some(NVML),
+        nvml: Some(NVML.into()),
         ..DriverSim::default()
     };
     sim.ensure(folder).map_err(|error| Error::Fixture(Box::new(error)))?;

@@ -6,6 +6,10 @@
 //! * Comments directly above a block say otherwise: `<!-- needs: NEED, NEED -->`, `<!-- not run: REASON -->`, and
 //!   `<!-- exit code: N -->` for the last command, whose output is then claimed as well.
 
+use std::ops::Range;
+
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
+
 use super::needs::Need;
 
 /// What a reader does at one place.
@@ -73,73 +77,75 @@ impl Block {
     }
 }
 
-/// The blocks of a file in their order; an error is what a writer has to mend, and on which line.
+/// The blocks of a file in their order; an error is what a writer has to fix, and on which line.
 pub(super) fn parse(text: &str) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
-    let mut lines = (1..).zip(text.lines());
-    let (mut said, mut path) = (Said::default(), None);
-    while let Some((number, line)) = lines.next() {
-        let told = line.trim();
-        if let Some(language) = told.strip_prefix("```") {
-            let indentation = line.len() - line.trim_start().len();
-            let at = |what: String| format!("line {number}: {what}");
-            let inside =
-                fenced(&mut lines, indentation).ok_or_else(|| at("the block does not end".to_owned()))?;
+    let mut events = Parser::new_ext(text, Options::empty()).into_offset_iter();
+    let mut said = Said::default();
+    // What a line ends with: code, and code with a colon.
+    let (mut code, mut path) = (None, None);
+    while let Some((event, range)) = events.next() {
+        let line = line_of(text, range.start);
+        let at = |what: String| format!("line {line}: {what}");
+        if let Event::Start(Tag::CodeBlock(kind)) = event {
+            let mut inside = String::new();
+            while let Some((Event::Text(part), _)) = events.next() {
+                inside.push_str(&part);
+            }
+            let language = language(&kind, text, range).map_err(at)?;
             let Said { needs, not_run, code } = std::mem::take(&mut said);
             // A part of a file, which nobody writes, needs no place.
             let place = path.take().or_else(|| not_run.as_ref().map(|_| String::new()));
-            if let Some(content) = content(language, place, &inside, code).map_err(at)? {
-                blocks.push(Block { line: number, needs, not_run, content });
+            if let Some(content) = content(language, place, inside, code).map_err(at)? {
+                blocks.push(Block { line, needs, not_run, content });
             }
-        } else if let Some(comment) =
-            told.strip_prefix(COMMENT.0).and_then(|rest| rest.strip_suffix(COMMENT.1))
-        {
-            read_comment(comment, &mut said).map_err(|what| format!("line {number}: {what}"))?;
-        } else if !told.is_empty() {
-            said.claim_unused().map_err(|what| format!("line {number}: {what}"))?;
-            path = named_file(told);
+        } else if let Event::Html(html) = event {
+            let comment = html.trim().strip_prefix(COMMENT.0).and_then(|rest| rest.strip_suffix(COMMENT.1));
+            let comment = comment.ok_or_else(|| at("HTML that is no comment of one line".to_owned()))?;
+            read_comment(comment, &mut said).map_err(at)?;
+        } else if !matches!(event, Event::Start(_) | Event::End(_)) {
+            said.claim_unused().map_err(at)?;
+            path = code.take().filter(|_| matches!(&event, Event::Text(text) if text.as_ref() == ":"));
+            code = if let Event::Code(code) = event { Some(code.into_string()) } else { None };
         }
     }
     said.claim_unused()?;
     Ok(blocks)
 }
 
-/// The lines up to the end of the block, without its indentation.
-fn fenced<'a>(
-    lines: &mut impl Iterator<Item = (usize, &'a str)>,
-    indentation: usize,
-) -> Option<Vec<&'a str>> {
-    let mut inside = Vec::new();
-    for (_, line) in lines {
-        if line.trim() == "```" {
-            return Some(inside);
-        }
-        inside.push(line.get(indentation..).unwrap_or_else(|| line.trim_start()));
-    }
-    None
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// The language of the block that stands at this place. Markdown ends a block without an end with the file.
+fn language<'a>(kind: &'a CodeBlockKind<'_>, text: &str, place: Range<usize>) -> Result<&'a str, String> {
+    let CodeBlockKind::Fenced(language) = kind else {
+        return Ok("");
+    };
+    let block = text.get(place).unwrap_or_default().trim_end();
+    let end = block.lines().skip(1).last().map(str::trim);
+    if end == Some("```") { Ok(language) } else { Err("the block does not end".to_owned()) }
 }
 
 fn content(
     language: &str,
     path: Option<String>,
-    inside: &[&str],
+    inside: String,
     code: i32,
 ) -> Result<Option<Content>, String> {
     match (language, path) {
         ("text", _) => Ok(None),
-        ("console", _) => typed(inside, code).map(|commands| Some(Content::Typed(commands))),
+        ("console", _) => typed(&inside, code).map(|commands| Some(Content::Typed(commands))),
         ("", _) => Err("a block is of no language: console, text, or a file's".to_owned()),
-        (_, Some(path)) => {
-            Ok(Some(Content::Written { path, text: inside.iter().map(|line| format!("{line}\n")).collect() }))
-        }
+        (_, Some(path)) => Ok(Some(Content::Written { path, text: inside })),
         (language, None) => Err(format!("no line above says which file this {language} is: `PATH`:")),
     }
 }
 
-fn typed(lines: &[&str], code: i32) -> Result<Vec<Typed>, String> {
+fn typed(inside: &str, code: i32) -> Result<Vec<Typed>, String> {
     let mut commands: Vec<Typed> = Vec::new();
     let mut goes_on = false;
-    for line in lines {
+    for line in inside.lines() {
         let prompt =
             PROMPTS.iter().find_map(|(prompt, is_root)| Some((line.strip_prefix(prompt)?, *is_root)));
         match (commands.last_mut(), prompt) {
@@ -185,12 +191,6 @@ impl Said {
         }
         Err("a comment about a block is not directly above one".to_owned())
     }
-}
-
-/// The path at the end of a line: `` …`PATH`: ``.
-fn named_file(line: &str) -> Option<String> {
-    let (_, path) = line.strip_suffix("`:")?.rsplit_once('`')?;
-    Some(path.to_owned())
 }
 
 #[cfg(test)]
@@ -262,6 +262,8 @@ mod tests {
             ("<!-- needs: luck -->\n", "line 1: nothing is known of the need luck"),
             ("<!-- not run -->\n", "line 1: a comment that means nothing: not run"),
             ("<!-- needs: user -->\nwords\n", "line 2: a comment about a block is not directly above one"),
+            ("<!-- needs: user\n-->\n", "line 1: HTML that is no comment of one line"),
+            ("    $ a\n", "line 1: a block is of no language: console, text, or a file's"),
             ("<!-- exit code: 3 -->\n", "a comment about a block is not directly above one"),
         ] {
             assert_eq!(parse(text), Err(expected.to_owned()), "{text}");
