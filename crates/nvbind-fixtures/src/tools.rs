@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Doing, Error, Result};
@@ -39,7 +40,11 @@ pub enum Tool {
 
 /// The package managers that are known: the program, how it installs, and the column of its package names.
 const MANAGERS: &[(&str, &[&str])] = &[
-    ("apt-get", &["install", "--yes", "--no-remove", "--no-install-recommends"]),
+    (
+        "apt-get",
+        // Another one may be at work.
+        &["-oDPkg::Lock::Timeout=600", "install", "--yes", "--no-remove", "--no-install-recommends"],
+    ),
     ("dnf", &["install", "--assumeyes", "--setopt=install_weak_deps=False"]),
     ("pacman", &["--sync", "--needed", "--noconfirm"]),
 ];
@@ -83,8 +88,12 @@ impl Tool {
     }
 }
 
+/// Held by whoever installs: lanes run side by side.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
 /// Installs those of `tools` that are missing.
 pub fn install(tools: &[Tool]) -> Result<()> {
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let missing: Vec<Tool> = tools.iter().copied().filter(|tool| !have(tool.program())).collect();
     if missing.is_empty() {
         return Ok(());

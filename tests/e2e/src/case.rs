@@ -44,6 +44,8 @@ pub(crate) enum Condition {
     Bookworm(bool),
     /// The lane has a tree of applications for images.
     Applications,
+    /// The lane has no kernel of its own.
+    SameKernel,
 }
 
 pub(crate) const CRUN: Condition = Condition::Of(Runtime::Crun);
@@ -56,6 +58,8 @@ pub(crate) const SYSTEMD: Condition = Condition::Init(Init::Systemd);
 pub(crate) const NO_SYSTEMD: Condition = Condition::Init(Init::Plain);
 pub(crate) const BOOKWORM_PODMAN: Condition = Condition::Bookworm(true);
 pub(crate) const TRIXIE_PODMAN: Condition = Condition::Bookworm(false);
+/// The lane has this kernel and what the machine makes of its cgroups.
+pub(crate) const SAME_KERNEL: Condition = Condition::SameKernel;
 pub(crate) const APPLICATIONS: Condition = Condition::Applications;
 
 /// Any of these lists, all conditions of which hold.
@@ -94,7 +98,7 @@ pub struct Case {
 }
 
 /// How long a case takes, in seconds, if it does not declare it: one or two containers.
-const USUAL: u32 = 3;
+const USUAL: u32 = 1;
 
 impl Case {
     /// A case that depends on nothing: it runs once.
@@ -148,6 +152,7 @@ impl Place {
             Condition::Cgroup(view) => self.lane.view == view,
             Condition::Init(init) => self.lane.init == init,
             Condition::Bookworm(expected) => (self.lane.recipe.release == BOOKWORM.release) == expected,
+            Condition::SameKernel => self.lane.machine.is_none(),
             Condition::Applications => self.lane.apps.is_some(),
         }
     }

@@ -25,6 +25,7 @@ use cgroup::View;
 use spec::{Init, Security, Suite};
 
 pub use enter::{BeforeBoot, enter};
+pub use machine::ARCHITECTURE;
 pub use run::Lane;
 pub use supervise::supervise;
 

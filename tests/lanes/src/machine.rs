@@ -23,7 +23,7 @@ use super::tree::{self, EMULATOR, label};
 const NONE: Option<&str> = None;
 
 /// The architecture whose kernel and emulator these machines have.
-const ARCHITECTURE: &str = "x86_64";
+pub const ARCHITECTURE: &str = "x86_64";
 
 /// Where a run's folder is in the emulator's tree.
 const RUN: &str = "/mnt";

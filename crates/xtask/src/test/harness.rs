@@ -22,6 +22,10 @@ const PACKAGES: &str = "packages";
 /// More lanes at once only wait for each other's containers.
 const MOST_WORKERS: usize = 4;
 
+/// About how long a lane takes beside its cells, and a virtual machine, where everything takes longer.
+const LANE_SECONDS: u32 = 15;
+const MACHINE_SECONDS: u32 = 180;
+
 /// How many of the cells that took longest are told.
 const SLOWEST: usize = 20;
 
@@ -178,14 +182,14 @@ fn run_lanes(project: &Path, lanes: &[Lane], tests: &[Test], board: &Board) -> V
         .map(|lane| (lane, tests.iter().filter(|test| test.lane == lane.name).collect::<Vec<_>>()))
         .filter(|(_, tests)| !tests.is_empty())
         .collect();
-    waiting.sort_by_key(|(_, tests)| Reverse(seconds(tests)));
-    let waiting = Mutex::new(waiting.into_iter());
+    waiting.sort_by_key(|(lane, tests)| Reverse(seconds(lane, tests)));
+    let queue = Mutex::new(Queue { waiting, machines: 0 });
+    let queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
     let times = Mutex::new(Vec::new());
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
         for _ in 0..workers() {
             scope.spawn(|| {
-                while let Some((lane, tests)) = next() {
+                while let Some((lane, tests)) = { queue().take() } {
                     let start = Instant::now();
                     let ended = run_lane(project, lane, &tests, board);
                     let reason = ended.err().map(|error| format!("({})", error.chain())).unwrap_or_default();
@@ -193,6 +197,7 @@ fn run_lanes(project: &Path, lanes: &[Lane], tests: &[Test], board: &Board) -> V
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push((lane.name, start.elapsed().as_secs()));
+                    queue().end(lane);
                     board.close(lane.name, reason);
                 }
             });
@@ -201,9 +206,35 @@ fn run_lanes(project: &Path, lanes: &[Lane], tests: &[Test], board: &Board) -> V
     times.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The lanes that have not started, those that take longest first.
+struct Queue<'a> {
+    waiting: Vec<(&'a Lane, Vec<&'a Test>)>,
+    /// How many virtual machines run.
+    machines: usize,
+}
+
+impl<'a> Queue<'a> {
+    /// The next one: no second virtual machine while there is anything else, as one takes what the other lane leaves.
+    fn take(&mut self) -> Option<(&'a Lane, Vec<&'a Test>)> {
+        let is_next = |(lane, _): &(&Lane, Vec<&Test>)| self.machines == 0 || lane.machine.is_none();
+        let next = self.waiting.iter().position(is_next).unwrap_or_default();
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let (lane, tests) = self.waiting.remove(next);
+        self.machines += usize::from(lane.machine.is_some());
+        Some((lane, tests))
+    }
+
+    fn end(&mut self, lane: &Lane) {
+        self.machines -= usize::from(lane.machine.is_some());
+    }
+}
+
 /// About how long a lane takes.
-fn seconds(tests: &[&Test]) -> u32 {
-    tests.iter().map(|test| test.cell.as_ref().map_or(packages::SECONDS, Cell::seconds)).sum()
+fn seconds(lane: &Lane, tests: &[&Test]) -> u32 {
+    let start = if lane.machine.is_some() { MACHINE_SECONDS } else { LANE_SECONDS };
+    start + tests.iter().map(|test| test.cell.as_ref().map_or(packages::SECONDS, Cell::seconds)).sum::<u32>()
 }
 
 fn run_lane(project: &Path, lane: &Lane, tests: &[&Test], board: &Board) -> Result<()> {
@@ -222,6 +253,7 @@ fn run_lane(project: &Path, lane: &Lane, tests: &[&Test], board: &Board) -> Resu
 #[cfg(test)]
 mod tests {
     use nvbind_e2e::cells::Extent;
+    use nvbind_lanes::{LANES, MACHINES};
 
     use super::*;
 
@@ -258,6 +290,18 @@ mod tests {
         assert_eq!(
             (case.outcome, case.reason.as_str()),
             (Outcome::Failed, "it did not report (the lane was interrupted)")
+        );
+    }
+
+    #[test]
+    fn a_second_virtual_machine_waits_while_there_is_another_lane() {
+        let lane = |name: &str| LANES.iter().chain(MACHINES).find(|lane| lane.name == name).unwrap();
+        let waiting = ["vm-apparmor", "vm-selinux", "trixie-v1"].map(|name| (lane(name), Vec::new())).into();
+        let mut queue = Queue { waiting, machines: 0 };
+        let mut next = || queue.take().map(|(lane, _)| lane.name);
+        assert_eq!(
+            [next(), next(), next(), next()],
+            [Some("vm-apparmor"), Some("trixie-v1"), Some("vm-selinux"), None]
         );
     }
 }

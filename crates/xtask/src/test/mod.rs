@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use nvbind_fixtures::error::{Error, Result};
 use nvbind_lanes::report::{self, Case, Outcome, Totals};
-use nvbind_lanes::tree;
+use nvbind_lanes::{ARCHITECTURE, tree};
 
 use crate::release;
 use harness::Harness;
@@ -43,7 +43,10 @@ pub fn test(project: &Path, words: &[String]) -> Result<bool> {
 pub fn trees(project: &Path) -> Result<()> {
     let trees = project.join("target/lanes/trees");
     let failed = std::sync::Mutex::new(Vec::new());
-    let recipes = std::sync::Mutex::new(tree::ALL.iter());
+    let can_emulate = std::env::consts::ARCH == ARCHITECTURE;
+    let of_machines = [tree::MACHINE.name, tree::EMULATOR.name];
+    let needed = tree::ALL.iter().filter(|recipe| can_emulate || !of_machines.contains(&recipe.name));
+    let recipes = std::sync::Mutex::new(needed);
     std::thread::scope(|scope| {
         for _ in 0..harness::workers() {
             scope.spawn(|| {

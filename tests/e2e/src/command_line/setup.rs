@@ -116,7 +116,7 @@ fn installed_works(podman: Podman) -> Result<(), Ended> {
 }
 
 /// A user's own installation, which leaves the home directory as it was.
-fn home(_: &Lane, _podman: Podman) -> Result<(), Ended> {
+fn home(_: &Lane, _: Podman) -> Result<(), Ended> {
     let home = format!("/home/{USER}");
     let places = [".local/bin", ".local/libexec", ".local/share/man", ".config/containers/containers.conf.d"]
         .map(|place| format!("{home}/{place}"));

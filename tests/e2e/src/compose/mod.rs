@@ -32,12 +32,12 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("compose/podman-compose", podman_compose)
         .each(&[WHO, RELEASE])
         .only(ONE_OF_EACH_RELEASE)
-        .takes(10),
+        .takes(8),
     Case::new("compose/docker-compose", docker_compose)
         .each(&[WHO, RELEASE])
         .only(&[&[BOOKWORM_PODMAN, V1, NO_SYSTEMD, CRUN, ROOTLESS], &[TRIXIE_PODMAN, SYSTEMD]])
-        .takes(10),
-    Case::new("compose/podman", podman_itself).only(&[&[TRIXIE_PODMAN, SYSTEMD, CRUN, ROOTLESS]]).takes(10),
+        .takes(6),
+    Case::new("compose/podman", podman_itself).only(&[&[TRIXIE_PODMAN, SYSTEMD, CRUN, ROOTLESS]]).takes(6),
     Case::new("compose/visible-devices", visible_devices)
         .each(&[WHO, RELEASE])
         .only(CRUN_OF_EACH_RELEASE)
@@ -48,7 +48,7 @@ pub(crate) const CASES: &[Case] = &[
             &[BOOKWORM_PODMAN, V1, NO_SYSTEMD, CRUN, ROOTLESS],
             &[TRIXIE_PODMAN, SYSTEMD, CRUN, ROOTLESS],
         ])
-        .takes(6),
+        .takes(7),
 ];
 
 /// A program that reads compose files.
@@ -130,11 +130,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// No case takes this long.
 const SERVICE_LIMIT: Duration = Duration::from_secs(240);
 
-fn podman_compose(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn podman_compose(_: &Lane, podman: Podman) -> Result<(), Ended> {
     with(podman, PODMAN_COMPOSE, "", |project| project.lives())
 }
 
-fn docker_compose(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn docker_compose(_: &Lane, podman: Podman) -> Result<(), Ended> {
     if !is_old(podman)? {
         return with(podman, DOCKER_COMPOSE, "", |project| project.lives());
     }
@@ -148,12 +148,12 @@ fn docker_compose(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// Which only starts another of the tools.
-fn podman_itself(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn podman_itself(_: &Lane, podman: Podman) -> Result<(), Ended> {
     with(podman, PODMAN_ITSELF, "", |project| project.lives())
 }
 
 /// What is left where annotations are not taken.
-fn visible_devices(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn visible_devices(_: &Lane, podman: Podman) -> Result<(), Ended> {
     shim::nvbind(User::Root, &["setup", "--visible-devices", "--prefix", PREFIX])?.must()?;
     configure(DRIVER, "[security]\nvisible_devices_when_unprivileged = true\n")?;
     let hooks = format!("hooks_dir = [\"{PREFIX}/share/containers/oci/hooks.d\"]\n");
@@ -170,7 +170,7 @@ fn visible_devices(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// Docker's way to ask: podman-compose makes a CDI device of it, podman's service knows nothing of it.
-fn reservations(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn reservations(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let is_old = is_old(podman)?;
     with(podman, PODMAN_COMPOSE, "", |project| {
         project.write(RESERVATION)?;

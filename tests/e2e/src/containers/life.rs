@@ -15,9 +15,9 @@ use crate::{probe, traces};
 pub(crate) const CASES: &[Case] = &[
     Case::new("untouched", untouched).each(&[RUNTIME, WHO]),
     Case::new("exec", exec).each(&[RUNTIME, WHO]),
-    Case::new("restart", restart).each(&[RUNTIME, WHO, INIT]).takes(2),
-    Case::new("start-after-stop", start_after_stop).each(&[RUNTIME, WHO]).takes(2),
-    Case::new("restart-policy", restart_policy).each(&[RUNTIME, WHO]).takes(3),
+    Case::new("restart", restart).each(&[RUNTIME, WHO, INIT]).takes(3),
+    Case::new("start-after-stop", start_after_stop).each(&[RUNTIME, WHO]).takes(3),
+    Case::new("restart-policy", restart_policy).each(&[RUNTIME, WHO]).takes(4),
     Case::new("commit", commit).each(&[WHO, RELEASE]),
 ];
 

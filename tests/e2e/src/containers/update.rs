@@ -1,7 +1,9 @@
 //! `podman update`, which hands the runtime podman's own list of device rules. It does not have those that the hook made,
 //! and crun of Podman 5 takes away what is not in it; `nvbind run --device-rules` puts them there.
 
-use crate::case::{CGROUP, CRUN, Case, RELEASE, ROOTFUL, RUNTIME, V2, WHO, skip};
+use crate::case::{
+    CRUN, Case, RELEASE, ROOTFUL, ROOTLESS, RUNC, RUNTIME, SAME_KERNEL, Skip, V1, V2, WHO, skip,
+};
 use crate::command_line::shim;
 use crate::container::{ASK, GPU, PLAIN, claim_works_in, run, then_remove};
 use crate::ended::{Ended, claim};
@@ -13,14 +15,23 @@ use crate::probe;
 pub(crate) const CASES: &[Case] = &[
     WITH_RULES,
     Case::new("podman-update-without-rules", without_rules)
-        .each(&[CGROUP, RELEASE])
+        .each(&[RELEASE])
         .only(&[&[CRUN, ROOTFUL]])
-        .may_skip(&[skip(&[&[V2]], "TODO")]),
+        .may_skip(NO_CONTROLLER)
+        .takes(2),
 ];
 
-pub(crate) const WITH_RULES: Case = Case::new("podman-update", update)
-    .each(&[RUNTIME, WHO, CGROUP, RELEASE])
-    .may_skip(&[skip(&[&[V2]], "TODO")]);
+pub(crate) const WITH_RULES: Case =
+    Case::new("podman-update", update).each(&[RUNTIME, WHO, RELEASE]).may_skip(NO_CONTROLLER);
+
+/// Lanes of version 2 have the controllers that the machine's version 1 leaves over, and a user has none of version 1. Virtual
+/// machines have all.
+const NO_CONTROLLER: &[Skip] = &[
+    skip(&[&[V2, SAME_KERNEL, CRUN]], "controller `cpu` is not available"),
+    skip(&[&[V2, SAME_KERNEL, RUNC]], "/cpu.weight: no such file or directory"),
+    skip(&[&[V1, ROOTLESS, CRUN]], "opening file `cpu.shares` for writing: Permission denied"),
+    skip(&[&[V1, ROOTLESS, RUNC]], "cannot set cpu limit: container could not join or create cgroup"),
+];
 
 /// A limit that every cgroup has room for.
 const LIMIT: &str = "--cpu-shares=512";

@@ -60,7 +60,7 @@ pub(crate) const MISSING: [&str; 6] = [
     "/dev/nvidiactl",
 ];
 
-fn devices(_: &Lane, _podman: Podman) -> Result<(), Ended> {
+fn devices(_: &Lane, _: Podman) -> Result<(), Ended> {
     let ended = make_machine().map_err(Ended::from).and_then(|()| claim_makes_all());
     fs::remove_dir_all(ROOT).on("remove", Path::new(ROOT))?;
     ended

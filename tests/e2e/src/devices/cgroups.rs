@@ -3,7 +3,9 @@
 use std::fs::OpenOptions;
 use std::process::Command;
 
-use crate::case::{CGROUP, Case, RELEASE, ROOTLESS, RUNC, RUNTIME, SYSTEMD, WHO, skip};
+use crate::case::{
+    CGROUP, CRUN, Case, NO_SYSTEMD, RELEASE, ROOTLESS, RUNC, RUNTIME, SYSTEMD, Skip, V1, V2, WHO, skip,
+};
 use crate::container;
 use crate::container::{ASK, GPU, PLAIN, claim_works_in, control, keep, then_remove};
 use crate::ended::{Ended, claim};
@@ -13,16 +15,24 @@ use crate::probe;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
-    Case::new("cgroups-disabled", disabled)
-        .each(&[RUNTIME, WHO, CGROUP])
-        .may_skip(&[skip(&[&[RUNC]], "TODO")]),
+    Case::new("cgroups-disabled", disabled).each(&[RUNTIME, WHO, CGROUP]).may_skip(NO_CGROUPS),
     DAEMON_RELOAD,
     Case::new("cgroupfs-manager", cgroupfs).each(&[RUNTIME, WHO, RELEASE]).only(&[&[SYSTEMD]]),
-    Case::new("pause", pause).each(&[RUNTIME, WHO, CGROUP]).may_skip(&[skip(&[&[ROOTLESS]], "TODO")]),
+    Case::new("pause", pause).each(&[RUNTIME, WHO, CGROUP]).may_skip(NO_FREEZER).takes(2),
+];
+
+/// Podman starts no such container with runc.
+const NO_CGROUPS: &[Skip] = &[skip(&[&[RUNC]], "runc is not compatible with NoCgroups")];
+
+/// A user's container has no cgroup on v1, and on v2 only where the user's systemd makes one.
+const NO_FREEZER: &[Skip] = &[
+    skip(&[&[ROOTLESS, V1]], "can not pause containers on rootless containers with cgroup V1"),
+    skip(&[&[ROOTLESS, V2, NO_SYSTEMD, CRUN]], "cannot pause the container without a cgroup"),
+    skip(&[&[ROOTLESS, V2, NO_SYSTEMD, RUNC]], "freezer not supported"),
 ];
 
 pub(crate) const DAEMON_RELOAD: Case =
-    Case::new("daemon-reload", daemon_reload).each(&[RUNTIME, WHO, RELEASE]).only(&[&[SYSTEMD]]);
+    Case::new("daemon-reload", daemon_reload).each(&[RUNTIME, WHO, RELEASE]).only(&[&[SYSTEMD]]).takes(3);
 
 /// A container that shares its caller's cgroup: the GPU works, and nothing is done to that cgroup.
 fn disabled(_: &Lane, podman: Podman) -> Result<(), Ended> {
@@ -48,7 +58,7 @@ fn open_unasked() -> String {
 
 /// systemd makes its own filter of a scope's properties: at a reload or when it starts anew (older versions), and whenever
 /// a device property of the scope is set. Afterwards the GPU still works, and the other one still does not.
-fn daemon_reload(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn daemon_reload(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let filtered = podman.user == User::Root;
     then_remove(podman, || {
         let volume = ["--volume", probe::UNASKED];
@@ -69,7 +79,7 @@ fn daemon_reload(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// The other cgroup manager, in a lane whose own is systemd.
-fn cgroupfs(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn cgroupfs(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let podman = Podman { manager: Some("cgroupfs"), ..podman };
     then_remove(podman, || {
         control(podman, &[], "true")?;

@@ -21,7 +21,7 @@ use crate::probe;
 
 /// The cases, by name. Only the host's root can change a filter.
 pub(crate) const CASES: &[Case] = &[
-    Case::new("host-cgroups", host_cgroups).each(&[RUNTIME, CGROUP, INIT]).only(&[&[ROOTFUL]]).takes(3),
+    Case::new("host-cgroups", host_cgroups).each(&[RUNTIME, CGROUP, INIT]).only(&[&[ROOTFUL]]).takes(4),
     Case::new("privileged-filter", privileged).each(&[RUNTIME, CGROUP, INIT]).only(&[&[ROOTFUL]]),
 ];
 

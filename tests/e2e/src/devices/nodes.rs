@@ -10,8 +10,7 @@ use crate::lane::{DRIVER, Lane, use_driver};
 use crate::podman::{Podman, User, said};
 
 /// The cases, by name.
-pub(crate) const CASES: &[Case] =
-    &[Case::new("every-node", every_node).each(&[RUNTIME, WHO, CGROUP]).takes(2)];
+pub(crate) const CASES: &[Case] = &[Case::new("every-node", every_node).each(&[RUNTIME, WHO, CGROUP])];
 
 /// A request, its device nodes beside those that any GPU brings, and its GPUs in procfs.
 type Request = (&'static str, &'static [&'static str], &'static [&'static str]);

@@ -15,8 +15,8 @@ use crate::podman::{Podman, Said, said};
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
     Case::new("gpu-checks/no-gpu", no_gpu).only(GPU_CHECKS),
-    Case::new("gpu-checks/no-cuda", no_cuda).only(GPU_CHECKS).takes(30),
-    Case::new("gpu-checks/computing", all).only(GPU_CHECKS).takes(30),
+    Case::new("gpu-checks/no-cuda", no_cuda).only(GPU_CHECKS).takes(35),
+    Case::new("gpu-checks/computing", all).only(GPU_CHECKS).takes(40),
 ];
 
 /// One place: podman, crun and runc are those of the bundle.

@@ -10,7 +10,7 @@ use crate::podman::Podman;
 use crate::probe;
 
 /// The cases, by name.
-pub(crate) const CASES: &[Case] = &[Case::new("layouts", layouts).only(&[&[CRUN, ROOTFUL]]).takes(3)];
+pub(crate) const CASES: &[Case] = &[Case::new("layouts", layouts).only(&[&[CRUN, ROOTFUL]]).takes(4)];
 
 /// The place in a lane of the simulated drivers, a folder for each layout.
 pub const LAYOUTS: &str = "/opt/layouts";

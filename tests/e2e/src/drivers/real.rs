@@ -18,7 +18,7 @@ use crate::podman::{Podman, said};
 pub(crate) const CASES: &[Case] = &[
     Case::new("real-driver/plan", plan).each(&[RELEASE]).only(&[&[CRUN, ROOTFUL]]),
     Case::new("real-driver/nvml", nvml).each(&[RELEASE]).only(&[&[CRUN, ROOTFUL]]),
-    Case::new("real-driver/container", container).each(&[RUNTIME, WHO, RELEASE]),
+    Case::new("real-driver/container", container).each(&[RUNTIME, WHO, RELEASE]).takes(2),
 ];
 
 /// The real driver's place in a lane.
@@ -29,7 +29,7 @@ pub const NO_REAL: &str = "no-real-driver";
 /// What nvidia-smi says and returns where it finds its library, but no kernel driver.
 const NO_KERNEL_DRIVER: (i32, &str) = (9, "couldn't communicate with the NVIDIA driver");
 
-fn plan(_: &Lane, _podman: Podman) -> Result<(), Ended> {
+fn plan(_: &Lane, _: Podman) -> Result<(), Ended> {
     needs_driver()?;
     let words = ["plan", "--capabilities=all", "--json", "--driver-root", REAL];
     let said = said(Command::new(format!("{PAYLOAD}/bin/nvbind")).args(words))?.must()?;
@@ -47,7 +47,7 @@ fn plan(_: &Lane, _podman: Podman) -> Result<(), Ended> {
 }
 
 /// The real library is loaded, all functions are found in it, and its own words for a missing kernel module reach the user.
-fn nvml(_: &Lane, _podman: Podman) -> Result<(), Ended> {
+fn nvml(_: &Lane, _: Podman) -> Result<(), Ended> {
     needs_driver()?;
     let script =
         "exec $1/bin/nvbind nvml --library $(find $2/usr/lib/$3 -name 'libnvidia-ml.so.[0-9]*.*' -type f)";

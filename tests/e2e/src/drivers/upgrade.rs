@@ -18,7 +18,7 @@ use crate::probe;
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
     Case::new("driver-upgrade", upgrade).each(&[RUNTIME, WHO]).takes(2),
-    Case::new("build", build).each(&[WHO, RELEASE]).takes(2),
+    Case::new("build", build).each(&[WHO, RELEASE]),
 ];
 
 /// The version of the simulated driver, and of the one before it.

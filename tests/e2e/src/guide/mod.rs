@@ -52,17 +52,17 @@ const WITH_SERVICES: Where =
     &[&[TRIXIE_PODMAN, SYSTEMD, CRUN, ROOTLESS], &[TRIXIE_PODMAN, SYSTEMD, RUNC, ROOTFUL]];
 
 guide! {
-    "README": "guide/README.md", ALL, 5;
-    "gaming": "guide/gaming.md", ALL, 10;
-    "computing": "guide/computing.md", ALL, 10;
-    "services": "guide/services.md", WITH_SERVICES, 10;
-    "compose": "guide/compose.md", ALL, 10;
-    "kube": "guide/kube.md", ALL, 10;
-    "selinux": "guide/selinux.md", ALL, 2;
-    "rootless": "guide/rootless.md", ALL, 5;
-    "troubleshooting": "guide/troubleshooting.md", ALL, 10;
-    "configuration": "guide/configuration.md", ALL, 10;
-    "migration": "migration.md", ALL, 5;
+    "README": "guide/README.md", ALL, 3;
+    "gaming": "guide/gaming.md", ALL, 6;
+    "computing": "guide/computing.md", ALL, 11;
+    "services": "guide/services.md", WITH_SERVICES, 15;
+    "compose": "guide/compose.md", ALL, 12;
+    "kube": "guide/kube.md", ALL, 13;
+    "selinux": "guide/selinux.md", ALL, 3;
+    "rootless": "guide/rootless.md", ALL, 4;
+    "troubleshooting": "guide/troubleshooting.md", ALL, 6;
+    "configuration": "guide/configuration.md", ALL, 4;
+    "migration": "migration.md", ALL, 6;
 }
 
 fn judge(lane: &Lane, podman: Podman, name: &str) -> Result<(), Ended> {

@@ -11,8 +11,7 @@ use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman};
 
 /// The cases, by name.
-pub(crate) const CASES: &[Case] =
-    &[Case::new("image-annotation", image_annotation).each(&[WHO, RELEASE]).takes(2)];
+pub(crate) const CASES: &[Case] = &[Case::new("image-annotation", image_annotation).each(&[WHO, RELEASE])];
 
 const ANNOTATED: &str = "localhost/nvbind-annotated";
 

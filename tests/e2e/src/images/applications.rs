@@ -23,14 +23,17 @@ use crate::probe;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
-    Case::new("images/debian", all_found).each(&[WHO, RELEASE]).only(IN_IMAGES),
+    Case::new("images/debian", all_found).each(&[WHO, RELEASE]).only(IN_IMAGES).takes(8),
     Case::new("images/vulkan", vulkan).each(&[WHO, RELEASE]).only(IN_IMAGES),
     Case::new("images/egl", egl).each(&[WHO, RELEASE]).only(IN_IMAGES),
     Case::new("images/opencl", opencl).each(&[WHO, RELEASE]).only(IN_IMAGES),
     Case::new("images/gbm", gbm).each(&[WHO, RELEASE]).only(IN_IMAGES),
     Case::new("images/own-icd", own_icd).each(&[WHO, RELEASE]).only(IN_IMAGES),
     Case::new("images/package", package).each(&[WHO, RELEASE]).only(IN_IMAGES),
-    Case::new("images/32-bit", programs_32_bit).each(&[WHO]).only(&[&[BOOKWORM_PODMAN, APPLICATIONS, CRUN]]),
+    Case::new("images/32-bit", programs_32_bit)
+        .each(&[WHO])
+        .only(&[&[BOOKWORM_PODMAN, APPLICATIONS, CRUN]])
+        .takes(2),
 ];
 
 /// The image of the lane's Debian release, made at its first use: the podman's storage ends with the lane.

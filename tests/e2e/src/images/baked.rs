@@ -13,10 +13,10 @@ use crate::{probe, snapshot};
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
-    Case::new("images/libcuda-in-cache", in_cache).each(&[WHO, RELEASE]).only(IN_IMAGES),
+    Case::new("images/libcuda-in-cache", in_cache).each(&[WHO, RELEASE]).only(IN_IMAGES).takes(2),
     Case::new("images/libcuda-in-variable", in_variable).each(&[WHO, RELEASE]).only(IN_IMAGES),
-    Case::new("images/populated-view", populated).each(&[WHO, RELEASE]).only(IN_IMAGES),
-    Case::new("images/damaged-caches", damaged).each(&[WHO, RELEASE]).only(IN_IMAGES),
+    Case::new("images/populated-view", populated).each(&[WHO, RELEASE]).only(IN_IMAGES).takes(2),
+    Case::new("images/damaged-caches", damaged).each(&[WHO, RELEASE]).only(IN_IMAGES).takes(10),
 ];
 
 /// Another libcuda where the loader looks first without a cache, and one where CUDA's images have the loader look.

@@ -14,7 +14,7 @@ use crate::{probe, traces};
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
     Case::new("images/traces", left).each(&[WHO, RELEASE]).only(IN_IMAGES),
-    Case::new("images/commit", committed).each(&[WHO, RELEASE]).only(IN_IMAGES),
+    Case::new("images/commit", committed).each(&[WHO, RELEASE]).only(IN_IMAGES).takes(3),
 ];
 
 /// Links, the cache, the drop-in and the folders above them: no file of the driver's, and no empty stub for one.

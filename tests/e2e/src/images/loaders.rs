@@ -16,7 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("images/musl", musl).each(&[WHO, RELEASE]).only(IN_IMAGES),
     Case::new("images/no-ldconfig", no_ldconfig).each(&[WHO, RELEASE]).only(IN_IMAGES),
     Case::new("images/static", no_loader).each(&[WHO, RELEASE]).only(IN_IMAGES),
-    Case::new("images/not-merged", not_merged).each(&[WHO, RELEASE]).only(IN_IMAGES),
+    Case::new("images/not-merged", not_merged).each(&[WHO, RELEASE]).only(IN_IMAGES).takes(2),
 ];
 
 /// The folders that musl searches without `/etc/ld-musl-ARCH.path` (musl, ldso/dynlink.c).

@@ -16,8 +16,8 @@ use crate::snapshot;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
-    Case::new("images/nix", nix).each(&[WHO, RELEASE]).only(IN_IMAGES),
-    Case::new("images/obstacles", obstacles).each(&[WHO, RELEASE]).only(IN_IMAGES),
+    Case::new("images/nix", nix).each(&[WHO, RELEASE]).only(IN_IMAGES).takes(2),
+    Case::new("images/obstacles", obstacles).each(&[WHO, RELEASE]).only(IN_IMAGES).takes(4),
 ];
 
 const NIX: Image = Image { name: "nix", has_programs: true, script: "mkdir -p nix/store", env: &[] };

@@ -20,18 +20,18 @@ use crate::services::quadlet::{GENERATOR, install, journal, systemctl};
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
-    Case::new("kube/containers", containers).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(10),
-    Case::new("kube/init", init).each(&[WHO]).only(&[&[TRIXIE_PODMAN, SYSTEMD]]).takes(5),
-    Case::new("kube/requirement", requirement).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(5),
-    Case::new("kube/templates", templates).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(6),
-    Case::new("kube/annotation", annotation).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(9),
-    Case::new("kube/values", values).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(9),
-    Case::new("kube/files", files).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(9),
-    Case::new("kube/wait", wait).each(&[WHO]).only(QUADLET).takes(5),
-    Case::new("kube/mig", of_mig).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(5),
+    Case::new("kube/containers", containers).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(7),
+    Case::new("kube/init", init).each(&[WHO]).only(&[&[TRIXIE_PODMAN, SYSTEMD]]).takes(2),
+    Case::new("kube/requirement", requirement).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(3),
+    Case::new("kube/templates", templates).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(3),
+    Case::new("kube/annotation", annotation).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(7),
+    Case::new("kube/values", values).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(5),
+    Case::new("kube/files", files).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(7),
+    Case::new("kube/wait", wait).each(&[WHO]).only(QUADLET),
+    Case::new("kube/mig", of_mig).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(2),
     Case::new("kube/errors", errors).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE),
-    Case::new("kube/generate", generate).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(5),
-    Case::new("kube/quadlet", quadlet).each(&[WHO]).only(QUADLET).takes(4),
+    Case::new("kube/generate", generate).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(9),
+    Case::new("kube/quadlet", quadlet).each(&[WHO]).only(QUADLET),
 ];
 
 /// The test image with a PATH, as all images have one: `podman kube play` of Podman 4.3 gives none.
@@ -62,7 +62,7 @@ fn pod(name: &str, annotations: &str, containers: &[String]) -> String {
 
 /// Makes the image, and skips the case where podman itself can make no pod: rootful with cgroupfs it wants to hand on controllers,
 /// which the root of a lane of version 2, where processes are, cannot do.
-fn needs_pods(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn needs_pods(_: &Lane, podman: Podman) -> Result<(), Ended> {
     if podman.run(&["image", "exists", IMAGE])?.code != 0 {
         let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         podman.must(&["import", "--change", path, &format!("{PAYLOAD}/image.tar"), IMAGE])?;
@@ -414,7 +414,7 @@ fn of_mig(lane: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 /// What cannot be given is told in the terminal, and nothing is started.
-fn errors(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn errors(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let asks =
         |asks: &str| pod("kube", "", &[container("one", &format!("resources: {{limits: {{{asks}}}}}"))]);
     for (text, expected) in [
@@ -546,7 +546,7 @@ fn claim_pair(podman: Podman, file: &str, one: &str, two: &str) -> Result<(), En
 }
 
 /// A `.kube` unit of Quadlet plays what `--dry-run` printed.
-fn quadlet(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn quadlet(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let _has_quadlet = Path::new(GENERATOR).exists();
     let file =
         file(podman, "quadlet.yaml", &pod("kube", "", &[container("one", ONE), container("two", ONE)]))?;

@@ -106,7 +106,7 @@ pub(crate) fn await_boot() -> Result<()> {
 }
 
 /// The unit made all nodes, and that before the user's own services were started.
-fn nodes(_: &Lane, _podman: Podman) -> std::result::Result<(), Ended> {
+fn nodes(_: &Lane, _: Podman) -> std::result::Result<(), Ended> {
     let told = said(Command::new("journalctl").args(["--output=cat", "--unit", UNIT]))?.must()?;
     for node in MISSING {
         claim(told.out.contains(&format!("made {node}\n")), &format!("{node} was not made at boot"), || {

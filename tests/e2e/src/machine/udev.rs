@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The nodes are gone; the event of the module starts the unit, and they are there again. And once more, as when the driver is
 /// unloaded for an upgrade.
-fn rule(_: &Lane, _podman: Podman) -> Result<(), Ended> {
+fn rule(_: &Lane, _: Podman) -> Result<(), Ended> {
     claim(RULE.contains(MODULES), "the rule is for other modules", || RULE.to_owned())?;
     write(Path::new(FILE), &RULE.replace(MODULES, MODULE))?;
     let ended = udevadm(&["control", "--reload"]).and_then(|()| comes().and_then(|()| comes()));

@@ -20,10 +20,10 @@ use crate::podman::{Podman, Said, said};
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
     Case::new("deb-contents", deb_contents),
-    Case::new("deb-lintian", deb_lintian),
+    Case::new("deb-lintian", deb_lintian).takes(5),
     Case::new("rpm-contents", rpm_contents),
-    Case::new("rpm-life", rpm_life),
-    Case::new("arch-package", arch_package),
+    Case::new("rpm-life", rpm_life).takes(5),
+    Case::new("arch-package", arch_package).takes(15),
     Case::new("install-script", install_script),
     Case::new("selinux-policy", selinux_policy),
 ];

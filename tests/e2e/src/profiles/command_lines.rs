@@ -36,7 +36,7 @@ const RUNTIME: &str = "/etc/containers/containers.conf.d/runtime.conf";
 /// The lane has no program for podman's newer way.
 const FIREWALL: &str = "[network]\nfirewall_driver = \"iptables\"\n";
 
-fn command_lines(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn command_lines(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let images = IMAGES.iter().copied().map(str::to_owned).collect();
     let programs = PROGRAMS.iter().copied().map(str::to_owned).collect();
     let stand_ins = StandIns { images, programs };

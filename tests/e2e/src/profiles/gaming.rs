@@ -18,7 +18,7 @@ use crate::profiles::{
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
-    Case::new("profiles/gaming", on_a_desktop).each(&[RUNTIME, WHO, RELEASE]),
+    Case::new("profiles/gaming", on_a_desktop).each(&[RUNTIME, WHO, RELEASE]).takes(2),
     Case::new("profiles/gaming-without-desktop", without_desktop).each(&[WHO]),
     Case::new("profiles/gaming-own-words", own_words).each(&[WHO]),
 ];

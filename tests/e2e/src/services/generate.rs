@@ -24,8 +24,8 @@ pub(crate) const CASES: &[Case] = &[
         .each(&[WHO, INIT])
         .only(&[&[TRIXIE_PODMAN, SYSTEMD, CRUN], &[TRIXIE_PODMAN, NO_SYSTEMD], &[TRIXIE_PODMAN, RUNC]])
         .sample(&[&[CRUN]]),
-    Case::new("generate-systemd", service).each(&[WHO, RELEASE]).only(&[&[SYSTEMD, CRUN]]),
-    Case::new("generate-kube", kube).each(&[RUNTIME, WHO]).only(&[&[TRIXIE_PODMAN]]).takes(2),
+    Case::new("generate-systemd", service).each(&[WHO, RELEASE]).only(&[&[SYSTEMD, CRUN]]).takes(3),
+    Case::new("generate-kube", kube).each(&[RUNTIME, WHO]).only(&[&[TRIXIE_PODMAN]]),
     Case::new("profiles/generate-quadlet", quadlet_of_profile)
         .each(&[WHO, INIT])
         .only(&[&[TRIXIE_PODMAN]])

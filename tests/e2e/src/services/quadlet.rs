@@ -20,7 +20,7 @@ pub(crate) const CASES: &[Case] = &[EXAMPLE_RUNS, SERVICE];
 
 pub(crate) const EXAMPLE_RUNS: Case = Case::new("quadlet", quadlet).each(&[WHO]).only(QUADLET);
 pub(crate) const SERVICE: Case =
-    Case::new("quadlet-service", lasting).each(&[RUNTIME, WHO]).only(&[&[TRIXIE_PODMAN, SYSTEMD]]);
+    Case::new("quadlet-service", lasting).each(&[RUNTIME, WHO]).only(&[&[TRIXIE_PODMAN, SYSTEMD]]).takes(3);
 
 /// Podman has it from 4.4 on.
 pub(crate) const GENERATOR: &str = "/usr/lib/systemd/system-generators/podman-system-generator";
@@ -28,7 +28,7 @@ pub(crate) const GENERATOR: &str = "/usr/lib/systemd/system-generators/podman-sy
 const EXAMPLE: &str = include_str!("../../../../packaging/quadlet/gpu.container");
 
 /// The example's container has the GPUs, started at boot or by hand, again and again. Its runtime is podman's own.
-fn quadlet(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn quadlet(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let _has_quadlet = Path::new(GENERATOR).exists();
     let unit = EXAMPLE.replace("localhost/gpu-image", IMAGE).replace("io.nvbind.gpu=all", probe::GPU);
     // Lanes have no network for containers.
@@ -68,7 +68,7 @@ pub(crate) fn server(runtime: &str, name: &str) -> String {
 }
 
 /// It is among what the boot starts, keeps its GPU when systemd reads its units anew, and has it after a failure, too.
-fn lasting(_lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn lasting(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let folder = folder(podman.user);
     let path = folder.join("quadlet-gpu.container");
     install(podman.user, &path, &server(podman.runtime(), LASTING_NAME))?;

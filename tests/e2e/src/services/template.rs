@@ -17,8 +17,8 @@ use crate::services::units;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
-    Case::new("service-template", lasting).each(&[WHO, RELEASE]).only(&[&[SYSTEMD]]).takes(4),
-    Case::new("service-template-refused", refused).each(&[WHO, RELEASE]).only(&[&[SYSTEMD]]),
+    Case::new("service-template", lasting).each(&[WHO, RELEASE]).only(&[&[SYSTEMD]]).takes(5),
+    Case::new("service-template-refused", refused).each(&[WHO, RELEASE]).only(&[&[SYSTEMD]]).takes(3),
 ];
 
 /// The instance, and so its container.
@@ -40,8 +40,8 @@ const LOOK: &str = r#"test "$TRICK" = 'two  words; 100% $HOME' && test "$PASSED"
 const FASTER: &str = "[Service]\nRestartSec=100ms\n";
 
 /// Enabled, it is among what the boot starts, and keeps its GPU until it is stopped.
-fn lasting(lane: &Lane, podman: Podman) -> Result<(), Ended> {
-    with(lane, podman, NAME, FILE, || {
+fn lasting(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    with(podman, NAME, FILE, || {
         claim_verified(podman.user)?;
         systemctl(podman.user, &["enable", UNIT])?.must()?;
         let ended = live(podman);
@@ -81,14 +81,14 @@ fn live(podman: Podman) -> Result<(), Ended> {
 }
 
 /// What is wrong with an instance is told where people look.
-fn refused(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+fn refused(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let file = folder(podman.user).join("gpu-nowhere.env");
-    with(lane, podman, "gpu-wrong", "RUN=--gpu 7 --network=none IMAGE true\n", || {
+    with(podman, "gpu-wrong", "RUN=--gpu 7 --network=none IMAGE true\n", || {
         claim_refused(podman, "gpu-wrong", "nvbind: there is no GPU 7; this machine has 0 (GPU-")?;
         let missing = format!("grep: {}: No such file or directory", file.display());
         claim_refused(podman, "gpu-nowhere", &missing)
     })?;
-    with(lane, podman, "gpu-empty", "# Nothing yet.\n", || {
+    with(podman, "gpu-empty", "# Nothing yet.\n", || {
         claim_refused(podman, "gpu-empty", "ExecStartPre=/bin/grep --quiet ^RUN= /")
     })
 }
@@ -110,9 +110,8 @@ fn claim_refused(podman: Podman, name: &str, reason: &str) -> Result<(), Ended> 
     claim(exists.code == 1, "the service leaves its container behind", || exists.told())
 }
 
-/// Runs the body while an instance has this file, where systemd runs.
+/// Runs the body while an instance has this file.
 fn with(
-    _lane: &Lane,
     podman: Podman,
     name: &str,
     text: &str,
