@@ -15,10 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use crate::error::{Doing, Error, Result};
-use crate::tree::Tree;
-use crate::{process, release};
-use files::{For, Packaged};
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::process;
+use nvbind_fixtures::tree::Packaged;
+use nvbind_fixtures::tree::Tree;
+
+use crate::release;
+use files::For;
 
 /// A format: its name on the command line, and what makes it.
 type Format = (&'static str, fn(&Release) -> Result<PathBuf>);

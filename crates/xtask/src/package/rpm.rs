@@ -2,12 +2,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::files::{For, Packaged};
+use nvbind_fixtures::error::Result;
+use nvbind_fixtures::process;
+use nvbind_fixtures::tools::{self, Tool};
+use nvbind_fixtures::tree::Packaged;
+
+use super::files::For;
 use super::version::with_tilde;
 use super::{Release, fixture};
-use crate::error::Result;
-use crate::process;
-use crate::tools::{self, Tool};
 
 pub(super) fn make(release: &Release) -> Result<PathBuf> {
     tools::install(&[Tool::Rpmbuild])?;
