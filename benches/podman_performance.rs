@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xtask::error::{Error, Result};
-use xtask::lanes;
+use nvbind_fixtures::error::{Error, Result};
 use xtask::performance::{self, Settings};
 
 fn main() -> ExitCode {
@@ -24,8 +23,8 @@ fn run(words: &[String]) -> Result<()> {
     let paths: Vec<PathBuf> = rest.iter().map(PathBuf::from).collect();
     match (verb.as_str(), &*paths) {
         // A lane's own processes are this program again.
-        ("lane-supervise", [spec]) => lanes::supervise(spec),
-        ("lane-enter", [spec, cgroups @ ..]) => lanes::enter(spec, cgroups),
+        ("lane-supervise", [spec]) => nvbind_lanes::supervise(spec),
+        ("lane-enter", [spec, cgroups @ ..]) => nvbind_lanes::enter(spec, cgroups, |_, _| Ok(())),
         ("inside", [spec]) => performance::inside(spec),
         _ => performance::run(project(), Settings::parse(words)?),
     }

@@ -3,51 +3,84 @@
 use crate::loaders::{MUSL, PATH_FILE};
 use crate::machine::{VERSION, libcuda};
 use crate::world::World;
-use nvbind_core::ldcache::{Abi, Library, merge};
+use nvbind_core::abi::Abi;
+use nvbind_core::ldcache::{Library, merge};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{RngSeed, TestCaseError, TestCaseResult, TestRunner};
+use std::cell::{Cell, RefCell};
 use std::fs;
 
-/// A sequence that is the same at every run (xorshift64).
-struct Random(u64);
+/// A change at a place.
+#[derive(Debug, Clone)]
+enum Change {
+    Replace(u8),
+    Flip(u32),
+    Remove(usize),
+    Repeat(usize),
+    Truncate,
+}
 
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
-    }
+/// Up to three changes of some bytes.
+fn changes() -> impl Strategy<Value = Vec<(Index, Change)>> {
+    let change = prop_oneof![
+        select(b"\"{}[]:,0-9\\nul \x00\xff".as_slice()).prop_map(Change::Replace),
+        (0..8_u32).prop_map(Change::Flip),
+        (1..=12_usize).prop_map(Change::Remove),
+        (1..=12_usize).prop_map(Change::Repeat),
+        Just(Change::Truncate),
+    ];
+    vec((any::<Index>(), change), 1..=3)
+}
 
-    /// Changes, removes or repeats some bytes.
-    fn mutate(&mut self, text: &[u8]) -> Vec<u8> {
-        let mut text = text.to_vec();
-        for _ in 0..=self.below(3) {
-            if text.is_empty() {
-                break;
-            }
-            let at = self.below(text.len());
-            let end = (at + 1 + self.below(12)).min(text.len());
-            match self.below(5) {
-                0 => text[at] = b"\"{}[]:,0-9\\nul \x00\xff"[self.below(16)],
-                1 => text[at] ^= 1 << self.below(8),
-                2 => drop(text.drain(at..end)),
-                3 => drop(text.splice(at..at, text[at..end].to_vec())),
-                _ => text.truncate(at.max(1)),
-            }
+fn change(text: &[u8], changes: &[(Index, Change)]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    for (at, change) in changes {
+        if text.is_empty() {
+            break;
         }
-        text
+        let at = at.index(text.len());
+        let end = |length: usize| (at + length).min(text.len());
+        match *change {
+            Change::Replace(byte) => text[at] = byte,
+            Change::Flip(bit) => text[at] ^= 1 << bit,
+            Change::Remove(length) => drop(text.drain(at..end(length))),
+            Change::Repeat(length) => drop(text.splice(at..at, text[at..end(length)].to_vec())),
+            Change::Truncate => text.truncate(at.max(1)),
+        }
     }
+    text
 }
 
 const DOCUMENTED: [i32; 5] = [0, 2, 3, 4, 5];
 
-/// The hook's code for this input, seen to be a documented one.
-fn code(world: &World, input: &[u8]) -> i32 {
+/// How often each code has been seen.
+type Codes = Cell<[u32; 6]>;
+
+/// Runs the hook on this input: it has to end with a documented code.
+fn hook(world: &World, input: &[u8], codes: &Codes) -> TestCaseResult {
     let ended = world.hook();
-    let said = String::from_utf8_lossy(input);
-    let code = ended.code.unwrap_or_else(|| panic!("ended by a signal for {said}"));
-    assert!(DOCUMENTED.contains(&code), "{code} for {said}: {}", ended.says);
-    assert!(ended.says.lines().all(|line| line.starts_with("nvbind-hook: ")), "{}", ended.says);
-    code
+    let input = String::from_utf8_lossy(input);
+    let code = ended.code.ok_or_else(|| TestCaseError::fail(format!("ended by a signal for {input}")))?;
+    prop_assert!(DOCUMENTED.contains(&code), "{code} for {input}: {}", ended.says);
+    prop_assert!(ended.says.lines().all(|line| line.starts_with("nvbind-hook: ")), "{}", ended.says);
+    let mut seen = codes.get();
+    seen[usize::try_from(code).unwrap()] += 1;
+    codes.set(seen);
+    Ok(())
+}
+
+/// Does this with as many inputs, the same ones at every run; of a failure it shows the shortest that it finds soon.
+fn check<S: Strategy>(inputs: S, cases: u32, test: impl Fn(S::Value) -> TestCaseResult) {
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    };
+    TestRunner::new(config).run(&inputs, test).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
@@ -57,14 +90,15 @@ fn any_state_ends_in_a_documented_code() {
     fs::remove_dir_all(world.driver.path("proc/driver")).unwrap();
     world.start();
     let (before, whole) = (world.snapshot(), world.stdin());
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut codes = [0; 6];
-    for _ in 0..300 {
-        world.state = random.mutate(&whole);
-        codes[usize::try_from(code(&world, &world.state)).unwrap()] += 1;
-    }
+    let (world, codes) = (RefCell::new(world), Codes::default());
+    check(changes(), 300, |changes| {
+        let changed = change(&whole, &changes);
+        world.borrow_mut().state.clone_from(&changed);
+        hook(&world.borrow(), &changed, &codes)
+    });
+    let codes = codes.get();
     assert!(codes[2] > 0 && codes[3] > 0, "both refusals of state and of driver: {codes:?}");
-    world.assert_same(&before, "");
+    world.borrow().assert_same(&before, "");
 }
 
 #[test]
@@ -79,21 +113,22 @@ fn any_config_json_ends_in_a_documented_code() {
     world.write("image/opt/a/libcuda.so.1", "");
     let whole = fs::read(world.path("userdata/config.json")).unwrap();
     let before: Vec<String> = world_of_host(&world);
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
-    let mut codes = [0; 6];
-    for _ in 0..150 {
-        let changed = random.mutate(&whole);
+    let (world, codes) = (RefCell::new(world), Codes::default());
+    check(changes(), 150, |changes| {
+        let changed = change(&whole, &changes);
+        let mut world = world.borrow_mut();
         fs::write(world.path("userdata/config.json"), &changed).unwrap();
         world.start();
-        codes[usize::try_from(code(&world, &changed)).unwrap()] += 1;
-    }
+        hook(&world, &changed, &codes)
+    });
+    let codes = codes.get();
     assert!(codes[0] > 0 && codes[2] > 0, "both starts and refusals: {codes:?}");
-    assert_eq!(world_of_host(&world), before);
+    assert_eq!(world_of_host(&world.borrow()), before);
 }
 
 #[test]
 fn any_driver_and_any_image_end_in_a_documented_code() {
-    let Some(mut world) = World::new() else { return };
+    let Some(world) = World::new() else { return };
     let libc = [Library { soname: b"libc.so.6", path: b"/lib/libc.so.6", abi: Abi::NATIVE.unwrap() }];
     world.write("image/etc/ld.so.cache", merge(None, &libc, &[]).unwrap());
     let compat = "usr/local/cuda/compat";
@@ -112,22 +147,23 @@ fn any_driver_and_any_image_end_in_a_documented_code() {
         world.path(&format!("image/{compat}/libcuda.so.580.65.06")),
         world.path("image").join(PATH_FILE),
     ];
-    let mut random = Random(0xda94_2042_e4dd_58b5);
-    let mut codes = [0; 6];
-    for turn in 0..150 {
-        let file = &files[turn % files.len()];
-        let whole = fs::read(file).unwrap();
-        let changed = random.mutate(&whole);
-        fs::write(file, &changed).unwrap();
+    let (world, codes) = (RefCell::new(world), Codes::default());
+    check((select(files.to_vec()), changes()), 150, |(file, changes)| {
+        let whole = fs::read(&file).unwrap();
+        let changed = change(&whole, &changes);
+        let mut world = world.borrow_mut();
+        fs::write(&file, &changed).unwrap();
         world.start();
-        codes[usize::try_from(code(&world, &changed)).unwrap()] += 1;
-        fs::write(file, &whole).unwrap();
+        let ended = hook(&world, &changed, &codes);
+        fs::write(&file, &whole).unwrap();
         // The next start finds the image as it was.
         world.stop();
         let upper = world.path("scratch/upper");
         fs::remove_dir_all(&upper).unwrap();
         fs::create_dir(&upper).unwrap();
-    }
+        ended
+    });
+    let codes = codes.get();
     assert!(codes[0] > 0 && codes[3] > 0, "both starts and refusals: {codes:?}");
 }
 

@@ -6,8 +6,8 @@
 
 use crate::error::Error;
 use crate::rootfs::{Missing, Rootfs};
+use nvbind_core::abi::Abi;
 use nvbind_core::compat::{self, DIRECTORY, SONAME};
-use nvbind_core::ldcache::Abi;
 use nvbind_core::plan::{Entry, Plan, View, ViewPath};
 use std::borrow::Cow;
 use std::collections::BTreeSet;

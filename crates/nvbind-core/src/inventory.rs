@@ -2,7 +2,7 @@
 
 mod data;
 mod devices;
-pub(crate) mod elf;
+mod elf;
 mod extras;
 mod gpus;
 mod libraries;
@@ -15,13 +15,14 @@ mod wsl;
 pub use data::{DataFile, Source};
 pub use devices::{DeviceNode, Majors};
 pub use extras::SocketFile;
-pub use gpus::{Gpu, PciAddress};
+pub use gpus::Gpu;
 pub use libraries::Library;
-pub use mig::{Access, MigDevice, MigIdentity};
+pub use mig::{Access, MigDevice};
 pub use procfs::{DIRECTORY as PROC, Nodes};
 pub use programs::ProgramFile;
 pub use wsl::{StoreFile, Wsl};
 
+use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::capability::Capability::{Compat32, Utility};
 use crate::catalogue::{ControlNode, ExtraNode, MAIN_LIBRARIES, PROGRAM_DIRECTORIES, Shared};
@@ -29,8 +30,7 @@ use crate::exit::Exit;
 use crate::extras::{Extra, Extras};
 use crate::failure::Explain;
 use crate::host::{self, Host};
-use crate::ldcache::Abi;
-use crate::nvml::Listing;
+use crate::listing::Listing;
 use serde::Serialize;
 
 /// NVIDIA's management library.
@@ -249,6 +249,7 @@ impl Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::MigIdentity;
     use crate::machine::{Machine, VERSION};
     use std::fs;
 

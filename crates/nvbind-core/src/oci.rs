@@ -5,7 +5,6 @@
 
 use crate::exit::Exit;
 use crate::failure::Explain;
-use crate::visible_devices;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount, Root};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -181,15 +180,12 @@ impl Config {
         bounding.into_iter().any(|name| name == "CAP_SYS_ADMIN")
     }
 
-    /// NVIDIA's own hook, where the container has it as well, and it would act: it does what the variable
-    /// `NVIDIA_VISIBLE_DEVICES` says.
-    #[must_use]
-    pub fn nvidias_hook(&self) -> Option<(&Path, &str)> {
-        let value = visible_devices::value(self)?;
-        let hooks = self.hooks.as_ref()?;
-        let stages = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
-        let mut paths = stages.into_iter().flatten().flatten().map(|hook| hook.path.as_path());
-        Some((paths.find(|path| is_nvidias_hook(path))?, value))
+    /// The programs that run as hooks before the container starts.
+    pub fn hook_programs(&self) -> impl Iterator<Item = &Path> {
+        let stages = self.hooks.iter();
+        let stages =
+            stages.flat_map(|hooks| [&hooks.prestart, &hooks.create_runtime, &hooks.create_container]);
+        stages.flatten().flatten().map(|hook| hook.path.as_path())
     }
 
     /// Whether mounts made in the container may appear outside it: `linux.rootfsPropagation` is `shared` or `rshared`.
@@ -310,36 +306,6 @@ mod tests {
         assert!(config.masks_proc());
         let private: Vec<bool> = config.mounts.iter().map(is_private_tmpfs).collect();
         assert_eq!(private, [true, false, false]);
-    }
-
-    #[test]
-    fn nvidia_s_hook_is_told_where_it_would_act() {
-        let config = |hooks: &str, env: &str| {
-            let text = format!(r#"{{"hooks":{hooks},"process":{{"env":["A=b"{env}]}}}}"#);
-            Config::parse(text.as_bytes(), Path::new("c")).unwrap()
-        };
-        let theirs = r#"{"prestart":[{"path":"/x/nvbind-hook"},{"path":"/usr/bin/nvidia-container-runtime-hook","args":[]}]}"#;
-        for (hooks, env, found) in [
-            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all""#, Some("all")),
-            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all","NVIDIA_VISIBLE_DEVICES=void""#, None),
-            (theirs, r#","NVIDIA_VISIBLE_DEVICES=""#, None),
-            (theirs, "", None),
-            (theirs, r#","CUDA_VERSION=8.0""#, Some("all")),
-            ("null", r#","NVIDIA_VISIBLE_DEVICES=all""#, None),
-            (
-                r#"{"prestart":[{"path":"/x/other"}],"poststop":[7]}"#,
-                r#","NVIDIA_VISIBLE_DEVICES=all""#,
-                None,
-            ),
-            (
-                r#"{"createRuntime":[{"path":"/nvidia-container-toolkit"}]}"#,
-                r#","NVIDIA_VISIBLE_DEVICES=0""#,
-                Some("0"),
-            ),
-        ] {
-            let config = config(hooks, env);
-            assert_eq!(config.nvidias_hook().map(|(_, value)| value), found, "{hooks} {env}");
-        }
     }
 
     #[test]

@@ -4,12 +4,13 @@ mod info;
 
 pub use info::{InfoDocument, info_text};
 
+use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::catalogue::When;
 use crate::extras::Extra;
 use crate::host::Tree;
-use crate::inventory::{Driver, Gpu, MigDevice, PROC, PciAddress};
-use crate::ldcache::Abi;
+use crate::inventory::{Driver, Gpu, MigDevice, PROC};
+use crate::pci::PciAddress;
 use crate::plan::{DROP_IN, Entry, LD_SO_CACHE, LD_SO_CONF_D, Plan, VIEW, ViewPath};
 use serde::Serialize;
 

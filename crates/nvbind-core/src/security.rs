@@ -1,6 +1,6 @@
 //! `[security]` of the configuration: which GPUs containers may have, who may ask for them, and how containers are confined.
 
-use crate::request::GpuName;
+use crate::gpu_name::GpuName;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use std::fmt;

@@ -4,8 +4,9 @@ mod limit;
 
 use crate::exit::Exit;
 use crate::failure::Explain;
+use crate::gpu_name::GpuName;
 use crate::inventory::{Gpu, Inventory, MigDevice};
-use crate::request::{GpuName, Gpus, Request};
+use crate::request::{Gpus, Request};
 use crate::security::Allowed;
 use limit::Limit;
 use std::cmp::Ordering;
@@ -259,8 +260,9 @@ fn describe(gpus: &[Gpu]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{MigIdentity, PciAddress};
+    use crate::listing::MigIdentity;
     use crate::machine::{self, Machine};
+    use crate::pci::PciAddress;
 
     /// What is chosen, as `index` with `!` where its DRM nodes are left out, and the instances of its MIG devices.
     fn chosen(selection: &str, inventory: &Inventory) -> Result<Vec<String>, Error> {

@@ -7,8 +7,9 @@
 use crate::capability::Capabilities;
 use crate::exit::Exit;
 use crate::failure::Explain;
-use crate::oci::Config;
+use crate::oci::{Config, is_nvidias_hook};
 use crate::request::{self, CAPABILITIES_VARIABLE, LIST_LIMIT, Request, VOID};
+use std::path::Path;
 
 /// The variable by which NVIDIA's own hook is asked for GPUs, and programs are told of them.
 pub const VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
@@ -47,6 +48,13 @@ pub fn value(config: &Config) -> Option<&str> {
         Some(value) => Some(value),
         None => is_legacy(config).then_some("all"),
     }
+}
+
+/// NVIDIA's own hook, where the container has it as well, and it would act: it does what the variable says.
+#[must_use]
+pub fn nvidias_hook(config: &Config) -> Option<(&Path, &str)> {
+    let value = value(config)?;
+    Some((config.hook_programs().find(|path| is_nvidias_hook(path))?, value))
 }
 
 /// The request that this is, if it asks for something.
@@ -93,7 +101,6 @@ fn is_cdi(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn config(environment: &[&str]) -> Config {
         let text = serde_json::json!({"process": {"env": environment}}).to_string();
@@ -181,5 +188,35 @@ mod tests {
             LIST_LIMIT - 1 + "/compute,utility".len()
         );
         assert_eq!(of(&format!("{long}0")), Error::TooLong);
+    }
+
+    #[test]
+    fn nvidia_s_hook_is_told_where_it_would_act() {
+        let with_hooks = |hooks: &str, env: &str| {
+            let text = format!(r#"{{"hooks":{hooks},"process":{{"env":["A=b"{env}]}}}}"#);
+            Config::parse(text.as_bytes(), Path::new("c")).unwrap()
+        };
+        let theirs = r#"{"prestart":[{"path":"/x/nvbind-hook"},{"path":"/usr/bin/nvidia-container-runtime-hook","args":[]}]}"#;
+        for (hooks, env, found) in [
+            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all""#, Some("all")),
+            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all","NVIDIA_VISIBLE_DEVICES=void""#, None),
+            (theirs, r#","NVIDIA_VISIBLE_DEVICES=""#, None),
+            (theirs, "", None),
+            (theirs, r#","CUDA_VERSION=8.0""#, Some("all")),
+            ("null", r#","NVIDIA_VISIBLE_DEVICES=all""#, None),
+            (
+                r#"{"prestart":[{"path":"/x/other"}],"poststop":[7]}"#,
+                r#","NVIDIA_VISIBLE_DEVICES=all""#,
+                None,
+            ),
+            (
+                r#"{"createRuntime":[{"path":"/nvidia-container-toolkit"}]}"#,
+                r#","NVIDIA_VISIBLE_DEVICES=0""#,
+                Some("0"),
+            ),
+        ] {
+            let config = with_hooks(hooks, env);
+            assert_eq!(nvidias_hook(&config).map(|(_, value)| value), found, "{hooks} {env}");
+        }
     }
 }

@@ -3,19 +3,17 @@
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
 use crate::harden;
-use crate::modules;
-use crate::nvml;
 use crate::source;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::{Explain, Failure};
-use nvbind_core::host::Host;
-use nvbind_core::inventory::{self, Inventory};
+use nvbind_core::nvml::Program;
 use nvbind_core::oci::{Config, STATE_LIMIT, State};
-use nvbind_core::plan::{self, Entry, Plan};
-use nvbind_core::request::Request;
+use nvbind_core::plan::{Entry, Plan};
 use nvbind_core::requirements;
+use nvbind_core::resolve::{self, Policy};
 use nvbind_core::settings::Settings;
+use nvbind_core::visible_devices;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -75,23 +73,20 @@ fn steps(
         return Ok(());
     }
     let bundle = bundle::read(&state)?;
-    if let Some((path, value)) = bundle.config.nvidias_hook() {
+    if let Some((path, value)) = visible_devices::nvidias_hook(&bundle.config) {
         let (path, value) = (path.to_owned(), source::told(value));
         return Err(InputError::TwoHooks { path, value }.into());
     }
     let request = source.request(&state, &bundle.config)?;
     let Some(request) = request else { return Ok(()) };
     harden::require_kernel()?;
-    let settings = settings(&arguments)?;
+    let as_root = !nvbind_apply::in_user_namespace()?;
+    let settings = Settings::load(arguments.config.as_deref(), as_root)?;
+    // The configuration is read with `--driver-root`, too, which tells where the driver is and nothing else.
+    let settings = settings.with_driver_root(arguments.driver_root.as_deref());
     source.check(&bundle.config, &settings.security)?;
-    let request = request.within(&settings.security);
-    let host = Host::open(&settings.driver)?;
-    let plan = plan(&host, &request, &arguments).or_else(|error| {
-        // Anything else would be the same again.
-        let is_unloaded = error.is_unloaded() && modules::may_load(&host);
-        if is_unloaded && modules::load() { plan(&host, &request, &arguments) } else { Err(error) }
-    });
-    let plan = plan?;
+    let policy = Policy { nvml: nvml(&arguments), may_load_modules: as_root };
+    let (host, plan) = resolve::resolve(&settings, request, policy)?;
     check_requirements(&bundle.config, &plan)?;
     let stage = match arguments.stage {
         StageName::Prestart if state.pid > 1 => Stage::Prestart { pid: state.pid },
@@ -140,48 +135,11 @@ fn check_requirements(config: &Config, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Why there is no plan.
-#[derive(Debug, thiserror::Error)]
-enum PlanError {
-    #[error(transparent)]
-    Inventory(#[from] inventory::Error),
-    #[error(transparent)]
-    Nvml(#[from] nvbind_core::nvml::Error),
-    #[error(transparent)]
-    Plan(#[from] plan::Error),
-}
-
-impl Explain for PlanError {
-    fn exit(&self) -> Exit {
-        match self {
-            PlanError::Inventory(error) => error.exit(),
-            PlanError::Nvml(error) => error.exit(),
-            PlanError::Plan(error) => error.exit(),
-        }
+/// Who may be asked for what only NVML knows.
+fn nvml(arguments: &Arguments) -> Program {
+    match arguments {
+        Arguments { driver_root: Some(_), .. } => Program::OTHER_ROOT,
+        Arguments { stage: StageName::CreateContainer, .. } => Program::IN_CONTAINER,
+        Arguments { stage: StageName::Prestart, driver_root: None, .. } => Program::Installed,
     }
-}
-
-impl PlanError {
-    /// Whether a kernel module is not loaded.
-    fn is_unloaded(&self) -> bool {
-        matches!(
-            self,
-            PlanError::Inventory(inventory::Error::NotLoaded { .. })
-                | PlanError::Plan(plan::Error::Module { .. })
-        )
-    }
-}
-
-fn plan(host: &Host, request: &Request, arguments: &Arguments) -> Result<Plan, PlanError> {
-    let mut inventory = Inventory::read(host, request.capabilities, &request.extras)?;
-    nvml::identify(request, &mut inventory, host, arguments)?;
-    Ok(plan::plan(request, &inventory)?)
-}
-
-/// The configuration. It is read with `--driver-root`, too, which tells where the driver is and nothing else.
-fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
-    let as_root = !nvbind_apply::in_user_namespace()?;
-    let settings = Settings::load(arguments.config.as_deref(), as_root);
-    let settings = settings?;
-    Ok(settings.with_driver_root(arguments.driver_root.as_deref()))
 }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! It runs as root with input that others control. So it is linked statically (no loader runs, whatever LD_PRELOAD
-//! says), reads nothing of its environment, starts no program but the `nvbind` that it was installed with (see `nvml`), and
+//! says), reads nothing of its environment, starts no program but the `nvbind` that it was installed with (see `nvbind_core::nvml`) and
+//! nvidia-modprobe, and
 //! prints its one message itself.
 #![forbid(unsafe_code)]
 
@@ -16,8 +17,6 @@ mod arguments;
 mod bundle;
 mod harden;
 mod hook;
-mod modules;
-mod nvml;
 mod report;
 mod source;
 

@@ -15,13 +15,11 @@ use crate::podman::{engine, hooks, shell};
 use clap::CommandFactory;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
-use nvbind_core::host::Host;
 use nvbind_core::plan::Plan;
 use nvbind_core::request::Request;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 
 /// What podman, too, exits with for its own errors, so that they can be told from the container's (podman-run(1)).
 pub(crate) const PODMAN_FAILED: u8 = 125;
@@ -118,27 +116,31 @@ pub(crate) fn configure(line: &mut CommandLine, verb: Verb) -> Result<(), Failur
 
 /// What podman would be told, as far as that is known without changing anything.
 pub(crate) fn preview(line: &CommandLine, verb: Verb) -> Result<Invocation, Failure> {
-    request(line)?;
+    let request = request(line)?;
     // Where podman's configuration is broken, podman says so.
     let directories = engine::hooks_dirs(&line.options).ok().flatten();
     let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
-    let plan = directories.filter(|_| line.options.own.device_rules == Some(true)).map(|directories| {
-        let (place, host, request) = look(line, &directories)?;
-        Ok::<_, Failure>(driver::plan(&place, &host, &request)?)
-    });
-    Ok(line.invocation(verb, has_nvidias, &device_rules(&line.options, plan.transpose()?.as_ref())))
+    let plan = match directories.filter(|_| line.options.own.device_rules == Some(true)) {
+        Some(directories) => {
+            let place = Place::from(engine::hook(&directories)?);
+            Some(driver::preview(&place, request)?.1)
+        }
+        None => None,
+    };
+    Ok(line.invocation(verb, has_nvidias, &device_rules(&line.options, plan.as_ref())))
 }
 
 /// What podman is told, with everything ready for the container. Fails where it would start without its GPUs, or not start
 /// for a reason that crun does not tell.
 pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Invocation, Failure> {
-    let Some(directories) = engine::hooks_dirs(&line.options)? else {
-        request(line)?;
+    let directories = engine::hooks_dirs(&line.options)?;
+    let request = request(line)?;
+    let Some(directories) = directories else {
         return Ok(line.invocation(verb, false, &device_rules(&line.options, None)));
     };
-    let (place, host, request) = look(line, &directories)?;
+    let place = Place::from(engine::hook(&directories)?);
     let keeps_groups = line.options.values("group-add").any(|group| group == "keep-groups");
-    let plan = driver::make_ready(&place, &host, &request, keeps_groups)?;
+    let plan = driver::make_ready(&place, request, keeps_groups)?;
     let rules = device_rules(&line.options, Some(&plan));
     Ok(line.invocation(verb, hooks::has_nvidias(&directories), &rules))
 }
@@ -151,14 +153,6 @@ fn request(line: &CommandLine) -> Result<Request, Failure> {
         return Err(Error::Privileged.into());
     }
     Ok(request)
-}
-
-/// What the hook will be asked, and where it will look.
-fn look(line: &CommandLine, directories: &[PathBuf]) -> Result<(Place, Host, Request), Failure> {
-    let request = request(line)?;
-    let place = Place::from(engine::hook(directories)?);
-    let (host, security) = place.open()?;
-    Ok((place, host, request.within(&security)))
 }
 
 /// The rules that the hook will make by itself, for podman to keep as well: at `podman update` crun takes away what is not

@@ -9,10 +9,11 @@ mod podman;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::driver_sim::{DriverSim, SimError};
-use crate::fixtures;
-use crate::image::{Image, ImageError};
-use crate::process::{self, ProcessError};
+use nvbind_fixtures::commands;
+use nvbind_fixtures::driver_sim::{DriverSim, SimError};
+use nvbind_fixtures::image::{Image, ImageError};
+use nvbind_fixtures::process::{self, ProcessError};
+
 use podman::Podman;
 
 /// Why there is no demo.
@@ -94,7 +95,7 @@ impl Bench {
             "-p",
             "nvbind-hook",
         ]))?;
-        let probe = fixtures::probe().map_err(|error| DemoError::Probe { reason: error.to_string() })?;
+        let probe = commands::probe().map_err(|error| DemoError::Probe { reason: error.to_string() })?;
         // TARGET/debug/nvbind-probe
         let target = probe.ancestors().nth(2).unwrap_or_else(|| Path::new("target"));
         Ok(Self { dir: target.join("demo"), nvbind: target.join("release/nvbind"), probe })

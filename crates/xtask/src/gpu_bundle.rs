@@ -10,17 +10,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::{Doing, Error, Result};
-use crate::image::Image;
-use crate::lanes::tree as lane;
-use crate::process;
-use crate::tools::{self, Tool};
-use crate::tree::{STAMP, Tree};
-use crate::{fixtures, limits, release};
+use nvbind_e2e::drivers::gpu_checks::PLACE;
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::image::Image;
+use nvbind_fixtures::process;
+use nvbind_fixtures::tools::{self, Tool};
+use nvbind_fixtures::tree::{STAMP, Tree};
+use nvbind_fixtures::{commands, limits};
+use nvbind_lanes::tree as lane;
+
+use crate::release;
 use programs::Toolbox;
 
-/// Where the bundle is unpacked: its programs name their loader and their libraries by this path, and `tests/gpu` its files.
-pub(crate) const PLACE: &str = "/opt/nvbind-gpu";
 /// The folder that the archive holds.
 const NAME: &str = "nvbind-gpu";
 
@@ -124,7 +125,7 @@ fn compile(source: &Path, program: &Path, options: &[&str]) -> Result<()> {
 /// The image that the containers run, with the program for CUDA.
 fn image(tree: &Tree, project: &Path) -> Result<()> {
     let archive = project.join("target/gpu-bundle/image.tar");
-    fixtures::image(&[&archive.to_string_lossy()]).map_err(Error::Fixture)?;
+    commands::image(&[&archive.to_string_lossy()]).map_err(Error::Fixture)?;
     Image::append(&archive, &tree.at("bin").join(CUDA_CHECK)).map_err(fixture)?;
     tree.copy(&archive, "image.tar").map_err(fixture)
 }

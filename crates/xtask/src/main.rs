@@ -8,16 +8,20 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xtask::error::{Error, Result};
-use xtask::{demo, e2e, fixtures, gpu_bundle, lanes, package, test};
+use nvbind_fixtures::commands;
+use nvbind_fixtures::error::{Error, Result};
+use xtask::{demo, gpu_bundle, package, test};
 
 const HELP: &str = "\
 cargo xtask demo [--image IMAGE]   run a container with the GPUs of this machine, or with a simulated driver and a probe
-cargo xtask test [LANE…] [--only TEXT…]   run all lanes, or these; of end-to-end cases only those whose name contains TEXT
-cargo xtask test --vm [--only TEXT…]   the same in virtual machines, which are emulated: vm-apparmor and vm-selinux
+cargo xtask test [LANE…] [--full] [--only TEXT…] [-- HARNESS…]   run all lanes, or these: each end-to-end case once for each
+    combination of what it depends on, with --full wherever it can be, or those whose name contains TEXT wherever they can be.
+    Words of the harness are --list, --skip TEXT, --format json and others: see -- --help
+cargo xtask test --vm …   the same in virtual machines, which are emulated: vm-apparmor and vm-selinux; --all: in all lanes
+cargo xtask trees   make the Debian trees of all lanes ahead of them
 cargo xtask package [deb] [rpm] [tarball] [arch] [tree]   make all packages, or these, in target/package
 cargo xtask gpu-bundle [FILE]   pack what the checks on a real GPU need, for a machine that has one
-cargo xtask driver-sim DIR [--layout NAME] [--version VERSION]   make a simulated driver root
+cargo xtask driver-sim DIR [OPTION…]   make a simulated driver root; --help has the options
 cargo xtask real-driver DIR [--suite SUITE]   unpack NVIDIA's driver from Debian's packages into a driver root
 cargo xtask image ARCHIVE [--from ROOT]   pack a container image for podman import
 ";
@@ -39,28 +43,21 @@ fn run(words: &[String]) -> Result<bool> {
     let (verb, rest) = words.split_first().ok_or_else(|| Error::failed(HELP))?;
     let first = || rest.first().map(PathBuf::from).ok_or_else(|| Error::failed(HELP));
     match verb.as_str() {
-        "test" => {
-            let (names, only) = test_words(rest);
-            test::test(project(), &names, &only)
-        }
+        "test" => test::test(project(), rest),
+        "trees" => test::trees(project()).map(|()| true),
         "demo" => demo::run(&strs(rest)).map(|()| true).map_err(|error| Error::Fixture(error.into())),
         "package" => package::package(project(), &strs(rest)).map(|()| true),
         "gpu-bundle" => gpu_bundle::pack(project(), &strs(rest)).map(|()| true),
-        "driver-sim" => fixtures::driver_sim(&strs(rest)).map(|()| true).map_err(Error::Fixture),
-        "image" => fixtures::image(&strs(rest)).map(|()| true).map_err(Error::Fixture),
-        "real-driver" => fixtures::real_driver(&strs(rest))
-            .map(|text| {
-                print!("{text}");
-                true
-            })
-            .map_err(Error::Fixture),
+        "driver-sim" => commands::driver_sim(&strs(rest)).map(show),
+        "image" => commands::image(&strs(rest)).map(|()| true).map_err(Error::Fixture),
+        "real-driver" => commands::real_driver(&strs(rest)).map(show).map_err(Error::Fixture),
         // Not for people: a lane's own processes.
-        "lane-supervise" => lanes::supervise(&first()?).map(|()| true),
+        "lane-supervise" => nvbind_lanes::supervise(&first()?).map(|()| true),
         "lane-enter" => {
             let cgroups: Vec<PathBuf> = rest.iter().skip(1).map(PathBuf::from).collect();
-            lanes::enter(&first()?, &cgroups).map(|()| true)
+            nvbind_lanes::enter(&first()?, &cgroups, nvbind_e2e::machine::before_boot).map(|()| true)
         }
-        "inside" => e2e::inside(&first()?).map(|()| true),
+        "inside" => nvbind_e2e::inside(&first()?).map(|()| true),
         "--help" | "-h" | "help" => {
             print!("{HELP}");
             Ok(true)
@@ -69,32 +66,17 @@ fn run(words: &[String]) -> Result<bool> {
     }
 }
 
-fn strs(words: &[String]) -> Vec<&str> {
-    words.iter().map(String::as_str).collect()
+fn show(text: String) -> bool {
+    print!("{text}");
+    true
 }
 
-/// Lane names, and the texts after `--only`.
-fn test_words(words: &[String]) -> (Vec<String>, Vec<String>) {
-    let mut parts = words.splitn(2, |word| word == "--only");
-    let names = parts.next().unwrap_or_default().to_vec();
-    (names, parts.next().unwrap_or_default().to_vec())
+fn strs(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
 }
 
 /// The workspace's root.
 fn project() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap_or(own)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lanes_come_before_only_and_texts_after_it() {
-        let words = ["bookworm-v1", "--only", "crun", "runc"].map(String::from);
-        let (names, only) = test_words(&words);
-        assert_eq!(names, ["bookworm-v1"]);
-        assert_eq!(only, ["crun", "runc"]);
-    }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::Result;
-use crate::process;
+use nvbind_fixtures::error::Result;
+use nvbind_fixtures::process;
 
 /// The programs, as they are named in [`folder`].
 pub const PROGRAMS: [&str; 2] = ["nvbind", "nvbind-hook"];

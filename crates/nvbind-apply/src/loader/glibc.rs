@@ -6,7 +6,8 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::rootfs::{Directory, Missing, Rootfs};
 use crate::view::ViewMount;
-use nvbind_core::ldcache::{self, Abi, Library};
+use nvbind_core::abi::Abi;
+use nvbind_core::ldcache::{self, Library};
 use nvbind_core::plan::{DROP_IN, LD_SO_CONF_D, library_directory};
 
 /// The program interpreters of glibc, of both widths: without any there is nobody to read a cache.

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::rootfs::{Directory, Rootfs};
 use crate::view::ViewMount;
-use nvbind_core::ldcache::Abi;
+use nvbind_core::abi::Abi;
 use nvbind_core::plan::library_directory;
 
 /// A loader of musl and the file that it reads.

@@ -2,13 +2,14 @@
 
 use super::Error;
 use super::elf::{self, SharedObject};
+use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::catalogue::{
     COMPAT32, COMPAT32_DIRECTORIES, DRIVER, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES,
     NEVER, Versioning,
 };
 use crate::host::{Directory, Tree};
-use crate::ldcache::{self, Abi};
+use crate::ldcache;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 

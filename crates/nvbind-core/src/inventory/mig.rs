@@ -8,7 +8,7 @@
 use super::procfs::DIRECTORY;
 use super::{DeviceNode, Error, Gpu, Nodes};
 use crate::host::{self, Tree};
-use serde::{Deserialize, Serialize};
+use crate::listing::MigIdentity;
 
 /// The driver's name in `/proc/devices`.
 pub(super) const DRIVER: &str = "nvidia-caps";
@@ -71,17 +71,6 @@ impl MigDevice {
             }
         }
     }
-}
-
-/// What NVML says of a MIG device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MigIdentity {
-    /// Its position among the MIG devices of its GPU, as `nvidia-smi -L` counts.
-    pub index: u32,
-    /// UUID, with `MIG-`.
-    pub uuid: String,
-    /// Profile, such as `1g.10gb`; none where the driver does not tell.
-    pub profile: Option<String>,
 }
 
 /// The MIG devices of the GPU with this minor number; `major` is that of [`DRIVER`].

@@ -2,13 +2,13 @@
 
 use super::extras::{MISC_MAJOR, misc};
 use super::{DeviceNode, Driver, Inventory, Library, elf, procfs, programs};
+use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::catalogue::{
     WSL_LIBRARIES, WSL_LIBRARY_DIRECTORY, WSL_MAIN, WSL_MISC, WSL_NODE, WSL_STORE, WSL_STORE_DIRECTORY,
     is_store_file,
 };
 use crate::host::{Host, Tree};
-use crate::ldcache::Abi;
 use elf::SharedObject;
 
 /// What only WSL2 has.

@@ -32,6 +32,7 @@ mod order;
 mod parse;
 mod write;
 
+use crate::abi::Abi;
 use thiserror::Error;
 
 pub use merge::merge;
@@ -43,42 +44,6 @@ pub const MAX_BYTES: usize = 16 << 20;
 /// The longest string taken from a cache: `PATH_MAX` of the kernel's `include/uapi/linux/limits.h`, which
 /// counts the final NUL.
 const MAX_STRING: usize = 4096;
-
-/// What machine a library is for, as the loader tells entries of one soname apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Abi {
-    /// 64-bit libraries on a PC.
-    X86_64,
-    /// 32-bit libraries on a PC.
-    I386,
-    /// 64-bit Arm.
-    Aarch64,
-}
-
-impl Abi {
-    /// The one that this program was built for, where the driver exists for it.
-    pub const NATIVE: Option<Self> = if cfg!(target_arch = "x86_64") {
-        Some(Self::X86_64)
-    } else if cfg!(target_arch = "aarch64") {
-        Some(Self::Aarch64)
-    } else {
-        None
-    };
-
-    /// The 32-bit companion of [`Abi::NATIVE`], where the driver has one.
-    pub const COMPAT32: Option<Self> = if cfg!(target_arch = "x86_64") { Some(Self::I386) } else { None };
-
-    /// The flags of its entries: `FLAG_ELF_LIBC6` and the machine's own of glibc's
-    /// `sysdeps/generic/ldconfig.h`, the value that the machine's loader asks for
-    /// (`_DL_CACHE_DEFAULT_ID`).
-    pub const fn flags(self) -> u32 {
-        match self {
-            Self::X86_64 => 0x0303,
-            Self::I386 => 0x0003,
-            Self::Aarch64 => 0x0a03,
-        }
-    }
-}
 
 /// A library to be found: ours, or one in any cache that we write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! The files of a plan, and where programs look for them.
 
 use super::{Entry, Error, View, ViewPath, WellKnown, library_directory, visible};
+use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::catalogue::{self, COMPAT32, DIRECTORIES, DRIVER, PLUGINS, WellKnownPlace};
 use crate::extras::Extras;
 use crate::inventory::{Gpu, Inventory, Library, SocketFile, Source, StoreFile};
-use crate::ldcache::Abi;
 use crate::request::Request;
 
 /// What is in the view, and what of it is found elsewhere.

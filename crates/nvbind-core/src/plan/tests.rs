@@ -1,8 +1,8 @@
 use super::*;
+use crate::abi::Abi;
 use crate::catalogue::When;
-use crate::ldcache::Abi;
+use crate::gpu_name::GpuName;
 use crate::machine::{self, Machine, VERSION};
-use crate::request::GpuName;
 use crate::security::Allowed;
 
 fn plan_of(gpus: &str, capabilities: &str) -> Result<Plan, Error> {

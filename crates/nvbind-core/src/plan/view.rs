@@ -1,8 +1,8 @@
 //! The driver view: what stands at each path below it.
 
+use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::extras::Extra;
-use crate::ldcache::Abi;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,40 +2,6 @@
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// Where the driver is: each key is a directory that stands in for `/`, the machine's own by default.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Driver {
-    /// Libraries, programs, data files.
-    pub root: PathBuf,
-    /// Device nodes (`dev/` below it).
-    pub dev_root: PathBuf,
-    /// The driver's state (`proc/` below it).
-    pub proc_root: PathBuf,
-    /// PCI devices (`sys/` below it).
-    pub sys_root: PathBuf,
-}
-
-impl Default for Driver {
-    fn default() -> Driver {
-        Driver::below(Path::new("/"))
-    }
-}
-
-impl Driver {
-    /// All four below one directory: what `--driver-root DIR` means.
-    #[must_use]
-    pub fn below(root: &Path) -> Driver {
-        Driver {
-            root: root.to_path_buf(),
-            dev_root: root.to_path_buf(),
-            proc_root: root.to_path_buf(),
-            sys_root: root.to_path_buf(),
-        }
-    }
-}
 
 /// How `nvbind run` starts podman.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -8,8 +8,9 @@ use crate::podman::options::Options;
 use crate::podman::own;
 use nvbind_core::catalogue::{EXTRA_NODES, SHARED};
 use nvbind_core::extras::{Extra, Extras};
+use nvbind_core::host::Roots;
 use nvbind_core::request::CAPABILITIES_VARIABLE;
-use nvbind_core::settings::{Driver, Profile};
+use nvbind_core::settings::Profile;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -27,7 +28,7 @@ pub(super) struct Selection<'a> {
     pub(super) typed: &'a Options,
     pub(super) mode: &'a Mode<'a>,
     /// The directories below which the hook looks for the driver.
-    pub(super) driver: &'a Driver,
+    pub(super) driver: &'a Roots,
 }
 
 /// A place in the container at which a profile puts nothing.

@@ -2,7 +2,7 @@
 
 use super::to_json;
 use crate::args;
-use crate::driver::{self, Place};
+use crate::driver::{self, Modules, Place};
 use crate::failure::Failure;
 use crate::output;
 use nvbind_core::message::line;
@@ -10,17 +10,16 @@ use nvbind_core::render::{self, InfoDocument};
 
 /// Prints the inventory.
 pub(crate) fn info(options: args::Info) -> Result<(), Failure> {
-    let place = Place::new(options.driver_root);
-    let (host, _) = place.open()?;
-    let (inventory, listing) = driver::inventory(&place, &host)?;
+    let machine = Place::new(options.driver_root).open(Modules::Leave)?;
+    let (inventory, listing) = driver::inventory(&machine)?;
     if let Some(Err(error)) = &listing {
         log::warn!("{}", line(error));
     }
     let listing = listing.and_then(Result::ok);
     let listing = listing.as_ref();
     let text = match options.json {
-        false => render::info_text(&inventory, listing, &host),
-        true => to_json(&InfoDocument::new(&inventory, listing, &host))?,
+        false => render::info_text(&inventory, listing, machine.host()),
+        true => to_json(&InfoDocument::new(&inventory, listing, machine.host()))?,
     };
     Ok(output::print(text.as_bytes())?)
 }

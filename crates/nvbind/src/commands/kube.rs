@@ -113,7 +113,7 @@ fn changed(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
 }
 
 fn open(directories: &[PathBuf]) -> Result<Machine, Failure> {
-    Ok(Machine::open(Place::from(engine::hook(directories)?))?)
+    Ok(Machine::open(&Place::from(engine::hook(directories)?))?)
 }
 
 /// The files of the command line, with what is in them.

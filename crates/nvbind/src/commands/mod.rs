@@ -35,14 +35,3 @@ fn to_json(value: &impl Serialize) -> Result<String, NoJson> {
     text.push('\n');
     Ok(text)
 }
-
-// TEMPORARY
-impl Explain for crate::driver::Error {
-    fn exit(&self) -> Exit {
-        self.exit()
-    }
-
-    fn hint(&self) -> Option<String> {
-        self.hint()
-    }
-}

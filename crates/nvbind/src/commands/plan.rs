@@ -13,9 +13,7 @@ pub(crate) fn plan(options: args::Plan) -> Result<(), Failure> {
     let request = Request::parse(&options.gpu, options.capabilities.as_deref(), None)
         .and_then(|request| request.with_extras(options.extras.as_deref()))
         .and_then(|request| request.with_isolation(options.isolate.then_some("true")))?;
-    let place = Place::new(options.driver_root);
-    let (host, security) = place.open()?;
-    let plan = driver::plan(&place, &host, &request.within(&security))?;
+    let (host, plan) = driver::preview(&Place::new(options.driver_root), request)?;
     let text = match options.json {
         false => render::plan_text(&plan, &host.files),
         true => to_json(&PlanDocument::new(&plan, &host.files))?,

@@ -8,8 +8,8 @@ use crate::failure::Failure;
 use crate::output;
 use crate::podman::command_line::{CommandLine, Verb};
 use crate::profiles::Profiles;
+use nvbind_core::host::Roots;
 use nvbind_core::message::printable;
-use nvbind_core::settings::Driver;
 use nvbind_core::settings::keys::PROFILES;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -51,7 +51,7 @@ fn list(profiles: &Profiles) -> String {
 }
 
 /// The profile as a table of a file, and as comments what this caller would not get of it.
-fn show(profiles: &Profiles, name: &str, driver: &Driver, caller: Caller<'_>) -> Result<String, Failure> {
+fn show(profiles: &Profiles, name: &str, driver: &Roots, caller: Caller<'_>) -> Result<String, Failure> {
     profiles.find(name)?;
     let mut text = format!("[{PROFILES}]\n");
     text.extend(profiles.keys(name).0.iter().map(line));
@@ -90,7 +90,7 @@ mod tests {
             variable: &|_name| None,
             host: &This,
         };
-        let shown = show(&profiles, "gaming", &Driver::default(), caller).unwrap();
+        let shown = show(&profiles, "gaming", &Roots::default(), caller).unwrap();
         for line in [
             "gaming.capabilities = \"all\"  # built-in/gaming.toml:3\n".to_owned(),
             format!("gaming.devices = [\"/nonexistent/pad\"]  # {}:2\n", path.display()),

@@ -2,15 +2,15 @@
 
 use super::machine::{Machine, Program};
 use super::programs;
-use crate::driver::{self, Place};
+use crate::driver::{self, Modules, Place};
 use crate::podman::containers_conf::{self, Engine};
 use crate::podman::hooks::{self, Installed};
-use nvbind_core::host::Host;
+use nvbind_core::host::{Host, Roots};
 use nvbind_core::inventory::{self, Inventory};
 use nvbind_core::plan::Plan;
 use nvbind_core::request::Request;
-use nvbind_core::settings::Driver;
-use std::path::Path;
+use nvbind_core::resolve::{self, Resolver};
+use nvbind_core::settings::Settings;
 
 /// What is known of a machine.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Facts<'m> {
     /// The driver; none where it is not known where it is.
     pub(super) driver: Option<Result<Inventory, inventory::Error>>,
     /// What a container gets that asks for all GPUs; none without a driver.
-    pub(super) plan: Option<Result<Plan, driver::Error>>,
+    pub(super) plan: Option<Result<Plan, resolve::Error>>,
 }
 
 impl Facts<'_> {
@@ -43,22 +43,18 @@ impl Facts<'_> {
         let hook = local.map(|engine| hooks::find_below(&machine.root, &engine.hooks_dirs));
         let place = hook.as_ref().and_then(|hook| hook.as_ref().ok()).cloned().map(Place::from);
         let place = place.unwrap_or_default();
-        let settings = place.settings_below(&machine.root, machine.user.is_root());
-        let is_machine = settings.as_ref().is_ok_and(|settings| {
-            [&settings.driver.dev_root, &settings.driver.proc_root].iter().all(|root| *root == Path::new("/"))
-        });
-        let host = settings.and_then(|settings| open(machine, &settings.driver));
+        let roots =
+            place.settings_below(&machine.root, machine.user.is_root()).map(|settings| settings.driver);
+        let is_machine = roots.as_ref().is_ok_and(Roots::are_machine);
+        let resolver = roots.and_then(|roots| open(machine, &place, &roots));
         let request = Request::parse("all", None, None);
-        let mut driver = match (&host, &request) {
-            (Ok(host), Ok(request)) => Some(Inventory::read(host, request.capabilities, &request.extras)),
-            _ => None,
-        };
-        let plan = match (&host, request, &mut driver) {
-            (Ok(host), Ok(request), Some(Ok(driver))) => {
-                Some(driver::plan_with(&place, host, &request, driver))
-            }
-            _ => None,
-        };
+        let (mut driver, mut plan) = (None, None);
+        if let (Ok(resolver), Ok(request)) = (&resolver, request) {
+            let mut inventory = resolver.read(request.capabilities, &request.extras);
+            plan = inventory.as_mut().ok().map(|inventory| resolver.plan_from(request, inventory));
+            driver = Some(inventory);
+        }
+        let host = resolver.map(Resolver::into_host);
         Facts { machine, engine, podman, runtime, hook, is_machine, host, driver, plan }
     }
 
@@ -68,12 +64,13 @@ impl Facts<'_> {
     }
 }
 
-/// The trees of the driver, below the machine's root.
-fn open(machine: &Machine, roots: &Driver) -> Result<Host, driver::Error> {
-    Ok(Host::open(&Driver {
+/// The driver, below the machine's root, without regard to who may use it.
+fn open(machine: &Machine, place: &Place, roots: &Roots) -> Result<Resolver, driver::Error> {
+    let driver = Roots {
         root: machine.path(&roots.root),
         dev_root: machine.path(&roots.dev_root),
         proc_root: machine.path(&roots.proc_root),
         sys_root: machine.path(&roots.sys_root),
-    })?)
+    };
+    place.open_with(&Settings { driver, ..Settings::default() }, Modules::Leave)
 }

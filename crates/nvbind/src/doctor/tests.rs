@@ -442,7 +442,7 @@ const CASES: &[Case] = &[
     warns(&["selinux"], "sudo semodule -i /usr/share/selinux/packages/nvbind.cil", |tree| {
         tree.write("sys/fs/selinux/policy", "container_t");
     }),
-    warns(&["selinux"], "sudo setsebool -P container_use_devices=true", |tree| {
+    warns(&["selinux"], "sudo setsebool -P 'container_use_devices=true'", |tree| {
         tree.write("sys/fs/selinux/policy", "container_t");
         remove(tree, "usr/share/selinux/packages/nvbind.cil");
     }),
@@ -718,7 +718,7 @@ fn a_display_over_the_network_needs_the_hosts_and_a_named_cookie_file_has_to_be_
         let finding = report.finding("display").clone();
         (finding.status, finding.fix.as_ref().map(Fix::text).unwrap_or_default())
     };
-    let network = "nvbind run --network=host IMAGE".to_owned();
+    let network = "nvbind run '--network=host' IMAGE".to_owned();
     assert_eq!(find("DISPLAY", "localhost:10.0"), (Status::Warn, network));
     let user = "xhost +si:localuser:tester".to_owned();
     assert_eq!(find("XAUTHORITY", "/run/none"), (Status::Warn, user));

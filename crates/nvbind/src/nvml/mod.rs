@@ -7,8 +7,8 @@ use code::Code;
 use library::{Device, Divided, Nvml};
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
-use nvbind_core::inventory::MigIdentity;
-use nvbind_core::nvml::{ListedGpu, ListedMig, Listing, Question};
+use nvbind_core::listing::{ListedGpu, ListedMig, Listing, MigIdentity};
+use nvbind_core::nvml::Question;
 use std::path::Path;
 
 /// Why NVML does not answer.

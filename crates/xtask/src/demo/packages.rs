@@ -2,8 +2,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use nvbind_fixtures::process;
+
 use super::DemoError;
-use crate::process;
 
 /// A package manager: its program, how it refreshes its lists, how it installs without asking.
 struct Manager {

@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t};
+use nvbind_fixtures::process;
 
 use super::{DemoError, packages};
-use crate::process;
 
 /// Runtimes to try besides podman's default, which is crun nearly everywhere.
 const RUNTIMES: &[&str] = &["runc", "crun"];

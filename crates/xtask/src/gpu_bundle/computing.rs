@@ -2,10 +2,11 @@
 use std::fs;
 use std::path::Path;
 
+use nvbind_fixtures::driver_sim::{DriverSim, Layout};
+use nvbind_fixtures::error::{Doing, Result};
+use nvbind_fixtures::tools::{self, Tool};
+
 use super::{compile, fixture};
-use crate::driver_sim::{DriverSim, Layout};
-use crate::error::{Doing, Result};
-use crate::tools::{self, Tool};
 
 /// The file that tells the checks so.
 const MARKER: &str = "computes";
@@ -30,7 +31,7 @@ mod tests {
     use std::process::{Command, Output};
 
     use super::*;
-    use crate::process;
+    use nvbind_fixtures::process;
 
     const UUID: &str = "GPU-51a7ed01-5170-4000-8000-0000000000b3";
 

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nvbind_fixtures::elf;
+use nvbind_fixtures::error::{Error, Result};
+use nvbind_fixtures::image::source::Source;
+use nvbind_fixtures::process;
+use nvbind_fixtures::tree::Tree;
+
 use super::{PLACE, fixture};
-use crate::elf;
-use crate::error::{Error, Result};
-use crate::image::source::Source;
-use crate::process;
-use crate::tree::Tree;
 
 /// Programs of the Debian system. podman does not start without netavark, also where no container has a network.
 const SYSTEM: &[&str] = &[

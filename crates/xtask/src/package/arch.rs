@@ -3,9 +3,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::process;
+
 use super::{Release, sha256};
-use crate::error::{Doing, Error, Result};
-use crate::process;
 
 pub(super) fn make(release: &Release) -> Result<PathBuf> {
     let archive = source(release)?;

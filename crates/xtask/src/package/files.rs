@@ -1,15 +1,16 @@
 //! What a package consists of: the one table of files for all formats, and the tree that is made of it.
 use std::fs::{self, File, FileTimes};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use nvbind_fixtures::error::{Doing, Result};
+use nvbind_fixtures::process;
+use nvbind_fixtures::tree::Packaged;
+use nvbind_fixtures::tree::Tree;
 
 use super::{Release, fixture, notices};
-use crate::error::{Doing, Result};
-use crate::tree::Tree;
-use crate::{process, release};
+use crate::release;
 
 /// Where a file's content comes from.
 #[derive(Debug, Clone, Copy)]
@@ -104,15 +105,6 @@ const FILES: &[Row] = &[
     (Notices, "usr/share/licenses/nvbind/third-party-notices", 0o644, For::Others),
 ];
 
-/// A file of a package, as the table has it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Packaged {
-    /// Its place, from the root.
-    pub(crate) path: PathBuf,
-    /// Its permissions.
-    pub(crate) mode: u32,
-}
-
 /// Fills `root` of a tree with the files for these packages, all of the release's time, and tells them in their order.
 pub(super) fn stage(release: &Release, tree: &Tree, root: &str, of: For) -> Result<Vec<Packaged>> {
     let mut staged = Vec::new();
@@ -191,6 +183,7 @@ pub(super) fn time(epoch: u64) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::PathBuf;
 
     use super::*;
 

@@ -7,6 +7,7 @@ pub(crate) mod files;
 mod notices;
 mod rpm;
 mod tarball;
+mod version;
 
 use std::env;
 use std::fs;
@@ -14,10 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use crate::error::{Doing, Error, Result};
-use crate::tree::Tree;
-use crate::{process, release};
-use files::{For, Packaged};
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::process;
+use nvbind_fixtures::tree::Packaged;
+use nvbind_fixtures::tree::Tree;
+
+use crate::release;
+use files::For;
 
 /// A format: its name on the command line, and what makes it.
 type Format = (&'static str, fn(&Release) -> Result<PathBuf>);
@@ -122,6 +126,8 @@ impl Release {
             process::read(self.command("date").args(["--utc", "-R", "-d", &format!("@{}", self.epoch)]))?;
         Ok(text
             .replace("@VERSION@", self.version())
+            .replace("@TILDE_VERSION@", &version::with_tilde(self.version()))
+            .replace("@PKGVER@", &version::joined(self.version()))
             .replace("@REVISION@", &self.revision.to_string())
             .replace("@DATE@", date.trim()))
     }

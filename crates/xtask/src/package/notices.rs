@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::process;
 use serde::Deserialize;
 
-use crate::error::{Doing, Error, Result};
-use crate::{process, release};
+use crate::release;
 
 /// What `cargo metadata` prints, as far as it matters here.
 #[derive(Debug, Deserialize)]

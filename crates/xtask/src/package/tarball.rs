@@ -2,10 +2,11 @@
 use std::fs;
 use std::path::PathBuf;
 
+use nvbind_fixtures::error::{Doing, Result};
+use nvbind_fixtures::process;
+
 use super::files::{For, set_times};
 use super::{Release, fixture, sha256};
-use crate::error::{Doing, Result};
-use crate::process;
 
 /// The script, in the repository and in the archive.
 const SCRIPT: &str = "install.sh";

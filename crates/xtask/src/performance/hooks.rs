@@ -4,13 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_lanes::spec::PAYLOAD;
+use nvbind_lanes::tree::write;
 use serde_json::{Value, json};
 
 use super::programs::{FLOOR, NOOP, TIMER};
 use super::sample::Variant;
-use crate::error::{Doing, Error, Result};
-use crate::lanes::spec::PAYLOAD;
-use crate::lanes::tree::write;
 
 /// The hook JSON that `nvbind setup` made in the lane.
 const INSTALLED: &str = "/usr/share/containers/oci/hooks.d/nvbind.json";

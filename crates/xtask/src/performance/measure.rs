@@ -7,16 +7,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::time::{ClockId, clock_gettime};
+use nvbind_e2e::lane::{DRIVER, Lane};
+use nvbind_e2e::podman::{IMAGE, Podman, Runtime, User, as_user};
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::process;
+use nvbind_lanes::spec::{PAYLOAD, RESULTS, Spec};
 
 use super::hooks::{Hooks, record};
 use super::programs::FIRST;
 use super::sample::{Place, Sample, Variant, podmans};
 use super::{SETTINGS, Settings, shim, steps};
-use crate::e2e::lane::{DRIVER, Lane};
-use crate::e2e::podman::{IMAGE, Podman, Runtime, User, as_user};
-use crate::error::{Doing, Error, Result};
-use crate::lanes::spec::{PAYLOAD, RESULTS, Spec};
-use crate::process;
 
 /// What asks for a GPU; plain podman is told it too.
 const GPU: &str = "io.nvbind.gpu=0";

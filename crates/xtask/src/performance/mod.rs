@@ -18,21 +18,22 @@ mod table;
 use std::fs;
 use std::path::Path;
 
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_lanes::Lane;
+use nvbind_lanes::cgroup::View;
+use nvbind_lanes::spec::{Init, Spec, Suite};
+use nvbind_lanes::tree;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Doing, Error, Result};
-use crate::lanes::cgroup::View;
-use crate::lanes::run::Run;
-use crate::lanes::spec::{Init, Spec, Suite};
-use crate::lanes::tree;
 use crate::release;
+use crate::test::payload;
 use summary::Report;
 
 pub use measure::inside;
 
 /// Debian 12 and nothing but cgroup v2: the least noisy, with no systemd beside the containers.
-const RUN: Run = Run {
-    lane: "performance",
+const LANE: Lane = Lane {
+    name: "performance",
     recipe: &tree::BOOKWORM,
     view: View::V2,
     init: Init::Plain,
@@ -85,7 +86,8 @@ impl Settings {
 /// Measures, prints a table, and leaves the same as JSON.
 pub fn run(project: &Path, settings: Settings) -> Result<()> {
     release::build(project)?;
-    let prepare = |spec: &Spec| {
+    let fill = |spec: &mut Spec| {
+        payload::fill(project, spec)?;
         programs::build(project, &spec.payload())?;
         let text = serde_json::to_string(&settings).map_err(|error| Error::failed(error.to_string()))?;
         let path = spec.payload().join(SETTINGS);
@@ -93,7 +95,7 @@ pub fn run(project: &Path, settings: Settings) -> Result<()> {
     };
     let mut samples = Vec::new();
     let mut broken = None;
-    RUN.lines(project, &[], &prepare, &mut |line| match serde_json::from_str(line) {
+    LANE.run(project, Vec::new(), &fill, &mut |line| match serde_json::from_str(line) {
         Ok(sample) => samples.push(sample),
         Err(error) => broken = Some(format!("unreadable sample {line}: {error}")),
     })?;

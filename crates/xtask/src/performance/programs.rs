@@ -5,10 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::error::{Doing, Error, Result};
-use crate::image::Image;
-use crate::tools::{self, Tool};
-use crate::{process, release};
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::image::Image;
+use nvbind_fixtures::process;
+use nvbind_fixtures::tools::{self, Tool};
+
+use crate::release;
 
 /// The container's first process, as its image has it.
 pub(crate) const FIRST: &str = "first_instruction";

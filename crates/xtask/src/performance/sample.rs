@@ -1,8 +1,7 @@
 //! What is measured, one at a time: lines of JSON from the lane.
 
+use nvbind_e2e::podman::{Podman, Runtime, User};
 use serde::{Deserialize, Serialize};
-
-use crate::e2e::podman::{Podman, Runtime, User};
 
 /// What stands at the container's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

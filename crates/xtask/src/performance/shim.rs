@@ -5,11 +5,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_lanes::spec::PAYLOAD;
+
 use super::measure::{milliseconds, now};
 use super::programs::FIRST;
 use super::sample::Sample;
-use crate::error::{Doing, Error, Result};
-use crate::lanes::spec::PAYLOAD;
 
 const FOLDER: &str = "/tmp/stand-in";
 

@@ -1,0 +1,13 @@
+//! What nvbind is tested with: simulated and real drivers, the probe that looks from inside a container, and the image that it is in.
+#![allow(clippy::print_stdout, reason = "it speaks to the person at the terminal")]
+pub mod commands;
+pub mod driver_sim;
+pub mod elf;
+pub mod error;
+pub mod image;
+pub mod limits;
+pub mod probe;
+pub mod process;
+pub mod real_driver;
+pub mod tools;
+pub mod tree;
