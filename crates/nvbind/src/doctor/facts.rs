@@ -1,7 +1,7 @@
 //! What several checks need to know, read once, by the modules that `nvbind run` and the hook use.
 
-use super::machine::{Machine, Program};
 use super::programs;
+use super::subject::{Machine, Program};
 use crate::driver::{self, Modules, Place};
 use crate::podman::containers_conf::{self, Engine};
 use crate::podman::hooks::{self, Installed};

@@ -1,7 +1,7 @@
 //! GPUs for the pods of a Kubernetes file, as `podman kube play` starts them: what Kubernetes asks for by resources becomes
 //! the annotation of the pod and a variable of each container.
 
-mod pods;
+mod object;
 mod share;
 mod yaml;
 
@@ -9,15 +9,15 @@ mod yaml;
 mod tests;
 
 use crate::driver::{self, Machine};
-use crate::generate::kube::KEEP_GROUPS;
+use crate::podman::kube_play::KEEP_GROUPS;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, DEVICES_VARIABLE, EXTRAS_ANNOTATION,
     GPU_ANNOTATION, ISOLATE_ANNOTATION, Request,
 };
-use pods::Container;
-pub(crate) use pods::{Change, Pod};
+use object::Container;
+pub(crate) use object::{Change, Pod};
 
 /// Why a file has no GPUs to give.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +192,7 @@ fn asked(
     selection: &str,
     new: Option<&str>,
 ) -> Result<Option<Request>, request::Error> {
-    let own = pods::devices(container);
+    let own = object::devices(container);
     if own == Some(None) {
         return Ok(None);
     }
@@ -227,8 +227,8 @@ impl Documents {
     pub(crate) fn add(&mut self, file: &str, text: &str) -> Result<(), Error> {
         let yaml = |source| Error::Yaml { file: file.to_owned(), source };
         let mut documents = yaml::read(text).map_err(yaml)?;
-        for object in pods::objects(&mut documents) {
-            self.pods.push(pods::read(object)?);
+        for object in object::objects(&mut documents) {
+            self.pods.push(object::read(object)?);
         }
         self.documents.append(&mut documents);
         Ok(())
@@ -289,9 +289,9 @@ impl Documents {
 
     /// The text of all of them with these changes.
     pub(crate) fn changed(mut self, changes: &[Change]) -> Result<String, Error> {
-        let objects = pods::objects(&mut self.documents);
+        let objects = object::objects(&mut self.documents);
         for ((object, pod), change) in objects.into_iter().zip(&self.pods).zip(changes) {
-            pods::change(object, pod, change)?;
+            object::change(object, pod, change)?;
         }
         Ok(yaml::write(&self.documents))
     }
