@@ -81,7 +81,6 @@ impl Finding {
 struct Check {
     /// Its name, which stays the same for programs.
     id: &'static str,
-    /// What it asks.
     title: &'static str,
     run: fn(&Facts<'_>) -> Finding,
 }

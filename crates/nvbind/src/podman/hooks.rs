@@ -18,9 +18,7 @@ use std::path::{Path, PathBuf};
 /// A hook JSON that asks for nvbind's annotation, and whose binary can be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Installed {
-    /// The hook JSON.
     pub(crate) json: PathBuf,
-    /// The binary.
     pub(crate) binary: PathBuf,
     /// `--driver-root` of its command line.
     pub(crate) driver_root: Option<PathBuf>,
@@ -31,43 +29,33 @@ pub(crate) struct Installed {
 /// Why the hook would not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// No JSON for the annotation.
     #[error("podman has no nvbind hook in {}", list(directories))]
-    NotInstalled {
-        /// Where podman looks.
-        directories: Vec<PathBuf>,
-    },
+    NotInstalled { directories: Vec<PathBuf> },
     /// The binary that the JSON names is not there.
     #[error("{} names the hook {}, which cannot be executed", hook.json.display(), hook.binary.display())]
     NoBinary {
         /// What the JSON would have podman run.
         hook: Box<Installed>,
-        /// The system's reason.
         #[source]
         source: io::Error,
     },
     /// A directory or a file that podman can't read either.
     #[error("cannot read {}", path.display())]
     Read {
-        /// It.
         path: PathBuf,
-        /// The system's reason.
         #[source]
         source: io::Error,
     },
     /// A file that makes podman refuse every container.
     #[error("cannot parse {}, so podman starts no container", path.display())]
     Parse {
-        /// It.
         path: PathBuf,
-        /// Where and why.
         #[source]
         source: serde_json::Error,
     },
     /// A file that is JSON and still makes podman refuse every container.
     #[error("{}: podman knows no hook {what} {name:?}, and starts no container", path.display())]
     Unknown {
-        /// It.
         path: PathBuf,
         /// What it would be.
         what: &'static str,

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 /// What an installation consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Item {
-    /// The hook.
     Hook,
     /// The command line.
     Cli,
@@ -41,7 +40,6 @@ pub(super) enum Item {
 /// A directory, for the prefix that the installation has.
 #[derive(Clone, Copy, Debug)]
 enum Directory {
-    /// Below the prefix.
     Prefix(&'static str),
     /// Below the user's data directory, `$XDG_DATA_HOME` or `~/.local/share`.
     Data(&'static str),
@@ -88,7 +86,6 @@ const TABLE: [Row; 15] = [
 /// The directories that do not depend on the prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Bases {
-    /// The user's.
     pub(super) home: PathBuf,
     /// `$XDG_CONFIG_HOME/containers` or `~/.config/containers`.
     pub(super) containers: PathBuf,
@@ -101,9 +98,7 @@ pub(super) struct Bases {
 /// A file, or the directory of the man pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// What it is.
     pub(super) item: Item,
-    /// Where it is.
     pub(super) path: PathBuf,
     /// Whether that is among settings, which people edit, outside of the prefix.
     pub(super) is_setting: bool,

@@ -13,11 +13,8 @@ use std::path::{Path, PathBuf};
 /// An installation that is asked for.
 #[derive(Debug)]
 pub(super) struct Installation<'a> {
-    /// Where it goes.
     pub(super) layout: &'a Layout,
-    /// What it copies.
     pub(super) executables: &'a Executables,
-    /// The command line.
     pub(super) options: &'a args::Setup,
     /// What an earlier one in the same place was asked for.
     pub(super) earlier: Option<Installed>,
