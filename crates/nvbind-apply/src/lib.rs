@@ -16,6 +16,7 @@ mod links;
 mod loader;
 mod missing_nodes;
 mod mount;
+mod mountinfo;
 mod namespaces;
 mod node;
 mod proc;

@@ -17,6 +17,7 @@ mod v1;
 mod v2;
 mod wire;
 
+use crate::mountinfo;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -165,13 +166,14 @@ pub fn allow(pid: i32, id: &str, devices: &[DeviceNumber]) -> Result<Outcome, Er
 }
 
 fn membership(pid: i32) -> Result<Membership, Error> {
-    let read = |path: &str| -> Result<String, Error> {
-        let bytes =
-            fs::read(path).map_err(|source| Error::Read { path: Path::new(path).to_owned(), source })?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let failed = |path: &str| {
+        let path = Path::new(path).to_owned();
+        move |source| Error::Read { path, source }
     };
-    let cgroups = read(&format!("/proc/{pid}/cgroup"))?;
-    let mounts = read("/proc/self/mountinfo")?;
+    let path = format!("/proc/{pid}/cgroup");
+    let cgroups = fs::read(&path).map_err(failed(&path))?;
+    let cgroups = String::from_utf8_lossy(&cgroups);
+    let mounts = mountinfo::read().map_err(failed(mountinfo::PATH))?;
     membership::find(&cgroups, &mounts).ok_or(Error::NotMounted(pid))
 }
 
