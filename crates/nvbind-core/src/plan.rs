@@ -38,6 +38,7 @@ pub const LD_SO_CONF_D: &str = "/etc/ld.so.conf.d";
 pub const DROP_IN: &str = "00-nvbind.conf";
 
 /// Why a request cannot be planned.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The GPUs are not there, or not allowed.
@@ -61,7 +62,6 @@ pub enum Error {
     /// An extra that this machine does not have.
     #[error("{extra} was asked for, but {missing}; {}", .extra.remedy())]
     Extra {
-        /// The extra.
         extra: Extra,
         /// What is missing.
         missing: String,

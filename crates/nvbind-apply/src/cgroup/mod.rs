@@ -56,35 +56,21 @@ const NEEDS: &str =
     "this needs CAP_SYS_ADMIN in the initial user namespace, and a kernel that is not locked down";
 
 /// Why the devices cannot be let through.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of procfs cannot be read.
     #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The process's cgroup is in no mounted hierarchy that is seen from here.
     #[error("no mounted cgroup file system shows the cgroup of process {0}: mount it at /sys/fs/cgroup")]
     NotMounted(i32),
     /// A cgroup's directory cannot be opened.
     #[error("cannot open the cgroup {path}")]
-    Open {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Open { path: PathBuf, source: io::Error },
     /// The kernel does not take a rule.
     #[error("cannot allow devices in the cgroup {path}{}", hint(source, "a cgroup around it does not"))]
-    Rule {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Rule { path: PathBuf, source: io::Error },
     /// A bpf(2) call failed.
     #[error("cannot {action} the cgroup {path}{}", hint(source, NEEDS))]
     Bpf {
@@ -92,7 +78,6 @@ pub enum Error {
         action: &'static str,
         /// The cgroup's directory.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
     /// The kernel does not show the instructions of the runtime's program.
@@ -106,12 +91,7 @@ pub enum Error {
     Unsettled(PathBuf),
     /// The new program cannot take the pinned one's place.
     #[error("cannot pin the changed device program at {path}")]
-    Pin {
-        /// The pin.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Pin { path: PathBuf, source: io::Error },
     /// More devices than one program can list.
     #[error("{0} devices are too many for one device program")]
     TooMany(usize),
