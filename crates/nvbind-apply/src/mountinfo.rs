@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// The file.
+/// The kernel's list of mounts.
 pub(crate) const PATH: &str = "/proc/self/mountinfo";
 
 /// The file's text. Names that are not UTF-8 are somebody's volumes: they must not keep others from being read.
@@ -10,7 +10,7 @@ pub(crate) fn read() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&std::fs::read(PATH)?).into_owned())
 }
 
-/// A mount.
+/// One line of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mount<'t> {
     /// As statx(2) tells it.

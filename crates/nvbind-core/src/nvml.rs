@@ -28,7 +28,7 @@ pub enum Program {
     Itself,
     /// The `nvbind` that was installed with this program, the hook.
     Installed,
-    /// None.
+    /// No program: NVML is not asked.
     None {
         /// When NVML is not asked, for the message.
         when: &'static str,

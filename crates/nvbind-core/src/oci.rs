@@ -100,7 +100,7 @@ pub struct Config {
     pub process: Process,
     /// The mounts that the runtime makes.
     pub mounts: Vec<Mount>,
-    /// Linux' part.
+    /// What is special to Linux.
     pub linux: Linux,
     hooks: Option<Hooks>,
 }

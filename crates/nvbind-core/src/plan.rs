@@ -100,7 +100,7 @@ pub struct Proc {
 /// A device node and why it is injected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// The node.
+    /// The node as it is on the host.
     pub node: DeviceNode,
     /// What it is for.
     pub why: String,
@@ -128,7 +128,7 @@ pub struct DeviceLink {
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The driver.
+    /// The driver that the files are of.
     pub driver: Driver,
     /// The chosen GPUs.
     pub gpus: Vec<Gpu>,

@@ -30,7 +30,7 @@ pub use bus::Error as SystemdError;
 /// The number of a character device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceNumber {
-    /// Which driver.
+    /// The major number, which stands for the driver.
     pub major: u32,
     /// Which of the driver's devices.
     pub minor: u32,
