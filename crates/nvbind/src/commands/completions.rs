@@ -5,11 +5,10 @@ use crate::failure::Failure;
 use crate::output;
 use clap::CommandFactory;
 use clap_complete::Shell;
-use nvbind_core::exit::Exit;
 
 /// Prints them.
 pub(crate) fn completions(options: &args::Completions) -> Result<(), Failure> {
-    output::print(&script(options.shell)).map_err(|error| Failure::new(error, Exit::Permission as u8))
+    Ok(output::print(&script(options.shell))?)
 }
 
 /// The completions themselves.

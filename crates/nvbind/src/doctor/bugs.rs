@@ -15,7 +15,7 @@ struct Bug {
     /// Whether no container starts at all.
     is_fatal: bool,
     says: &'static str,
-    /// Where it was mended.
+    /// Where it was fixed.
     source: &'static str,
 }
 

@@ -1,8 +1,8 @@
 //! The driver.
 
 use super::{Facts, Finding, Fix, nodes, packages};
-use crate::failure::line;
 use nvbind_core::inventory::Error as Driver;
+use nvbind_core::message::line;
 use nvbind_core::plan::Error as Plan;
 use nvbind_core::resolve::Error;
 

@@ -1,7 +1,7 @@
 //! What several checks need to know, read once, by the modules that `nvbind run` and the hook use.
 
 use super::machine::{Machine, Program};
-use super::podman;
+use super::programs;
 use crate::driver::{self, Modules, Place};
 use crate::podman::containers_conf::{self, Engine};
 use crate::podman::hooks::{self, Installed};
@@ -37,8 +37,8 @@ pub(crate) struct Facts<'m> {
 impl Facts<'_> {
     pub(super) fn gather(machine: &Machine) -> Facts<'_> {
         let engine = machine.sources.read(&[]);
-        let podman = podman::find(machine);
-        let runtime = podman::find_runtime(machine, engine.as_ref().ok());
+        let podman = programs::find_podman(machine);
+        let runtime = programs::find_runtime(machine, engine.as_ref().ok());
         let local = engine.as_ref().ok().filter(|engine| !engine.remote);
         let hook = local.map(|engine| hooks::find_below(&machine.root, &engine.hooks_dirs));
         let place = hook.as_ref().and_then(|hook| hook.as_ref().ok()).cloned().map(Place::from);

@@ -1,4 +1,4 @@
-//! The one command that mends something: as it is printed, so it runs.
+//! The one command that fixes something: it runs as it is printed.
 
 use super::Machine;
 use crate::podman::shell;

@@ -1,9 +1,9 @@
 //! The hook that podman would run.
 
 use super::{Facts, Finding, Fix, Machine};
-use crate::failure::line;
 use crate::podman::containers_conf::{self, Engine};
 use crate::podman::hooks::{self, Error, Installed};
+use nvbind_core::message::line;
 use object::Endianness;
 use object::elf::{FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader, ProgramHeader};

@@ -3,10 +3,10 @@
 use super::version::Version;
 use crate::config::{self, Layer};
 use crate::driver::User;
-use crate::failure;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks;
 use nix::unistd::{AccessFlags, Uid};
+use nvbind_core::message::line;
 use nvbind_core::{child, input, selinux};
 use std::collections::BTreeMap;
 use std::env;
@@ -28,10 +28,10 @@ const VARIABLES: &[&str] =
     &["CONTAINERS_REGISTRIES_CONF", "DISPLAY", "HOME", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR"];
 
 /// A program that tells its version does nothing else.
-const VERSION_LIMIT: Duration = Duration::from_secs(10);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The driver's modules may have to initialise GPUs.
-const FIX_LIMIT: Duration = Duration::from_secs(120);
+const FIX_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Who asks, and where.
 #[derive(Clone, Debug)]
@@ -164,19 +164,19 @@ fn this_program(search: &[PathBuf]) -> String {
 /// Asks a program for its version. It gets this process's environment: a rootless podman needs a home directory.
 fn version_of(program: &Path) -> Option<String> {
     let output =
-        child::output_with_environment(Command::new(program).arg("--version"), VERSION_LIMIT).ok()?;
+        child::output_with_environment(Command::new(program).arg("--version"), VERSION_TIMEOUT).ok()?;
     Some(String::from_utf8_lossy(&output).trim().to_owned())
 }
 
-/// Runs a command that mends something, or says why it did not.
+/// Runs a command that fixes something, or returns why it did not.
 pub(super) fn run(words: &[String]) -> Result<(), String> {
     let (program, arguments) = words.split_first().ok_or("there is no command")?;
-    match child::output_with_environment(Command::new(program).args(arguments), FIX_LIMIT) {
+    match child::output_with_environment(Command::new(program).args(arguments), FIX_TIMEOUT) {
         Ok(_) => Ok(()),
         Err(child::Error::TimedOut { limit, .. }) => {
             Err(format!("it did not end within {} seconds", limit.as_secs()))
         }
-        Err(error) => Err(failure::line(&error)),
+        Err(error) => Err(line(&error)),
     }
 }
 

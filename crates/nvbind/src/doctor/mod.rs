@@ -6,13 +6,14 @@ mod display;
 mod driver;
 mod facts;
 mod fix;
+mod fixes;
 mod hook;
 mod last;
 mod machine;
-mod mend;
 mod nodes;
 mod packages;
 mod podman;
+mod programs;
 mod registries;
 mod report;
 mod security;
@@ -25,9 +26,9 @@ mod version;
 mod tests;
 
 pub(crate) use facts::Facts;
-pub(crate) use last::{Error as RecordError, Record};
+pub(crate) use fixes::run_fixes;
+pub(crate) use last::Record;
 pub(crate) use machine::Machine;
-pub(crate) use mend::mend;
 pub(crate) use report::Report;
 
 use fix::Fix;
@@ -52,7 +53,7 @@ pub(crate) enum Status {
 pub(crate) struct Finding {
     status: Status,
     detail: String,
-    /// The one command that mends it; none where there is no such command, and the words say what to do.
+    /// The one command that fixes it; none where there is no such command, and `detail` says what to do.
     #[serde(flatten)]
     fix: Option<Fix>,
 }

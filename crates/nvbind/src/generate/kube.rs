@@ -1,7 +1,7 @@
 //! A pod for `podman kube play` (docs/kubernetes_support.md of Podman 5.4). An option that a pod has no field for is an
 //! error: left out, it could take a restriction with it.
 
-use super::{Asked, Error, Generated, Setting};
+use super::{Error, Generated, Setting, Start};
 use serde_json::{Map, Value, json};
 
 /// What podman takes instead of a field of the pod (`libpod/define/annotations.go` of its source).
@@ -86,27 +86,29 @@ struct Pod {
 }
 
 /// The pod with its one container, in JSON.
-pub(crate) fn render(asked: &Asked) -> Result<Generated, Error> {
-    let name = asked.value("name").unwrap_or(NAME).to_owned();
+pub(crate) fn render(start: &Start) -> Result<Generated, Error> {
+    let name = start.value("name").unwrap_or(NAME).to_owned();
     let mut pod = Pod { name, ..Pod::default() };
     let mut refused = Vec::new();
-    if asked.is_on("rootfs") {
+    if start.is_on("rootfs") {
         refused.push("--rootfs".to_owned());
     }
-    for setting in &asked.options {
+    for setting in &start.options {
         if setting.name != "rootfs" && pod.take(setting).is_none() {
-            refused.push(setting.word());
+            refused.push(setting.argument());
         }
     }
     if !refused.is_empty() {
         return Err(Error::Pod { options: refused });
     }
-    for setting in &asked.global {
-        pod.notes
-            .push(format!("{} is left out: give it to podman itself, before `kube play`", setting.word()));
+    for setting in &start.global {
+        pod.notes.push(format!(
+            "{} is left out: give it to podman itself, before `kube play`",
+            setting.argument()
+        ));
     }
     let notes = std::mem::take(&mut pod.notes);
-    Ok(Generated { text: format!("{:#}\n", pod.into_document(asked)), notes })
+    Ok(Generated { text: format!("{:#}\n", pod.into_document(start)), notes })
 }
 
 impl Pod {
@@ -271,7 +273,7 @@ impl Pod {
                 self.container_security.insert("allowPrivilegeEscalation".to_owned(), false.into());
             }
             ("unmask", "ALL") => {
-                self.container_security.insert("procMount".to_owned(), "Unmasked".into());
+                self.container_security.insert("procMount".to_owned(), "Unmstart".into());
             }
             ("apparmor", profile) => self.annotate(&format!("{APPARMOR}/{}", self.name), profile),
             ("label", label @ ("disable" | "nested")) => {
@@ -298,14 +300,14 @@ impl Pod {
         }
     }
 
-    fn into_document(mut self, asked: &Asked) -> Value {
+    fn into_document(mut self, start: &Start) -> Value {
         if !self.ulimits.is_empty() {
             self.annotate(ULIMIT, &self.ulimits.join(","));
         }
         self.container.insert("name".to_owned(), self.name.clone().into());
-        self.container.insert("image".to_owned(), asked.image.clone().into());
-        if !asked.command.is_empty() {
-            self.container.insert("args".to_owned(), asked.command.clone().into());
+        self.container.insert("image".to_owned(), start.image.clone().into());
+        if !start.command.is_empty() {
+            self.container.insert("args".to_owned(), start.command.clone().into());
         }
         insert_filled(&mut self.container, "securityContext", self.container_security);
         insert_filled(&mut self.spec, "securityContext", self.security);

@@ -1,6 +1,6 @@
 //! The text of unit files: quoting as systemd.service(5) has it, and what every service of a container needs.
 
-use super::{Asked, Error};
+use super::{Error, Start};
 use std::fmt::Write as _;
 
 /// An image may have to be downloaded before the service counts as started (podman-systemd.unit(5)).
@@ -50,22 +50,22 @@ impl Unit {
         self.text
     }
 
-    pub(super) fn describe(&mut self, asked: &Asked) -> Result<(), Error> {
+    pub(super) fn describe(&mut self, start: &Start) -> Result<(), Error> {
         self.section("Unit");
-        self.set("Description", &format!("{} with NVIDIA GPUs", quote(&asked.image)));
-        if let Some(burst) = Restart::of(asked)?.burst {
+        self.set("Description", &format!("{} with NVIDIA GPUs", quote(&start.image)));
+        if let Some(burst) = Restart::of(start)?.burst {
             self.set("StartLimitBurst", burst);
         }
         Ok(())
     }
 
     /// What `[Service]` holds of the options.
-    pub(super) fn serve(&mut self, asked: &Asked) -> Result<(), Error> {
+    pub(super) fn serve(&mut self, start: &Start) -> Result<(), Error> {
         self.section("Service");
-        self.set("Restart", Restart::of(asked)?.policy);
+        self.set("Restart", Restart::of(start)?.policy);
         self.set("TimeoutStartSec", &START_SECONDS.to_string());
         let stop =
-            asked.value("stop-timeout").and_then(|seconds| seconds.parse().ok()).unwrap_or(STOP_SECONDS);
+            start.value("stop-timeout").and_then(|seconds| seconds.parse().ok()).unwrap_or(STOP_SECONDS);
         self.set("TimeoutStopSec", &stop.saturating_add(MORE_STOP_SECONDS).to_string());
         Ok(())
     }
@@ -85,8 +85,8 @@ struct Restart<'a> {
 
 impl Restart<'_> {
     /// A unit that is stopped stays so: there, `unless-stopped` is no other than `always`.
-    fn of(asked: &Asked) -> Result<Restart<'_>, Error> {
-        let policy = asked.value("restart").unwrap_or_default();
+    fn of(start: &Start) -> Result<Restart<'_>, Error> {
+        let policy = start.value("restart").unwrap_or_default();
         let (policy, burst) = match policy.split_once(':') {
             None => (policy, None),
             Some(("on-failure", tries)) if tries.parse::<u32>().is_ok() => ("on-failure", Some(tries)),

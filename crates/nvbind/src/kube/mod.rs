@@ -10,7 +10,8 @@ mod tests;
 
 use crate::driver::{self, Machine};
 use crate::generate::kube::KEEP_GROUPS;
-use nvbind_core::failure::Explain as _;
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, DEVICES_VARIABLE, EXTRAS_ANNOTATION,
     GPU_ANNOTATION, ISOLATE_ANNOTATION, Request,
@@ -153,9 +154,12 @@ pub(crate) enum Error {
     },
 }
 
-impl Error {
-    /// What to do, where the message does not say it.
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        if let Error::Driver { source, .. } = self { source.exit() } else { Exit::Request }
+    }
+
+    fn hint(&self) -> Option<String> {
         match self {
             Error::Driver { source, .. } => source.hint(),
             Error::Resource { .. } => {

@@ -3,7 +3,7 @@
 use super::Error;
 use super::pods::{self, Ask, BY_NUMBER, Change, Container, Pod};
 use crate::driver::{Machine, Unit, UnitId, UnitKind};
-use crate::podman::command_line::{DEVICE_ORDER, visible};
+use crate::podman::invocation::{DEVICE_ORDER, visible};
 use nvbind_core::request::{DEVICES_VARIABLE, GPU_ANNOTATION, Request, VOID};
 use nvbind_core::visible_devices;
 use std::collections::BTreeSet;

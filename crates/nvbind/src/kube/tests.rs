@@ -32,8 +32,9 @@ fn played_on(
         documents.requests(&changes)?;
         documents.changed(&changes)
     };
-    told()
-        .map_err(|error: Error| crate::failure::line(&error).replace(&config.display().to_string(), "CONFIG"))
+    told().map_err(|error: Error| {
+        nvbind_core::message::line(&error).replace(&config.display().to_string(), "CONFIG")
+    })
 }
 
 fn played(gpus: u32, text: &str) -> Result<String, String> {

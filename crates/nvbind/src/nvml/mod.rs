@@ -5,6 +5,8 @@ mod library;
 
 use code::Code;
 use library::{Device, Divided, Nvml};
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::listing::{ListedGpu, ListedMig, Listing, MigIdentity};
 use nvbind_core::nvml::Question;
 use std::path::Path;
@@ -48,6 +50,12 @@ pub(crate) enum Error {
         /// What it gave.
         answer: String,
     },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
 }
 
 impl Error {

@@ -4,6 +4,8 @@
 //! The order of files is that of `pkg/config/new.go` in containers/common (Podman 5; Podman 4.3 lacks modules and
 //! `CONTAINERS_CONF_OVERRIDE`, and reads no user's files as root).
 
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -75,6 +77,12 @@ pub(crate) enum Error {
         /// As it was typed.
         name: PathBuf,
     },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
 }
 
 impl Sources {

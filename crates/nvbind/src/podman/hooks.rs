@@ -3,12 +3,14 @@
 //! Podman skips a hook whose binary is missing without a word, and the container starts without a GPU: so this is
 //! checked before podman is started.
 
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::oci::is_nvidias_hook;
 use nvbind_core::request::GPU_ANNOTATION;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -74,9 +76,12 @@ pub(crate) enum Error {
     },
 }
 
-impl Error {
-    /// What to do, where the message does not say it.
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
+
+    fn hint(&self) -> Option<String> {
         let setup = if nix::unistd::geteuid().is_root() {
             "nvbind setup"
         } else {
@@ -111,10 +116,10 @@ struct Command {
 
 /// The directories of `--hooks-dir`. Podman before 5.0 splits each value at commas.
 #[must_use]
-pub(crate) fn from_command_line(values: &[OsString]) -> Vec<PathBuf> {
+pub(crate) fn from_command_line<'a>(values: impl IntoIterator<Item = &'a OsStr>) -> Vec<PathBuf> {
     let split =
-        |value: &OsString| value.to_str().map(|text| text.split(',').map(PathBuf::from).collect::<Vec<_>>());
-    values.iter().flat_map(|value| split(value).unwrap_or_else(|| vec![PathBuf::from(value)])).collect()
+        |value: &OsStr| value.to_str().map(|text| text.split(',').map(PathBuf::from).collect::<Vec<_>>());
+    values.into_iter().flat_map(|value| split(value).unwrap_or_else(|| vec![PathBuf::from(value)])).collect()
 }
 
 /// The hook that podman finds in these directories.
@@ -342,7 +347,7 @@ mod tests {
 
     #[test]
     fn hooks_dir_options_are_lists_for_an_older_podman() {
-        let values = [OsString::from("/a,/b"), OsString::from("/c")];
-        assert_eq!(from_command_line(&values), ["/a", "/b", "/c"].map(PathBuf::from));
+        let values = ["/a,/b", "/c"].map(OsStr::new);
+        assert_eq!(from_command_line(values), ["/a", "/b", "/c"].map(PathBuf::from));
     }
 }

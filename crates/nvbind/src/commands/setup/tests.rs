@@ -123,7 +123,7 @@ fn a_users_podman_finds_the_installed_hook_and_after_uninstall_no_file_is_left()
 }
 
 #[test]
-fn a_second_installation_changes_nothing_and_mends_what_differs() {
+fn a_second_installation_changes_nothing_and_repairs_what_differs() {
     for options in [for_user(), with_etc()] {
         let machine = machine(options);
         machine.install().unwrap();

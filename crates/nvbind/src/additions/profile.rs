@@ -1,10 +1,11 @@
-//! The words that profiles become, and what is left out of them on this machine and beside the user's own words.
+//! The options that profiles become, and what is left out of them on this machine and beside the user's own.
 
-use super::Host;
 use super::taken::Taken;
-use crate::config::Words;
+use super::{Additions, Mode};
 use crate::config::expand::{self, expand};
-use crate::podman::lexer;
+use crate::podman::lexer::Origin;
+use crate::podman::options::Options;
+use crate::podman::own;
 use nvbind_core::catalogue::{EXTRA_NODES, SHARED};
 use nvbind_core::extras::{Extra, Extras};
 use nvbind_core::host::Roots;
@@ -19,19 +20,15 @@ use std::path::{Path, PathBuf};
 const CACHES: &[&str] = &["CUDA_CACHE_PATH", "__GL_SHADER_DISK_CACHE_PATH"];
 
 /// The profiles of a command line, and what stands on it beside them.
-pub(crate) struct Selection<'a> {
+pub(super) struct Selection<'a> {
     /// By name, a later one over an earlier.
-    pub(crate) profiles: &'a [(&'a str, &'a Profile)],
+    pub(super) profiles: &'a [(&'a str, &'a Profile)],
     /// Options of the configuration, before those of the profiles.
-    pub(crate) before: &'a [OsString],
-    /// What the user typed.
-    pub(crate) typed: &'a [OsString],
-    /// The caller's variables.
-    pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The machine.
-    pub(crate) host: &'a dyn Host,
+    pub(super) before: &'a Options,
+    pub(super) typed: &'a Options,
+    pub(super) mode: &'a Mode<'a>,
     /// The directories below which the hook looks for the driver.
-    pub(crate) driver: &'a Roots,
+    pub(super) driver: &'a Roots,
 }
 
 /// A place in the container at which a profile puts nothing.
@@ -41,79 +38,93 @@ struct Absent {
     why: String,
 }
 
+/// What one profile adds.
+struct Part<'a> {
+    profile: &'a Profile,
+    origin: Origin,
+    additions: Additions,
+}
+
+impl Part<'_> {
+    fn add(&mut self, option: &str, value: impl AsRef<OsStr>) {
+        self.additions.options.add(option, value, &self.origin);
+    }
+
+    /// Notes that something of the profile is left out.
+    fn leave_out(&mut self, what: &str, why: &str) {
+        self.additions.notes.push(format!("{what} of {} is left out: {why}", self.origin));
+    }
+}
+
 impl Selection<'_> {
-    /// The words of the profiles. `arguments` leaves out of their options what this start cannot have.
-    pub(crate) fn additions(&self, arguments: &dyn Fn(&[String], &str) -> Words) -> Words {
+    pub(super) fn additions(&self) -> Result<Additions, own::Error> {
         let is_isolated = self.is_isolated();
         let mut all = self.of_nvbind(is_isolated);
-        let mut taken = Taken::of(self.before);
+        let mut taken = Taken::default();
+        taken.extend(self.before);
         taken.extend(self.typed);
         let mut parts = Vec::new();
         // A place or limit belongs to the last profile that names it.
         for (name, profile) in self.profiles.iter().rev() {
-            let mut part = Words::default();
+            let origin = Origin::Profile((*name).to_owned());
+            let mut part = Part { profile, origin, additions: Additions::default() };
             let mut list = profile.args.clone();
             list.extend(profile.shm_size.iter().map(|size| format!("--shm-size={size}")));
-            part.extend(arguments(&list, &format!("the profile {name}")));
-            taken.extend(&part.words);
-            let absent = self.volumes(profile, is_isolated, &mut taken, &mut part);
-            self.environment(name, profile, absent, &mut part);
-            self.devices(name, profile, &mut taken, &mut part);
-            self.limits(name, profile, &mut taken, &mut part);
+            part.additions.add_arguments(&list, &part.origin, self.mode)?;
+            taken.extend(&part.additions.options);
+            let absent = self.add_volumes(is_isolated, &mut taken, &mut part);
+            self.add_environment(absent, &mut part);
+            self.add_devices(&mut taken, &mut part);
+            self.add_limits(&mut taken, &mut part);
             parts.push(part);
         }
         for part in parts.into_iter().rev() {
-            all.extend(part);
+            all.extend(part.additions);
         }
-        all
+        Ok(all)
     }
 
     /// What the hook will be asked beside the GPUs.
-    fn of_nvbind(&self, is_isolated: bool) -> Words {
-        let mut part = Words::default();
-        let capabilities =
-            self.profiles.iter().rev().find_map(|(_, profile)| profile.capabilities.as_deref());
+    fn of_nvbind(&self, is_isolated: bool) -> Additions {
+        let mut additions = Additions::default();
+        let capabilities = self.profiles.iter().rev().find_map(|(_, profile)| profile.capabilities.clone());
         // The option would win over the variable, which the user typed.
-        if let Some(list) = capabilities.filter(|_| !self.types_capabilities()) {
-            part.add("--capabilities", list);
-        }
-        match self.profiles.iter().rev().find_map(|(_, profile)| profile.isolate) {
-            Some(true) => part.words.push("--isolate".into()),
-            Some(false) => part.words.push("--isolate=false".into()),
-            None => {}
-        }
+        additions.options.own.capabilities = capabilities.filter(|_| !self.types_capabilities());
+        additions.options.own.isolate = self.isolation();
         let mut extras: Vec<&str> = Vec::new();
         for (name, profile) in self.profiles {
-            for word in &profile.extras {
-                let why = match Extras::parse(word).0.iter().find(|extra| !self.has(*extra)) {
+            for extra in &profile.extras {
+                let why = match Extras::parse(extra).0.iter().find(|extra| !self.has(*extra)) {
                     Some(_) => Some("this user has none on this machine"),
-                    None if word == Extra::Mps.name() && is_isolated => Some("isolation shares nothing"),
+                    None if extra == Extra::Mps.name() && is_isolated => Some("isolation shares nothing"),
                     None => None,
                 };
                 match why {
-                    Some(why) => part.notes.push(left_out(&format!("--extras {word}"), name, why)),
-                    None if extras.contains(&word.as_str()) => {}
-                    None => extras.push(word),
+                    Some(why) => {
+                        let origin = Origin::Profile((*name).to_owned());
+                        additions.notes.push(format!("--extras {extra} of {origin} is left out: {why}"));
+                    }
+                    None if extras.contains(&extra.as_str()) => {}
+                    None => extras.push(extra),
                 }
             }
         }
-        if !extras.is_empty() {
-            part.add("--extras", extras.join(","));
-        }
-        part
+        additions.options.own.extras = (!extras.is_empty()).then(|| extras.join(","));
+        additions
     }
 
     fn types_capabilities(&self) -> bool {
         let is_it = |value: &OsStr| value.to_string_lossy().split('=').next() == Some(CAPABILITIES_VARIABLE);
-        lexer::options(self.typed)
-            .any(|given| given.name == "env" && given.value.as_deref().is_some_and(is_it))
+        self.typed.values("env").any(is_it)
+    }
+
+    fn isolation(&self) -> Option<bool> {
+        self.profiles.iter().rev().find_map(|(_, profile)| profile.isolate)
     }
 
     fn is_isolated(&self) -> bool {
-        let last = |words| lexer::options(words).filter(|given| given.name == "isolate").last();
-        let typed = last(self.typed).map(|given| given.is_on());
-        let of_profile = || self.profiles.iter().rev().find_map(|(_, profile)| profile.isolate);
-        typed.or_else(of_profile).unwrap_or_else(|| last(self.before).is_some_and(|given| given.is_on()))
+        let typed = self.typed.own.isolate;
+        typed.or_else(|| self.isolation()).or(self.before.own.isolate).unwrap_or_default()
     }
 
     /// Whether the host has it, where the hook looks, in a way that this user may have it in a container.
@@ -121,7 +132,7 @@ impl Selection<'_> {
         // The hook takes the directory of MPS only where it is root's, rootless the user's own.
         let is_shared = || {
             let mut rows = SHARED.iter().filter(|row| row.extra == extra);
-            rows.any(|row| self.host.is_own(&below(&self.driver.root, row.host)))
+            rows.any(|row| self.mode.caller.host.is_own(&below(&self.driver.root, row.host)))
         };
         let has_node = || {
             EXTRA_NODES.iter().filter(|row| row.extra == extra && row.required).any(|row| {
@@ -130,33 +141,31 @@ impl Selection<'_> {
                     Some(prefix) => name.as_bytes().starts_with(prefix.as_bytes()),
                     None => name == row.name,
                 };
-                let names = self.host.names(&directory);
-                names.iter().any(|name| is_it(name) && self.host.is_readable(&directory.join(name)))
+                let names = self.mode.caller.host.names(&directory);
+                names
+                    .iter()
+                    .any(|name| is_it(name) && self.mode.caller.host.is_readable(&directory.join(name)))
             })
         };
         is_shared() || has_node()
     }
 
-    fn volumes(
-        &self,
-        profile: &Profile,
-        is_isolated: bool,
-        taken: &mut Taken,
-        part: &mut Words,
-    ) -> Vec<Absent> {
+    fn add_volumes(&self, is_isolated: bool, taken: &mut Taken, part: &mut Part<'_>) -> Vec<Absent> {
+        let profile = part.profile;
         let mut absent: Vec<Absent> = Vec::new();
         for entry in &profile.volumes {
             let parts: Vec<&str> = entry.split(':').collect();
             // A checked file has both.
             let [_, place, ..] = parts.as_slice() else { continue };
-            let place = PathBuf::from(expand(place, self.variable).unwrap_or_else(|_| place.into()));
+            let place =
+                PathBuf::from(expand(place, self.mode.caller.variable).unwrap_or_else(|_| place.into()));
             if taken.has_place(&place) {
                 continue;
             }
             let is_cache = CACHES
                 .iter()
                 .any(|cache| profile.environment.get(*cache).map(Path::new) == Some(place.as_path()));
-            let parts = parts.into_iter().map(|part| expand(part, self.variable));
+            let parts = parts.into_iter().map(|part| expand(part, self.mode.caller.variable));
             let why = match parts.collect::<Result<Vec<OsString>, _>>() {
                 Err(expand::Error::Unset(unset)) => format!("{unset} is not set here"),
                 // Not in a checked file.
@@ -169,19 +178,19 @@ impl Selection<'_> {
                     Some(why) => why,
                     None => {
                         let value = parts.join(OsStr::new(":"));
-                        part.add("--volume", &value);
-                        taken.extend(&["--volume".into(), value]);
+                        taken.add("volume", &value);
+                        part.add("volume", value);
                         continue;
                     }
                 },
             };
             absent.push(Absent { place, entry: entry.clone(), why });
         }
-        // Another entry may have brought the place; of several that did not the last one tells why.
+        // Another entry may have brought the place; of several that did not the last one's reason is given.
         absent.retain(|absent| !taken.has_place(&absent.place));
         absent.reverse();
-        let mut told = BTreeSet::new();
-        absent.retain(|absent| told.insert(absent.place.clone()));
+        let mut seen = BTreeSet::new();
+        absent.retain(|absent| seen.insert(absent.place.clone()));
         absent.reverse();
         absent
     }
@@ -192,28 +201,26 @@ impl Selection<'_> {
         }
         let host = parts.first()?;
         if is_path(host) {
-            let is_there = self.host.exists(Path::new(host));
+            let is_there = self.mode.caller.host.exists(Path::new(host));
             return (!is_there).then(|| format!("{} is not on this machine", host.display()));
         }
         is_shared_cache.then(|| "isolation shares no cache of the driver".to_owned())
     }
 
     /// Those variables that lead to an absent place go with it.
-    fn environment(&self, name: &str, profile: &Profile, absent: Vec<Absent>, part: &mut Words) {
+    fn add_environment(&self, absent: Vec<Absent>, part: &mut Part<'_>) {
         let mut along: Vec<(Absent, Vec<&str>)> =
             absent.into_iter().map(|absent| (absent, Vec::new())).collect();
         let mut unset = Vec::new();
-        for (variable, value) in &profile.environment {
-            match expand(value, self.variable) {
+        for (variable, value) in &part.profile.environment {
+            match expand(value, self.mode.caller.variable) {
                 Ok(value) => {
                     let leads = |absent: &Absent| leads_to(&value, &absent.place);
                     if let Some((_, variables)) = along.iter_mut().find(|(absent, _)| leads(absent)) {
                         variables.push(variable);
                         continue;
                     }
-                    let mut assignment = OsString::from(format!("{variable}="));
-                    assignment.push(value);
-                    part.add("--env", assignment);
+                    part.additions.add_variable(variable, &value, &part.origin);
                 }
                 Err(expand::Error::Unset(name)) => unset.push((variable, name)),
                 // Not in a checked file.
@@ -225,24 +232,20 @@ impl Selection<'_> {
                 [] => why,
                 variables => format!("{why}; {} with it", variables.join(", ")),
             };
-            part.notes.push(left_out(&format!("--volume {entry}"), name, &whys));
+            part.leave_out(&format!("--volume {entry}"), &whys);
         }
         for (variable, unset) in unset {
-            part.notes.push(left_out(
-                &format!("--env {variable}"),
-                name,
-                &format!("{unset} is not set here"),
-            ));
+            part.leave_out(&format!("--env {variable}"), &format!("{unset} is not set here"));
         }
     }
 
-    fn devices(&self, name: &str, profile: &Profile, taken: &mut Taken, part: &mut Words) {
-        for entry in &profile.devices {
+    fn add_devices(&self, taken: &mut Taken, part: &mut Part<'_>) {
+        for entry in &part.profile.devices {
             let what = format!("--device {entry}");
-            let value = match expand(entry, self.variable) {
+            let value = match expand(entry, self.mode.caller.variable) {
                 Ok(value) => value,
                 Err(expand::Error::Unset(unset)) => {
-                    part.notes.push(left_out(&what, name, &format!("{unset} is not set here")));
+                    part.leave_out(&what, &format!("{unset} is not set here"));
                     continue;
                 }
                 Err(expand::Error::Dollar) => continue,
@@ -255,41 +258,41 @@ impl Selection<'_> {
                 continue;
             }
             if let Some(why) = self.why_no_device(host) {
-                part.notes.push(left_out(&what, name, why));
+                part.leave_out(&what, why);
                 continue;
             }
-            part.add("--device", &value);
-            taken.extend(&["--device".into(), value.clone()]);
+            taken.add("device", &value);
+            part.add("device", &value);
         }
     }
 
     /// Of a directory podman takes all nodes, and fails where there is none.
     fn why_no_device(&self, host: &Path) -> Option<&'static str> {
-        if !self.host.exists(host) {
+        if !self.mode.caller.host.exists(host) {
             return Some("it is not on this machine");
         }
-        let names = self.host.names(host);
+        let names = self.mode.caller.host.names(host);
         let is_readable = match names.as_slice() {
-            [] => self.host.is_readable(host),
-            names => names.iter().any(|name| self.host.is_readable(&host.join(name))),
+            [] => self.mode.caller.host.is_readable(host),
+            names => names.iter().any(|name| self.mode.caller.host.is_readable(&host.join(name))),
         };
         (!is_readable).then_some("this user may not read it")
     }
 
-    fn limits(&self, name: &str, profile: &Profile, taken: &mut Taken, part: &mut Words) {
-        for entry in &profile.ulimits {
+    fn add_limits(&self, taken: &mut Taken, part: &mut Part<'_>) {
+        for entry in &part.profile.ulimits {
             let (limit, value) = entry.split_once('=').unwrap_or((entry, ""));
             if taken.has_limit(limit) {
                 continue;
             }
             let wanted = value.split(':').filter_map(number).max();
-            if let Some(hard) = wanted.and_then(|wanted| self.host.limit_below(limit, wanted)) {
+            if let Some(hard) = wanted.and_then(|wanted| self.mode.caller.host.limit_below(limit, wanted)) {
                 let why = format!("this user's hard limit is {hard}; see limits.conf(5)");
-                part.notes.push(left_out(&format!("--ulimit {entry}"), name, &why));
+                part.leave_out(&format!("--ulimit {entry}"), &why);
                 continue;
             }
-            part.add("--ulimit", entry);
-            taken.extend(&["--ulimit".into(), entry.into()]);
+            taken.add("ulimit", OsStr::new(entry));
+            part.add("ulimit", entry);
         }
     }
 }
@@ -307,15 +310,11 @@ fn is_path(host: &OsStr) -> bool {
 /// Whether a variable's value has this path in it, or one below it: `unix:/run/x`.
 fn leads_to(value: &OsStr, place: &Path) -> bool {
     let value = value.to_string_lossy();
-    let mut words = value.split([':', ',', ';', '=']);
-    words.any(|word| Path::new(word).starts_with(place))
+    let mut parts = value.split([':', ',', ';', '=']);
+    parts.any(|part| Path::new(part).starts_with(place))
 }
 
 /// A limit's number; the largest there is, for none at all.
 fn number(text: &str) -> Option<u64> {
     if text == "-1" { Some(u64::MAX) } else { text.parse().ok() }
-}
-
-fn left_out(what: &str, profile: &str, why: &str) -> String {
-    format!("{what} of the profile {profile} is left out: {why}")
 }

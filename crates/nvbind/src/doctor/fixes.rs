@@ -1,13 +1,13 @@
 //! `nvbind doctor --fix`: the safe fixes are run, and all is checked again.
 
 use super::{Machine, Report, Status, examine, fix, machine};
-use crate::failure::printable;
+use nvbind_core::message::printable;
 use serde::Serialize;
 use std::fmt::Write as _;
 
 /// What was run, and what is found then.
 #[derive(Debug, Serialize)]
-pub(crate) struct Mended {
+pub(crate) struct Fixed {
     fixes: Vec<Attempt>,
     #[serde(flatten)]
     report: Report,
@@ -27,20 +27,20 @@ pub(super) struct Attempt {
 
 /// Runs the safe fixes, and checks again after each: a later check may have been skipped for want of the earlier. None is
 /// run twice.
-pub(crate) fn mend(machine: &Machine) -> Mended {
+pub(crate) fn run_fixes(machine: &Machine) -> Fixed {
     let mut fixes: Vec<Attempt> = Vec::new();
     loop {
         let report = examine(machine);
         let is_new = |command: &[String]| fixes.iter().all(|attempt| attempt.command != command);
         let Some((id, command)) = report.safe_fixes().find(|(_, command)| is_new(command)) else {
-            return Mended { fixes, report };
+            return Fixed { fixes, report };
         };
         let command = command.to_vec();
         fixes.push(Attempt { id, error: machine::run(&command).err(), command });
     }
 }
 
-impl Mended {
+impl Fixed {
     /// How many checks fail still.
     pub(crate) fn failed(&self) -> usize {
         self.report.count(Status::Fail)
@@ -66,7 +66,7 @@ impl Mended {
 }
 
 #[cfg(test)]
-impl Mended {
+impl Fixed {
     pub(super) fn parts(&self) -> (&[Attempt], &Report) {
         (&self.fixes, &self.report)
     }

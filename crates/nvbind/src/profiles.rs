@@ -1,23 +1,20 @@
 //! Profiles: what `nvbind run --profile NAME` adds to a command line. The built-in ones are files of the same form as the
 //! user's.
 
-mod host;
-mod taken;
-mod words;
-
+use crate::config::suggestion::find_nearest;
 use crate::config::{self, Configuration, Values};
-pub(crate) use host::{Host, This};
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::settings::Profile;
 use nvbind_core::settings::keys::PROFILES;
 use std::collections::BTreeMap;
 use std::path::Path;
-pub(crate) use words::Selection;
 
-/// The built-in ones, each with the place that is told of its keys.
+/// The built-in ones, each with the file that messages name.
 const BUILT_IN: &[(&str, &str)] = &[
-    ("built-in/ai-ml.toml", include_str!("../../profiles/ai-ml.toml")),
-    ("built-in/gaming.toml", include_str!("../../profiles/gaming.toml")),
-    ("built-in/shared.toml", include_str!("../../profiles/shared.toml")),
+    ("built-in/ai-ml.toml", include_str!("../profiles/ai-ml.toml")),
+    ("built-in/gaming.toml", include_str!("../profiles/gaming.toml")),
+    ("built-in/shared.toml", include_str!("../profiles/shared.toml")),
 ];
 
 /// Why there is no such profile.
@@ -29,9 +26,12 @@ pub(crate) struct Unknown {
     nearest: Option<String>,
 }
 
-impl Unknown {
-    /// What was meant, perhaps.
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Explain for Unknown {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
+
+    fn hint(&self) -> Option<String> {
         self.nearest.as_ref().map(|name| format!("did you mean {name}?"))
     }
 }
@@ -77,13 +77,8 @@ impl Profiles {
     }
 
     fn unknown(&self, name: &str) -> Unknown {
-        let near = |known: &&String| strsim::normalized_damerau_levenshtein(name, known);
-        let best = self.all.keys().max_by(|left, right| near(left).total_cmp(&near(right)));
-        let nearest = best.filter(|best| near(best) >= 0.5).cloned();
         let all: Vec<&str> = self.all.keys().map(String::as_str).collect();
+        let nearest = find_nearest(name, all.iter().map(|known| (*known, (*known).to_owned())));
         Unknown { name: name.to_owned(), all: all.join(", "), nearest }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,8 +1,8 @@
 //! What a command line has already, of which podman takes only one: a place in the container, a limit.
 
-use crate::podman::lexer::{self, Given};
+use crate::podman::options::Options;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// podman takes the host's value of every limit.
@@ -16,22 +16,19 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Those of all options up to the image.
-    pub(super) fn of(words: &[OsString]) -> Taken {
-        let mut taken = Taken::default();
-        taken.extend(words);
-        taken
+    /// Adds those of these options.
+    pub(super) fn extend(&mut self, options: &Options) {
+        for given in options.iter() {
+            if let Some(value) = given.value.as_deref() {
+                self.add(&given.name, value);
+            }
+        }
     }
 
-    /// Adds those of further options.
-    pub(super) fn extend(&mut self, words: &[OsString]) {
-        lexer::options(words).for_each(|given| self.add(&given));
-    }
-
-    fn add(&mut self, given: &Given) {
-        let Some(value) = given.value.as_deref() else { return };
+    /// Adds those of an option with this value.
+    pub(super) fn add(&mut self, option: &str, value: &OsStr) {
         let value = value.to_string_lossy();
-        match given.name.as_str() {
+        match option {
             "volume" | "device" => {
                 let mut parts = value.split(':');
                 let source = parts.next();
@@ -72,6 +69,14 @@ fn clean(place: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::podman::command_line::CommandLine;
+    use std::ffi::OsString;
+
+    fn taken(line: &str) -> Taken {
+        let mut taken = Taken::default();
+        taken.extend(&CommandLine::parse(line.split(' ').map(OsString::from)).unwrap().options);
+        taken
+    }
 
     #[test]
     fn places_are_seen_however_they_are_typed() {
@@ -87,12 +92,10 @@ mod tests {
             "--mount type=tmpfs,dst=/place I",
             "--mount=type=volume,source=a,destination=//place,ro I",
         ] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            assert!(Taken::of(&words).has_place(Path::new("/place")), "{line}");
+            assert!(taken(line).has_place(Path::new("/place")), "{line}");
         }
         for line in ["-v /place:/b I", "I -v /a:/place", "-e /place I"] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            assert!(!Taken::of(&words).has_place(Path::new("/place")), "{line}");
+            assert!(!taken(line).has_place(Path::new("/place")), "{line}");
         }
     }
 
@@ -104,8 +107,7 @@ mod tests {
             ("--ulimit host I", [true, true]),
             ("I --ulimit host", [false, false]),
         ] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let taken = Taken::of(&words);
+            let taken = taken(line);
             assert_eq!(["memlock", "stack"].map(|name| taken.has_limit(name)), expected, "{line}");
         }
     }

@@ -1,9 +1,7 @@
 //! The built-in profiles and users' own, on machines that are not there.
 
+use super::tests::{configured, told};
 use super::*;
-use crate::config::{Caller, parse};
-use crate::podman::command_line::{CommandLine, Verb};
-use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// A simulated machine: files, those that the user may read, the user's own, and hard limits.
@@ -89,22 +87,16 @@ fn root(host: &dyn Host) -> Caller<'_> {
 
 /// Everything after `podman run`, without what nvbind always adds, and the notes.
 fn podman(text: &str, typed: &str, caller: Caller<'_>) -> (String, Vec<String>) {
-    let typed: Vec<OsString> = typed.split_whitespace().map(OsString::from).collect();
-    let values = parse(text, Path::new("config.toml")).unwrap();
-    let settings = values.settings().unwrap();
-    let configuration = Configuration { settings, values, lost: Vec::new() };
-    let words = configuration.words(&typed, caller).unwrap();
-    let line = CommandLine::parse(words.words).unwrap();
+    let (line, notes) = configured(text, typed, caller);
     line.request().unwrap();
-    let arguments = line.podman_arguments(caller.verb, false, &[]);
-    let text = arguments.join(OsStr::new(" ")).into_string().unwrap();
+    let text = told(&line, caller.verb);
     let always = [
         "run --annotation io.nvbind.gpu=all",
         " --env NVIDIA_VISIBLE_DEVICES=all",
         " --env CUDA_DEVICE_ORDER=PCI_BUS_ID",
     ];
     let line = always.iter().fold(text, |text, word| text.replace(word, ""));
-    (line.trim_start().to_owned(), words.notes)
+    (line.trim_start().to_owned(), notes)
 }
 
 const GAMING_ON_A_DESKTOP: &str = "--uts=host --volume /tmp/.X11-unix:/tmp/.X11-unix:ro --volume /home/u/.Xauthority:/run/session/xauthority:ro --volume /run/user/1000/wayland-0:/run/session/wayland --volume /run/user/1000/pulse/native:/run/session/pulse --volume /run/user/1000/pipewire-0:/run/session/pipewire --volume nvbind-shader-cache:/var/cache/nvbind/shaders --env DISPLAY=:0 --env PIPEWIRE_REMOTE=/run/session/pipewire --env PULSE_SERVER=unix:/run/session/pulse --env WAYLAND_DISPLAY=/run/session/wayland --env XAUTHORITY=/run/session/xauthority --env __GL_SHADER_DISK_CACHE=1 --env __GL_SHADER_DISK_CACHE_PATH=/var/cache/nvbind/shaders --device /dev/input";
