@@ -7,6 +7,7 @@ use nvbind_core::node_access::{Needed, other_remedy};
 use std::path::PathBuf;
 
 /// A failure, in terms of what its reader can act on.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the driver went away, or was never readable.
@@ -81,10 +82,7 @@ pub enum Error {
     },
     /// The runtime named a process that is not there.
     #[error("the container's process {pid} is gone; was the container killed while it started?")]
-    Gone {
-        /// The process.
-        pid: i32,
-    },
+    Gone { pid: i32 },
     /// The container's process shares the host's mounts.
     #[error("the container has no mount namespace of its own; nothing was injected")]
     NotIsolated,
@@ -131,7 +129,6 @@ pub enum Error {
     NoPlace {
         /// The view, or a device node.
         what: String,
-        /// Why not.
         why: &'static str,
     },
     /// An isolated container that is not.

@@ -16,6 +16,7 @@ mod links;
 mod loader;
 mod missing_nodes;
 mod mount;
+mod mountinfo;
 mod namespaces;
 mod node;
 mod proc;
@@ -54,15 +55,15 @@ pub enum Stage {
 /// The container that a plan is for.
 #[derive(Debug)]
 pub struct Container<'a> {
-    /// Its id.
+    /// Its id, by which its cgroups are known.
     pub id: &'a str,
     /// Where the hook runs.
     pub stage: Stage,
     /// Its root filesystem.
     pub root: &'a Path,
-    /// Its bundle.
+    /// The directory that the runtime started it from.
     pub bundle: &'a Path,
-    /// Its config.json.
+    /// What its config.json says.
     pub config: &'a Config,
     /// Whether its processes keep the groups of the user who started it.
     pub keeps_groups: bool,

@@ -9,6 +9,7 @@
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::mount;
+use crate::mountinfo::{self, Mount};
 use nvbind_core::host::open_inside;
 use nvbind_core::oci::{Config, is_private_tmpfs};
 use rustix::fs::{
@@ -22,8 +23,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-
-const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// A container's root filesystem.
 #[derive(Debug)]
@@ -222,7 +221,8 @@ impl<'a> Rootfs<'a> {
     }
 
     fn may_cover(&self, below: u64, what: &str) -> io::Result<bool> {
-        let is_free = below == self.mount || !is_shared(&std::fs::read_to_string(MOUNTINFO)?, below);
+        let is_shared = |text: &str| mountinfo::find(text, below).is_some_and(|mount| mount.is_shared);
+        let is_free = below == self.mount || !is_shared(&mountinfo::read()?);
         if !is_free {
             log::warn!(
                 "{what} in the container is left as it is: its volume's mounts are shared with the host"
@@ -316,7 +316,8 @@ fn closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>
     let is_podmans = bundle.ends_with("userdata");
     let is_containers = || -> io::Result<bool> {
         Ok(is_in_storage(path, bundle)
-            || is_whole_overlay(&std::fs::read_to_string(MOUNTINFO)?, mount_id(fd)?))
+            || mountinfo::find(&mountinfo::read()?, mount_id(fd)?)
+                .is_some_and(|mount| is_whole_overlay(&mount)))
     };
     Ok(if is_podmans && is_containers()? { None } else { Some(Closed::Outlives) })
 }
@@ -327,26 +328,10 @@ fn is_in_storage(path: &Path, bundle: &Path) -> bool {
     storage.components().count() > 1 && path.starts_with(storage)
 }
 
-/// Whether the mount shows an overlay from its own root (proc_pid_mountinfo(5)). Podman mounts a container's overlay
-/// elsewhere when the container's user may not search the storage; a directory of the user's on a host whose own root
-/// is an overlay is one below its root.
-fn is_whole_overlay(mountinfo: &str, mount: u64) -> bool {
-    mountinfo.lines().any(|line| {
-        let Some((fields, filesystem)) = line.split_once(" - ") else { return false };
-        let mut fields = fields.split(' ');
-        fields.next().and_then(|id| id.parse().ok()) == Some(mount)
-            && fields.nth(2) == Some("/")
-            && matches!(filesystem.split(' ').next(), Some("overlay" | "fuse.fuse-overlayfs"))
-    })
-}
-
-/// Whether what is mounted on the mount appears in other namespaces, too (mount_namespaces(7), "shared:X").
-fn is_shared(mountinfo: &str, mount: u64) -> bool {
-    mountinfo.lines().any(|line| {
-        let mut fields = line.split(" - ").next().unwrap_or_default().split(' ');
-        fields.next().and_then(|id| id.parse().ok()) == Some(mount)
-            && fields.skip(5).any(|field| field.starts_with("shared:"))
-    })
+/// Whether the mount shows an overlay from its own root. Podman mounts a container's overlay elsewhere when the container's
+/// user may not search the storage; a directory of the user's on a host whose own root is an overlay is one below its root.
+fn is_whole_overlay(mount: &Mount<'_>) -> bool {
+    mount.root == "/" && ["overlay", "fuse.fuse-overlayfs"].contains(&mount.kind)
 }
 
 /// The mount of what stands at a name, which is not followed.
@@ -373,11 +358,9 @@ mod tests {
                          37 35 98:0 /home/me/rootfs /home/me/rootfs rw - overlay overlay rw\n\
                          38 35 0:50 / /m rw - fuse.fuse-overlayfs fuse-overlayfs rw\n\
                          39 35 8:1 / /disk rw - ext4 /dev/sda1 rw\n";
-        for (mount, whole, shared) in
-            [(36, true, true), (37, false, false), (38, true, false), (3, false, false)]
-        {
-            assert_eq!(is_whole_overlay(mountinfo, mount), whole, "{mount}");
-            assert_eq!(is_shared(mountinfo, mount), shared, "{mount}");
+        for (mount, whole) in [(36, true), (37, false), (38, true), (39, false)] {
+            let found = mountinfo::find(mountinfo, mount).unwrap();
+            assert_eq!(is_whole_overlay(&found), whole, "{mount}");
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct ViewMount {
 pub(crate) struct SharedDirectories<'p>(Vec<(&'p ViewPath, &'p OwnedFd, OwnedFd)>);
 
 impl SharedDirectories<'_> {
-    /// Attaches them.
+    /// Attaches them at their places.
     pub(crate) fn attach(self) -> Result<(), Error> {
         self.0.into_iter().try_for_each(|(path, mount, directory)| {
             mount::attach(mount, &directory, "").map_err(|errno| cannot_put(path, errno))

@@ -9,7 +9,7 @@ pub enum Abi {
     X86_64,
     /// 32-bit libraries on a PC.
     I386,
-    /// 64-bit Arm.
+    /// 64-bit libraries on Arm.
     Aarch64,
 }
 

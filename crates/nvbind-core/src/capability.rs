@@ -16,11 +16,11 @@ pub enum Capability {
     Graphics,
     /// NVENC, NVDEC, VDPAU.
     Video,
-    /// X11 display.
+    /// The display of X11.
     Display,
     /// DLSS and other NGX features.
     Ngx,
-    /// 32-bit libraries.
+    /// The 32-bit libraries of the others.
     Compat32,
 }
 

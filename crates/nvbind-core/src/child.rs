@@ -21,20 +21,15 @@ const OUTPUT_LIMIT: usize = 1 << 20;
 const ERRORS_LIMIT: usize = 4 << 10;
 
 /// Why there is no output.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not started, or lost.
     #[error("cannot run {program}")]
-    Run {
-        /// The program.
-        program: String,
-        /// Why.
-        source: io::Error,
-    },
+    Run { program: String, source: io::Error },
     /// It ended with a failure.
     #[error("{program} failed ({status}): {says}")]
     Failed {
-        /// The program.
         program: String,
         /// How it ended.
         status: ExitStatus,
@@ -44,17 +39,13 @@ pub enum Error {
     /// It did not end in time.
     #[error("{program} did not answer within {} seconds; does `nvidia-smi` answer?", .limit.as_secs())]
     TimedOut {
-        /// The program.
         program: String,
         /// How long it was waited for.
         limit: Duration,
     },
     /// It printed more than anything sensible.
     #[error("{program} printed more than {OUTPUT_LIMIT} bytes")]
-    TooMuch {
-        /// The program.
-        program: String,
-    },
+    TooMuch { program: String },
 }
 
 impl Explain for Error {

@@ -16,9 +16,9 @@ pub enum Extra {
     Mps,
     /// Channels to the memory of other machines' GPUs over NVLink.
     Imex,
-    /// The NVSwitches.
+    /// The switches that connect the GPUs of a large server, and their management.
     Nvswitch,
-    /// GPUDirect Storage.
+    /// GPUDirect Storage: transfers between GPUs and disks.
     Gds,
     /// Copies between GPU and CPU memory by gdrdrv.
     Gdrcopy,

@@ -27,7 +27,7 @@ pub enum GpuName {
     Range(u32, u32),
     /// UUID or a prefix of it, with `GPU-`.
     Uuid(String),
-    /// PCI address.
+    /// By where it is on the PCI bus.
     Pci(PciAddress),
     /// A MIG device by positions.
     MigIndex {

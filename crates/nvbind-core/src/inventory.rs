@@ -37,6 +37,7 @@ use serde::Serialize;
 const NVML: &str = "libnvidia-ml";
 
 /// Why the driver of this machine cannot be used.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel module is not loaded.
@@ -49,10 +50,7 @@ pub enum Error {
     },
     /// The kernel module says something else than a version.
     #[error("{path} does not tell the driver's version")]
-    Version {
-        /// The file.
-        path: String,
-    },
+    Version { path: String },
     /// The user-space half of the driver is not there.
     #[error(
         "the NVIDIA kernel module {version} is loaded, but none of its libraries is on this machine (no libcuda.so.{version} or libnvidia-ml.so.{version}); install the driver's user-space packages"
@@ -79,18 +77,10 @@ pub enum Error {
     },
     /// `/proc/devices` lacks the driver.
     #[error("{path} lists no nvidia driver although one is loaded")]
-    NoMajor {
-        /// The file.
-        path: String,
-    },
+    NoMajor { path: String },
     /// A GPU's description lacks what is needed.
     #[error("{path} lacks a usable \"{field}\" line")]
-    Gpu {
-        /// The file.
-        path: String,
-        /// The line.
-        field: &'static str,
-    },
+    Gpu { path: String, field: &'static str },
     /// Something there could not be read.
     #[error(transparent)]
     Host(#[from] host::Error),

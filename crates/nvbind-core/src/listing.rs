@@ -19,7 +19,7 @@ pub struct Listing {
 /// What NVML says of a GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedGpu {
-    /// PCI address.
+    /// Where it is on the PCI bus.
     pub pci: PciAddress,
     /// UUID, with `GPU-`.
     pub uuid: String,

@@ -28,7 +28,7 @@ pub enum Program {
     Itself,
     /// The `nvbind` that was installed with this program, the hook.
     Installed,
-    /// None.
+    /// No program: NVML is not asked.
     None {
         /// When NVML is not asked, for the message.
         when: &'static str,
@@ -75,6 +75,7 @@ pub enum Question {
 }
 
 /// Why NVML was not asked, or gave no answer.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It must not be asked here.
@@ -102,7 +103,6 @@ pub enum Error {
     /// What it printed is no listing.
     #[error("{program} printed no list of GPUs; is it of the same version?")]
     Answer {
-        /// The program.
         program: String,
         /// What is wrong with it.
         source: serde_json::Error,

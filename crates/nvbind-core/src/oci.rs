@@ -17,6 +17,7 @@ pub const STATE_LIMIT: u64 = 4 << 20;
 pub const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// Why the runtime's input cannot be used.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing came on stdin.
@@ -31,7 +32,6 @@ pub enum Error {
     /// config.json is no JSON, or has a field of the wrong type.
     #[error("{path} is not usable")]
     Config {
-        /// The file.
         path: String,
         /// What the parser said.
         source: serde_json::Error,
@@ -100,7 +100,7 @@ pub struct Config {
     pub process: Process,
     /// The mounts that the runtime makes.
     pub mounts: Vec<Mount>,
-    /// Linux' part.
+    /// What is special to Linux.
     pub linux: Linux,
     hooks: Option<Hooks>,
 }

@@ -38,6 +38,7 @@ pub const LD_SO_CONF_D: &str = "/etc/ld.so.conf.d";
 pub const DROP_IN: &str = "00-nvbind.conf";
 
 /// Why a request cannot be planned.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The GPUs are not there, or not allowed.
@@ -61,7 +62,6 @@ pub enum Error {
     /// An extra that this machine does not have.
     #[error("{extra} was asked for, but {missing}; {}", .extra.remedy())]
     Extra {
-        /// The extra.
         extra: Extra,
         /// What is missing.
         missing: String,
@@ -100,7 +100,7 @@ pub struct Proc {
 /// A device node and why it is injected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// The node.
+    /// The node as it is on the host.
     pub node: DeviceNode,
     /// What it is for.
     pub why: String,
@@ -128,7 +128,7 @@ pub struct DeviceLink {
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The driver.
+    /// The driver that the files are of.
     pub driver: Driver,
     /// The chosen GPUs.
     pub gpus: Vec<Gpu>,

@@ -85,25 +85,25 @@ impl Explain for Error {
 /// GPUs that it did not ask for.
 pub const ISOLATE_ANNOTATION: &str = "io.nvbind.isolate";
 
-/// Which GPUs.
+/// The GPUs that a container asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gpus {
     /// Every GPU of the machine.
     All,
     /// The driver's files without any GPU.
     None,
-    /// These.
+    /// Those of these names.
     Listed(Vec<GpuName>),
 }
 
 /// What a container asks for, and what it may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Which GPUs.
+    /// The GPUs that a container asks for.
     pub gpus: Gpus,
     /// Which parts of the driver.
     pub capabilities: Capabilities,
-    /// What else.
+    /// What it wants beyond the GPUs.
     pub extras: Extras,
     /// Whether it is isolated.
     pub isolate: bool,

@@ -30,6 +30,7 @@ pub const DISABLE: &str = "NVIDIA_DISABLE_REQUIRE";
 const SHOWN: usize = 80;
 
 /// Why a container is not started.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not in the grammar.
@@ -37,7 +38,6 @@ pub enum Error {
         "{variable} of the container is not understood at {term:?}: a requirement reads like \"cuda>=12.4\" or \"driver>=535,driver<536\"; correct it, or start with {DISABLE}=1"
     )]
     Malformed {
-        /// The variable.
         variable: String,
         /// What is no term.
         term: String,
@@ -47,7 +47,6 @@ pub enum Error {
         "{variable} of the container requires {requirement}, but the driver is {driver} ({cuda}); install a newer driver, take an image for an older CUDA, or start with {DISABLE}=1"
     )]
     Unmet {
-        /// The variable.
         variable: String,
         /// The first alternative, and how many more there are.
         requirement: String,

@@ -96,7 +96,7 @@ impl Resolver {
         self.host
     }
 
-    /// The machine.
+    /// The machine that was opened.
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host

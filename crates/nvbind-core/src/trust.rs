@@ -17,6 +17,7 @@ pub const PROC_USER_INIT_INO: u64 = 0xEFFF_FFFD;
 pub const OVERFLOW_UID: u32 = 65534;
 
 /// Why a file of the host is not used.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be looked at.
@@ -24,7 +25,6 @@ pub enum Error {
     Stat {
         /// The file, or a directory that it is in.
         path: String,
-        /// Why.
         source: io::Error,
     },
     /// Somebody else could have put it there, or could change it.

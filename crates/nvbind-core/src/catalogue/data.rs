@@ -29,7 +29,7 @@ pub enum Content {
 /// Where hosts keep a file: each of the names below each of the roots, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hosts {
-    /// Directories.
+    /// Directories of the host.
     pub roots: &'static [&'static str],
     /// Paths below them. `{version}` stands for the driver's version; the last part may have one `*`.
     pub names: &'static [&'static str],
@@ -145,7 +145,7 @@ macro_rules! platform {
     };
 }
 
-/// The files.
+/// All of the driver's data files.
 pub const DATA: &[Data] = &[
     // One manifest serves both architectures, since each loader finds its own library by the soname; two would show every
     // GPU twice. What a device can do it says itself: the generated `api_version` is the oldest of a supported driver.
@@ -334,7 +334,7 @@ const fn directory(inside: &'static str, places: &'static [WellKnownPlace]) -> D
     DataDirectory { inside, places }
 }
 
-/// The directories.
+/// All directories of the view that programs look for.
 pub const DIRECTORIES: &[DataDirectory] = &[
     // Programs built by Nix ignore the ld.so.cache.
     directory("lib64", &[with("/nix/store", "/run/opengl-driver/lib")]),

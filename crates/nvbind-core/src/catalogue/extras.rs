@@ -25,13 +25,13 @@ pub enum Number {
 /// A device node of an extra, or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtraNode {
-    /// Whose.
+    /// The extra that it belongs to.
     pub extra: Extra,
-    /// The directory.
+    /// The directory that it is in.
     pub directory: &'static str,
     /// The name; a `*` at the end stands for a number.
     pub name: &'static str,
-    /// Its numbers.
+    /// What its numbers have to be.
     pub number: Number,
     /// Whether a host without it does not have the extra.
     pub required: bool,
@@ -93,7 +93,7 @@ pub const SOCKETS: &[Socket] = &[
 /// A directory of the host in which a container can write: the clients of a daemon make their own ends there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shared {
-    /// Whose.
+    /// The extra that it belongs to.
     pub extra: Extra,
     /// Where hosts have it.
     pub host: &'static str,

@@ -3,7 +3,7 @@
 /// A path of the container where programs look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WellKnownPlace {
-    /// The path.
+    /// Its path in the container.
     pub path: &'static str,
     /// When something is put there.
     pub when: When,

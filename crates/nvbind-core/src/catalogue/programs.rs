@@ -7,7 +7,7 @@ use crate::capability::Capability::{self, Compute, Display, Utility};
 /// A program of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// File name.
+    /// Its file name on hosts and in the view.
     pub name: &'static str,
     /// Who needs it.
     pub capabilities: Capabilities,

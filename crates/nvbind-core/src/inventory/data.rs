@@ -27,7 +27,7 @@ pub enum Source {
     Host(String),
     /// A text of our own, and the host's file that it was made from, if there is one.
     Text {
-        /// The text.
+        /// What the container reads there.
         text: String,
         /// Path inside the driver root.
         from: Option<String>,

@@ -19,13 +19,13 @@ pub struct Gpu {
     pub minor: u32,
     /// UUID; unknown before the GPU's first use on some drivers.
     pub uuid: Option<String>,
-    /// PCI address.
+    /// Where it is on the PCI bus.
     pub pci: PciAddress,
     /// Its directory in procfs.
     pub proc: String,
-    /// Product name.
+    /// The product's name, as the driver tells it.
     pub model: String,
-    /// `/dev/nvidiaN`.
+    /// Its node `/dev/nvidiaN`.
     pub node: DeviceNode,
     /// `/dev/dri/card*` and `/dev/dri/renderD*`; empty where nvidia-drm is not loaded.
     pub drm: Vec<DeviceNode>,

@@ -117,6 +117,7 @@ impl<'a> Cache<'a> {
 
 /// Why a cache could not be read, or written with our libraries in it. The texts do not name the file: its
 /// reader knows it.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Error {
     /// Not the file that it should be.
@@ -161,10 +162,5 @@ pub enum Error {
     #[error(
         "{soname:?} at {path:?} cannot stand in a library cache: it needs a name, and an absolute path, without NUL and of less than {MAX_STRING} bytes"
     )]
-    Library {
-        /// Its name.
-        soname: String,
-        /// Its path.
-        path: String,
-    },
+    Library { soname: String, path: String },
 }

@@ -65,12 +65,12 @@ pub enum Entry {
     Shared {
         /// Its path, which no link leads to.
         host: &'static str,
-        /// Whose.
+        /// The extra that it belongs to.
         extra: Extra,
     },
     /// A file of our own.
     Text {
-        /// Its content.
+        /// What the file contains.
         text: String,
         /// The driver's file that it was made from, if there is one.
         from: Option<String>,

@@ -31,15 +31,15 @@ const SIZE_LIMIT: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// `[driver]`
+    /// The table `[driver]`.
     pub driver: Roots,
-    /// `[runtime]`
+    /// The table `[runtime]`.
     pub runtime: Runtime,
-    /// `[gpu]`
+    /// The table `[gpu]`.
     pub gpu: Gpu,
-    /// `[security]`
+    /// The table `[security]`.
     pub security: Security,
-    /// `[profiles.NAME]`
+    /// The tables `[profiles.NAME]`, by their names.
     pub profiles: BTreeMap<String, Profile>,
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Runtime {
-    /// `--runtime`.
+    /// The runtime where `--runtime` is absent.
     pub default_runtime: String,
     /// Options before those of the command line.
     pub default_args: Vec<String>,
@@ -29,11 +29,11 @@ impl Default for Runtime {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gpu {
-    /// `--gpu`.
+    /// The selection where `--gpu` is absent.
     pub default_selection: String,
-    /// `--isolate`.
+    /// Whether containers are isolated where `--isolate` is absent.
     pub enable_isolation: bool,
-    /// podman's `--device`.
+    /// Values of podman's `--device`.
     pub additional_devices: Vec<String>,
     /// Files of the host that the container sees at the same path, read-only.
     pub additional_libraries: Vec<String>,
