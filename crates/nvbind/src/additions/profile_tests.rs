@@ -275,6 +275,10 @@ fn a_later_profile_is_over_an_earlier_one() {
     ] {
         assert_eq!(podman(text, typed, user(&DESKTOP)), (expected.to_owned(), Vec::new()), "{typed}");
     }
+    // A typed one comes after one of the configuration.
+    let text = format!("runtime.default_args = ['--profile', 'a']\n{text}");
+    let (line, _) = podman(&text, "--profile b I", user(&DESKTOP));
+    assert!(line.ends_with("--shm-size=2g --volume b:/v --ulimit core=2 I"), "{line}");
 }
 
 #[test]

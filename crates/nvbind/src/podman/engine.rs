@@ -107,4 +107,13 @@ mod tests {
             assert_eq!(Remote::find(&line.options), expected, "nvbind run {typed}");
         }
     }
+
+    #[test]
+    fn a_named_service_is_remote_even_where_the_switch_is_off() {
+        for (switch, service, expected) in
+            [(false, true, true), (false, false, false), (true, false, true), (true, true, true)]
+        {
+            assert_eq!(Remote { switch: Some(switch), service }.is_remote(), expected);
+        }
+    }
 }
