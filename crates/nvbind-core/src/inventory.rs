@@ -201,7 +201,7 @@ impl Inventory {
     /// # Errors
     /// When no driver is loaded, it is half-installed, or what it says of itself cannot be read.
     pub fn read(host: &Host, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
-        if let Some(node) = wsl::node(host) {
+        if let Some(node) = wsl::find_node(host) {
             return Ok(wsl::read(host, node, wanted));
         }
         let driver = version::read(&host.proc)?;
@@ -228,9 +228,9 @@ impl Inventory {
             data,
             proc,
             nodes,
-            sockets: extras::sockets(&host.files, wanted),
-            extra_nodes: extras::nodes(host, &majors, extras),
-            shared: extras::shared(&host.files, extras),
+            sockets: extras::read_sockets(&host.files, wanted),
+            extra_nodes: extras::read_nodes(host, &majors, extras),
+            shared: extras::read_shared(&host.files, extras),
             driver,
         })
     }

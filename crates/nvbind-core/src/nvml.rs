@@ -51,7 +51,7 @@ impl Program {
             Program::Itself => own(),
             Program::Installed => {
                 let [installed, beside] = places(&own()?);
-                Ok(trust::file(if beside.exists() { &beside } else { &installed })?)
+                Ok(trust::check_file(if beside.exists() { &beside } else { &installed })?)
             }
             Program::None { when } => Err(Error::NotAsked { name: name.to_owned(), when }),
         }
@@ -150,7 +150,7 @@ pub fn ask(
     question: Question,
 ) -> Result<Listing, Error> {
     let program = program.path(name)?;
-    let library = trust::file(Path::new(&host.files.display(&inventory.nvml(host)?)))?;
+    let library = trust::check_file(Path::new(&host.files.display(&inventory.nvml(host)?)))?;
     log::debug!("asks NVML: {}", library.display());
     run(&program, &library, question)
 }
@@ -161,7 +161,7 @@ fn run(program: &Path, library: &Path, question: Question) -> Result<Listing, Er
     if question == Question::Details {
         command.arg("--details");
     }
-    let output = child::output(&mut command, TIMEOUT)?;
+    let output = child::read_output(&mut command, TIMEOUT)?;
     serde_json::from_slice(&output)
         .map_err(|source| Error::Answer { program: program.display().to_string(), source })
 }

@@ -100,7 +100,7 @@ pub fn check<'e>(
             Ok(Answer::Yes) => {}
             Ok(Answer::Unknown) => unknown.push(variable),
             Ok(Answer::No) => {
-                let requirement = told(value);
+                let requirement = shorten(value);
                 return Err(Error::Unmet {
                     variable,
                     requirement,
@@ -197,7 +197,7 @@ fn alternatives(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A requirement for a message: an image for CUDA 12 may list fifty drivers.
-fn told(value: &str) -> String {
+fn shorten(value: &str) -> String {
     let mut alternatives = alternatives(value);
     let first = shortened(alternatives.next().unwrap_or_default());
     match alternatives.count() {
