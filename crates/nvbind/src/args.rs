@@ -16,7 +16,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What stands before `run`, `create` or `kube play`, and then that word with all that follows it.
+/// What stands before `run`, `create` or `kube play`, and then that command with its arguments.
 #[derive(Debug, Parser)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Leading {

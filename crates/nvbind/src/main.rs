@@ -8,12 +8,13 @@ mod doctor;
 mod driver;
 mod failure;
 mod generate;
-mod kube;
+
 mod launch;
 mod messages;
 mod nvml;
 mod output;
 mod podman;
+mod pods;
 mod profiles;
 mod service;
 

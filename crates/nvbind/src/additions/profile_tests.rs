@@ -95,7 +95,7 @@ fn podman(text: &str, typed: &str, caller: Caller<'_>) -> (String, Vec<String>) 
         " --env NVIDIA_VISIBLE_DEVICES=all",
         " --env CUDA_DEVICE_ORDER=PCI_BUS_ID",
     ];
-    let line = always.iter().fold(text, |text, word| text.replace(word, ""));
+    let line = always.iter().fold(text, |text, options| text.replace(options, ""));
     (line.trim_start().to_owned(), notes)
 }
 
@@ -328,8 +328,8 @@ fn command_lines_with_profiles_keep_what_was_typed() {
         let (_, typed) = typed.split_once(' ').unwrap();
         let (made, _) = podman("", line, user(&DESKTOP));
         assert!(made.ends_with(typed.trim_start_matches("--isolate ")), "{line}: {made}");
-        let words: Vec<&str> = made.split(' ').collect();
-        let mut places: Vec<&str> = words
+        let arguments: Vec<&str> = made.split(' ').collect();
+        let mut places: Vec<&str> = arguments
             .windows(2)
             .filter(|pair| ["-v", "--volume", "--device"].contains(&pair[0]))
             .map(|pair| pair[1].split(':').nth(1).unwrap_or(pair[1]))

@@ -2,7 +2,7 @@
 
 use crate::args::{self, Kind};
 use crate::failure::Failure;
-use crate::generate::{Generated, Start, kube, quadlet, systemd};
+use crate::generate::{Generated, Start, pod, quadlet, systemd};
 use crate::launch;
 use crate::output;
 use crate::podman::command_line::{CommandLine, Verb};
@@ -47,7 +47,7 @@ pub(crate) fn generate(options: &args::Generate) -> Result<(), Failure> {
             let own = env::current_exe().map_err(Error::Own)?;
             systemd::render(&start, &line, &own, &directory)?
         }
-        Kind::Kube => kube::render(&start)?,
+        Kind::Kube => pod::render(&start)?,
     };
     notes.iter().for_each(|note| log::warn!("{note}"));
     Ok(output::print(text.as_bytes())?)

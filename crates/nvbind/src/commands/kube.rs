@@ -2,13 +2,13 @@
 
 use crate::driver::{Machine, Place};
 use crate::failure::Failure;
-use crate::kube::{self, Documents};
 use crate::launch::{self, PODMAN_FAILED};
 use crate::messages::Messages;
 use crate::output;
 use crate::podman::kube_play::KubePlay;
 use crate::podman::own::Runtime;
 use crate::podman::{engine, hooks};
+use crate::pods::{self, Documents};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
@@ -107,7 +107,7 @@ fn changed(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
     for asked in documents.requests(&changes)? {
         let Some(machine) = machine.as_ref().filter(|_| !line.options.own.dry_run) else { continue };
         let ready = machine.make_ready(asked.request, asked.keeps_groups);
-        ready.map_err(|source| kube::Error::Driver { owner: asked.container, source })?;
+        ready.map_err(|source| pods::Error::Driver { owner: asked.container, source })?;
     }
     Ok(is_to_change.then(|| documents.changed(&changes)).transpose()?)
 }

@@ -63,7 +63,6 @@ impl Explain for Error {
 /// A file that may hold configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
-    /// The file.
     pub(crate) path: PathBuf,
     /// Whose it is.
     pub(crate) kind: Kind,
@@ -74,7 +73,6 @@ pub(crate) struct Layer {
 pub(crate) enum Kind {
     /// The machine's, which the hook reads as well.
     System,
-    /// The user's.
     User,
     /// Named on the command line.
     Named,
@@ -124,7 +122,6 @@ pub(crate) fn parse(text: &str, file: &Path) -> Result<Values, Error> {
 /// All files together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Configuration {
-    /// The values.
     pub(crate) settings: Settings,
     /// Those that a file sets.
     pub(crate) values: Values,

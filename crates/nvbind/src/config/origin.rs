@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The file.
     pub(crate) file: PathBuf,
     /// The line, from 1.
     pub(crate) line: usize,

@@ -19,9 +19,7 @@ pub(crate) struct Values(pub(crate) BTreeMap<KeyPath, Set>);
 /// A value that a file sets.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Set {
-    /// The value.
     pub(crate) value: Value,
-    /// Where.
     pub(crate) origin: Origin,
 }
 

@@ -1,7 +1,7 @@
 //! What several checks need to know, read once, by the modules that `nvbind run` and the hook use.
 
-use super::machine::{Machine, Program};
 use super::programs;
+use super::subject::{Machine, Program};
 use crate::driver::{self, Modules, Place};
 use crate::podman::containers_conf::{self, Engine};
 use crate::podman::hooks::{self, Installed};
@@ -16,11 +16,8 @@ use nvbind_core::settings::Settings;
 #[derive(Debug)]
 pub(crate) struct Facts<'m> {
     pub(super) machine: &'m Machine,
-    /// Podman's configuration.
     pub(super) engine: Result<Engine, containers_conf::Error>,
-    /// podman.
     pub(super) podman: Option<Program>,
-    /// Its runtime.
     pub(super) runtime: Option<Program>,
     /// The hook that podman finds; none where podman's configuration can't be told, or podman is another machine's.
     pub(super) hook: Option<Result<Installed, hooks::Error>>,

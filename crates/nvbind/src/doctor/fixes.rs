@@ -1,6 +1,6 @@
 //! `nvbind doctor --fix`: the safe fixes are run, and all is checked again.
 
-use super::{Machine, Report, Status, examine, fix, machine};
+use super::{Machine, Report, Status, examine, fix, subject};
 use nvbind_core::message::printable;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -18,7 +18,6 @@ pub(crate) struct Fixed {
 pub(super) struct Attempt {
     /// The check that it is for.
     pub(super) id: &'static str,
-    /// Its words.
     pub(super) command: Vec<String>,
     /// What went wrong; none where nothing did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +35,7 @@ pub(crate) fn run_fixes(machine: &Machine) -> Fixed {
             return Fixed { fixes, report };
         };
         let command = command.to_vec();
-        fixes.push(Attempt { id, error: machine::run(&command).err(), command });
+        fixes.push(Attempt { id, error: subject::run(&command).err(), command });
     }
 }
 

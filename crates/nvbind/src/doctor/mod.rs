@@ -9,7 +9,6 @@ mod fix;
 mod fixes;
 mod hook;
 mod last;
-mod machine;
 mod nodes;
 mod packages;
 mod podman;
@@ -18,6 +17,7 @@ mod registries;
 mod report;
 mod security;
 mod services;
+mod subject;
 mod system;
 mod user;
 mod version;
@@ -28,8 +28,8 @@ mod tests;
 pub(crate) use facts::Facts;
 pub(crate) use fixes::run_fixes;
 pub(crate) use last::Record;
-pub(crate) use machine::Machine;
 pub(crate) use report::Report;
+pub(crate) use subject::Machine;
 
 use fix::Fix;
 use serde::Serialize;
@@ -48,7 +48,7 @@ pub(crate) enum Status {
     Skipped,
 }
 
-/// What a check found, in words.
+/// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     status: Status,
@@ -81,7 +81,6 @@ impl Finding {
 struct Check {
     /// Its name, which stays the same for programs.
     id: &'static str,
-    /// What it asks.
     title: &'static str,
     run: fn(&Facts<'_>) -> Finding,
 }

@@ -1,6 +1,6 @@
 //! The programs that start containers, where podman would find them.
 
-use super::machine::{Machine, Program};
+use super::subject::{Machine, Program};
 use crate::podman::containers_conf::Engine;
 
 /// In the order in which podman looks for its default runtime.

@@ -1,6 +1,6 @@
 //! What podman would be told as a file that starts the same container: a Quadlet, a systemd unit, a pod.
 
-pub(crate) mod kube;
+pub(crate) mod pod;
 pub(crate) mod quadlet;
 pub(crate) mod systemd;
 pub(crate) mod unit;

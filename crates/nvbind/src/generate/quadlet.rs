@@ -143,8 +143,8 @@ pub(crate) fn render(start: &Start) -> Result<Generated, Error> {
         }
     }
     // Last, as Quadlet hands them to podman.
-    for word in &rest {
-        file.set("PodmanArgs", &unit::quote(word));
+    for argument in &rest {
+        file.set("PodmanArgs", &unit::quote(argument));
     }
     file.serve(start)?;
     file.install();

@@ -1,4 +1,4 @@
-use super::{Error, Generated, Start, kube, quadlet, systemd};
+use super::{Error, Generated, Start, pod, quadlet, systemd};
 use crate::additions::{self, Caller, Host};
 use crate::config::Configuration;
 use crate::podman::command_line::{CommandLine, Verb};
@@ -58,7 +58,7 @@ fn systemd(typed: &[OsString]) -> Generated {
 }
 
 fn kube(typed: &[OsString]) -> Result<Generated, Error> {
-    kube::render(&start(typed)?)
+    pod::render(&start(typed)?)
 }
 
 /// The lines of a section.

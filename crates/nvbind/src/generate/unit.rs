@@ -120,10 +120,10 @@ pub(super) fn is_left_out(name: &str) -> bool {
     LEFT_OUT.iter().any(|(known, _)| *known == name)
 }
 
-/// What systemd and Quadlet cut out of a line as one word, unchanged: nothing in it is a specifier or a variable.
-pub(crate) fn quote(word: &str) -> String {
-    let plain = literal(word);
-    if is_plain(word) {
+/// What systemd and Quadlet take for this one argument: nothing in it is a specifier or a variable.
+pub(crate) fn quote(argument: &str) -> String {
+    let plain = literal(argument);
+    if is_plain(argument) {
         return plain;
     }
     let mut quoted = String::from('"');
@@ -142,9 +142,9 @@ pub(crate) fn quote(word: &str) -> String {
     quoted
 }
 
-/// Words of a line.
-pub(super) fn line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+/// A command as one line.
+pub(super) fn line<'a>(command: impl IntoIterator<Item = &'a str>) -> String {
+    command.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// Without specifiers (systemd.unit(5)) and variables (systemd.service(5)).
@@ -152,10 +152,10 @@ pub(super) fn literal(text: &str) -> String {
     text.replace('%', "%%").replace('$', "$$")
 }
 
-/// Whether a word needs no quotes, nor means the same to every key of a Quadlet.
-pub(super) fn is_plain(word: &str) -> bool {
+/// Whether a text needs no quotes, and means the same to every key of a Quadlet.
+pub(super) fn is_plain(text: &str) -> bool {
     let is_special = |letter: char| {
         letter.is_whitespace() || letter.is_control() || matches!(letter, '"' | '\'' | '\\' | ';')
     };
-    !word.is_empty() && !word.contains(is_special)
+    !text.is_empty() && !text.contains(is_special)
 }

@@ -56,27 +56,20 @@ pub(crate) enum Error {
     /// A file or a directory of the chain.
     #[error("cannot read {}", path.display())]
     Read {
-        /// It.
         path: PathBuf,
-        /// The system's reason.
         #[source]
         source: io::Error,
     },
     /// A file that is not TOML.
     #[error("cannot parse {}", path.display())]
     Parse {
-        /// It.
         path: PathBuf,
-        /// Where and why.
         #[source]
         source: Box<toml::de::Error>,
     },
     /// A module in none of the directories for modules.
     #[error("podman's --module {} is in none of its directories", name.display())]
-    NoModule {
-        /// As it was typed.
-        name: PathBuf,
-    },
+    NoModule { name: PathBuf },
 }
 
 impl Explain for Error {

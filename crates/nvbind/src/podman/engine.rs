@@ -15,10 +15,8 @@ use std::process::Command;
 /// Why podman does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotStarted {
-    /// It is not there.
     #[error("podman is not installed, or not in PATH")]
     Missing,
-    /// It cannot be executed.
     #[error("cannot start podman")]
     Failed(#[source] io::Error),
 }

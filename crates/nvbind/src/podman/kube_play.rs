@@ -8,6 +8,9 @@ use super::own::{Error, Runtime};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
+/// The annotation that is `--group-add keep-groups` to crun.
+pub(crate) const KEEP_GROUPS: (&str, &str) = ("run.oci.keep_original_groups", "1");
+
 /// A command line of `nvbind kube play`, read once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct KubePlay {

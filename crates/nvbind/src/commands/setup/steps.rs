@@ -35,7 +35,6 @@ impl Content {
 /// A file to be installed.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    /// Its place.
     pub(super) path: PathBuf,
     /// What it is to hold.
     pub(super) content: Content,
@@ -59,7 +58,6 @@ pub(super) enum State {
 /// A file to be installed, and what has to be done for it.
 #[derive(Debug)]
 pub(super) struct Step {
-    /// The file.
     pub(super) wanted: Wanted,
     /// What has to be done.
     pub(super) state: State,
@@ -186,7 +184,6 @@ pub(super) fn is_ours(path: &Path, first_line: &str) -> bool {
 /// A file or a directory to be removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Removal {
-    /// A file.
     File(PathBuf),
     /// A file that is a person's own, and stays.
     Theirs(PathBuf),

@@ -2,6 +2,7 @@
 //! error: left out, it could take a restriction with it.
 
 use super::{Error, Generated, Setting, Start};
+use crate::podman::kube_play::KEEP_GROUPS;
 use serde_json::{Map, Value, json};
 
 /// What podman takes instead of a field of the pod (`libpod/define/annotations.go` of its source).
@@ -11,8 +12,6 @@ const USERNS: &str = "io.podman.annotations.userns";
 const LABEL: &str = "io.podman.annotations.label";
 const APPARMOR: &str = "io.podman.annotations.apparmor";
 const INIT: &str = "io.podman.annotations.init";
-/// What `--group-add keep-groups` is to crun.
-pub(crate) const KEEP_GROUPS: (&str, &str) = ("run.oci.keep_original_groups", "1");
 /// The class of resources that podman takes for `--device`.
 const DEVICE: &str = "podman.io/device=";
 
@@ -30,16 +29,16 @@ const LEFT_OUT: &[(&str, Option<&str>)] = &[
 ];
 
 /// Switches by their fields.
-const SWITCHES: &[(&str, Place, &str)] = &[
-    ("interactive", Place::Container, "stdin"),
-    ("tty", Place::Container, "tty"),
-    ("privileged", Place::Security, "privileged"),
-    ("read-only", Place::Security, "readOnlyRootFilesystem"),
+const SWITCHES: &[(&str, Section, &str)] = &[
+    ("interactive", Section::Container, "stdin"),
+    ("tty", Section::Container, "tty"),
+    ("privileged", Section::Security, "privileged"),
+    ("read-only", Section::Security, "readOnlyRootFilesystem"),
 ];
 
 /// Options with a value that is a field, or what the only possible value makes of a field.
-const TEXTS: &[(&str, Place, &str)] =
-    &[("workdir", Place::Container, "workingDir"), ("hostname", Place::Pod, "hostname")];
+const TEXTS: &[(&str, Section, &str)] =
+    &[("workdir", Section::Container, "workingDir"), ("hostname", Section::Pod, "hostname")];
 
 /// `--pid=host` and the like.
 const HOST: &[(&str, &str)] =
@@ -64,7 +63,7 @@ const RESTART: &[(&str, &str)] = &[
 const SIZES: &[(char, &str)] = &[('b', ""), ('k', "Ki"), ('m', "Mi"), ('g', "Gi")];
 
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum Section {
     Pod,
     Container,
     Security,
@@ -119,8 +118,8 @@ impl Pod {
             self.notes.extend(why.map(|why| format!("--{name} is left out: {why}")));
             return Some(());
         }
-        if let Some((_, place, field)) = SWITCHES.iter().find(|(known, _, _)| *known == name) {
-            self.at(*place).insert((*field).to_owned(), setting.is_on.into());
+        if let Some((_, section, field)) = SWITCHES.iter().find(|(known, _, _)| *known == name) {
+            self.at(*section).insert((*field).to_owned(), setting.is_on.into());
             return Some(());
         }
         if name == "init" {
@@ -130,8 +129,8 @@ impl Pod {
             return Some(());
         }
         let value = setting.value.as_deref()?;
-        if let Some((_, place, field)) = TEXTS.iter().find(|(known, _, _)| *known == name) {
-            self.at(*place).insert((*field).to_owned(), value.into());
+        if let Some((_, section, field)) = TEXTS.iter().find(|(known, _, _)| *known == name) {
+            self.at(*section).insert((*field).to_owned(), value.into());
             return Some(());
         }
         if let Some((_, field)) = HOST.iter().find(|(known, _)| *known == name && value == "host") {
@@ -159,8 +158,8 @@ impl Pod {
                 list.push(json!({"name": key, "value": value}));
             }
             "entrypoint" => {
-                let words = serde_json::from_str::<Vec<String>>(value);
-                let command = words.unwrap_or_else(|_plain| vec![value.to_owned()]);
+                let command = serde_json::from_str::<Vec<String>>(value);
+                let command = command.unwrap_or_else(|_plain| vec![value.to_owned()]);
                 self.container.insert("command".to_owned(), command.into());
             }
             "volume" => self.volume(value)?,
@@ -292,11 +291,11 @@ impl Pod {
         self.annotations.insert(key.to_owned(), value.into());
     }
 
-    fn at(&mut self, place: Place) -> &mut Map<String, Value> {
-        match place {
-            Place::Pod => &mut self.spec,
-            Place::Container => &mut self.container,
-            Place::Security => &mut self.container_security,
+    fn at(&mut self, section: Section) -> &mut Map<String, Value> {
+        match section {
+            Section::Pod => &mut self.spec,
+            Section::Container => &mut self.container,
+            Section::Security => &mut self.container_security,
         }
     }
 

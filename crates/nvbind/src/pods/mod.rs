@@ -1,7 +1,7 @@
 //! GPUs for the pods of a Kubernetes file, as `podman kube play` starts them: what Kubernetes asks for by resources becomes
 //! the annotation of the pod and a variable of each container.
 
-mod pods;
+mod object;
 mod share;
 mod yaml;
 
@@ -9,149 +9,64 @@ mod yaml;
 mod tests;
 
 use crate::driver::{self, Machine};
-use crate::generate::kube::KEEP_GROUPS;
+use crate::podman::kube_play::KEEP_GROUPS;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, DEVICES_VARIABLE, EXTRAS_ANNOTATION,
     GPU_ANNOTATION, ISOLATE_ANNOTATION, Request,
 };
-use pods::Container;
-pub(crate) use pods::{Change, Pod};
+use object::Container;
+pub(crate) use object::{Change, Pod};
 
-/// Why a file has no GPUs to give.
+/// Why a file has no GPUs to give. Containers are named with their pod, pods with their kind.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// No YAML.
     #[error("{file} is no YAML that podman could play")]
-    Yaml {
-        /// The file.
-        file: String,
-        /// Where and why.
-        source: yaml::Error,
-    },
-    /// No number of GPUs.
+    Yaml { file: String, source: yaml::Error },
     #[error("{container}: {resource} is {value:?}, which is no whole number")]
-    Number {
-        /// Its pod and name.
-        container: String,
-        /// The resource.
-        resource: String,
-        /// What stands there.
-        value: String,
-    },
+    Number { container: String, resource: String, value: String },
     /// Two numbers for one thing.
     #[error("{container}: {resource} is not the same in limits and requests")]
-    Differ {
-        /// Its pod and name.
-        container: String,
-        /// The resource.
-        resource: String,
-    },
+    Differ { container: String, resource: String },
     /// A resource that says too little.
     #[error("{container}: {resource} does not say which GPU")]
-    Resource {
-        /// Its pod and name.
-        container: String,
-        /// The resource.
-        resource: String,
-    },
+    Resource { container: String, resource: String },
     /// The name is in no grammar, or that of the annotation.
     #[error("{owner}")]
-    Request {
-        /// The pod or container.
-        owner: String,
-        /// What is wrong.
-        source: request::Error,
-    },
+    Request { owner: String, source: request::Error },
     /// One that is not there, not allowed or not to be told.
     #[error("{owner}")]
-    Driver {
-        /// The pod or container.
-        owner: String,
-        /// What is wrong.
-        source: driver::Error,
-    },
+    Driver { owner: String, source: driver::Error },
     /// A template and its object say two things.
     #[error("{pod} has the annotation {name} twice, as {one:?} and, in its template, as {other:?}")]
-    Annotations {
-        /// Kind and name.
-        pod: String,
-        /// The annotation.
-        name: String,
-        /// The object's.
-        one: String,
-        /// The template's.
-        other: String,
-    },
+    Annotations { pod: String, name: String, one: String, other: String },
     /// The file says twice what a container has.
     #[error(
         "{container} has {DEVICES_VARIABLE}={value:?} and asks for other GPUs by its resources or annotation"
     )]
-    Disagree {
-        /// Its pod and name.
-        container: String,
-        /// The variable's value.
-        value: String,
-    },
+    Disagree { container: String, value: String },
     /// The variable's value is in another object.
     #[error("{container}: which GPUs it has stands elsewhere, as {DEVICES_VARIABLE} has valueFrom")]
-    ValueFrom {
-        /// Its pod and name.
-        container: String,
-    },
+    ValueFrom { container: String },
     /// podman would give all of them the same.
     #[error(
         "{pod} is to be there {replicas} times, and podman gives each of them the same GPUs, or starts one alone"
     )]
-    Replicas {
-        /// Kind and name.
-        pod: String,
-        /// How many.
-        replicas: u64,
-    },
+    Replicas { pod: String, replicas: u64 },
     /// Each container had its own, as `nvbind run` gave it.
     #[error("the containers of {pod} do not have the same {name}, and podman gives all of them one")]
-    Apart {
-        /// Kind and name.
-        pod: String,
-        /// The annotation.
-        name: &'static str,
-    },
-    /// More than there are.
+    Apart { pod: String, name: &'static str },
     #[error("{asked} of {what} are asked for ({by}), and there {} {there}{which}", if *there == 1 { "is" } else { "are" })]
-    TooMany {
-        /// How many.
-        asked: usize,
-        /// The resource.
-        what: String,
-        /// By whom.
-        by: String,
-        /// How many there are.
-        there: usize,
-        /// Of what.
-        which: String,
-    },
-    /// It would see all GPUs.
+    TooMany { asked: usize, what: String, by: String, there: usize, which: String },
     #[error("{container}: an isolated container cannot be privileged: it would see all GPUs")]
-    Privileged {
-        /// Its pod and name.
-        container: String,
-    },
+    Privileged { container: String },
     /// The GPUs of another machine are not known here.
     #[error("{container} asks for a number of GPUs, and podman starts it on another machine")]
-    Elsewhere {
-        /// Its pod and name.
-        container: String,
-    },
+    Elsewhere { container: String },
     /// Something has to be put where something else is.
     #[error("{object}: {place} is not what it has to be")]
-    Type {
-        /// The pod or container.
-        object: String,
-        /// The field.
-        place: String,
-    },
+    Type { object: String, place: String },
 }
 
 impl Explain for Error {
@@ -192,7 +107,7 @@ fn asked(
     selection: &str,
     new: Option<&str>,
 ) -> Result<Option<Request>, request::Error> {
-    let own = pods::devices(container);
+    let own = object::devices(container);
     if own == Some(None) {
         return Ok(None);
     }
@@ -206,9 +121,7 @@ fn asked(
 /// What the hook will be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// By whom.
     pub(crate) container: String,
-    /// What.
     pub(crate) request: Request,
     /// Whether the container keeps the user's groups.
     pub(crate) keeps_groups: bool,
@@ -227,8 +140,8 @@ impl Documents {
     pub(crate) fn add(&mut self, file: &str, text: &str) -> Result<(), Error> {
         let yaml = |source| Error::Yaml { file: file.to_owned(), source };
         let mut documents = yaml::read(text).map_err(yaml)?;
-        for object in pods::objects(&mut documents) {
-            self.pods.push(pods::read(object)?);
+        for object in object::objects(&mut documents) {
+            self.pods.push(object::read(object)?);
         }
         self.documents.append(&mut documents);
         Ok(())
@@ -289,9 +202,9 @@ impl Documents {
 
     /// The text of all of them with these changes.
     pub(crate) fn changed(mut self, changes: &[Change]) -> Result<String, Error> {
-        let objects = pods::objects(&mut self.documents);
+        let objects = object::objects(&mut self.documents);
         for ((object, pod), change) in objects.into_iter().zip(&self.pods).zip(changes) {
-            pods::change(object, pod, change)?;
+            object::change(object, pod, change)?;
         }
         Ok(yaml::write(&self.documents))
     }

@@ -127,7 +127,7 @@ fn at<'a>(object: &'a Node, path: &[&str]) -> Option<&'a Node> {
     path.iter().try_fold(object, |node, key| node.get(key))
 }
 
-/// Reads the pod of an object. What is of another type than it has to be, podman refuses in its own words.
+/// Reads the pod of an object. What is of another type than it has to be, podman refuses with its own message.
 pub(super) fn read(object: &Node) -> Result<Pod, Error> {
     let name = at(object, &["metadata", "name"]).and_then(Node::as_text).unwrap_or("without a name");
     let title = format!("{} {name}", kind(object));
@@ -237,7 +237,7 @@ fn read_container(container: &Node, pod: &str, annotations: &[(String, String)])
         asks,
         selection: own(annotations, GPU_ANNOTATION, name).map(str::to_owned),
         environment: environment.collect(),
-        privileged: privileged.is_some_and(|word| word.eq_ignore_ascii_case("true")),
+        privileged: privileged.is_some_and(|text| text.eq_ignore_ascii_case("true")),
         title,
     })
 }

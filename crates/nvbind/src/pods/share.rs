@@ -1,7 +1,7 @@
 //! Which container has which GPUs: those that the file names, and of the others each goes to one container alone.
 
 use super::Error;
-use super::pods::{self, Ask, BY_NUMBER, Change, Container, Pod};
+use super::object::{self, Ask, BY_NUMBER, Change, Container, Pod};
 use crate::driver::{Machine, Unit, UnitId, UnitKind};
 use crate::podman::invocation::{DEVICE_ORDER, visible};
 use nvbind_core::request::{DEVICES_VARIABLE, GPU_ANNOTATION, Request, VOID};
@@ -16,8 +16,8 @@ const ALL: &str = "all";
 /// What a container has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Share {
-    /// Names, as the variable has them.
-    words: Vec<String>,
+    /// As the variable has them.
+    names: Vec<String>,
     /// All that its pod has.
     is_all: bool,
     /// Its variable says so already.
@@ -81,14 +81,14 @@ impl Sharing<'_> {
         let own = selection.map(|selection| request(selection, &container.title)).transpose()?;
         let may_have = own.as_ref().unwrap_or(pods);
         let names: Vec<&str> = container.asks.iter().filter_map(Ask::name).collect();
-        let Some(variable) = pods::devices(container) else {
+        let Some(variable) = object::devices(container) else {
             let names = (!names.is_empty()).then(|| names.join(","));
             let named = names.or_else(|| selection.filter(|_| container.asks.is_empty()).map(str::to_owned));
             let Some(named) = named else {
                 return Ok(Share { is_void: !container.asks(), ..Share::default() });
             };
-            let (words, is_all) = self.read(&named, container, may_have)?;
-            return Ok(Share { words, is_all, ..Share::default() });
+            let (names, is_all) = self.read(&named, container, may_have)?;
+            return Ok(Share { names, is_all, ..Share::default() });
         };
         let Some(variable) = variable else {
             // What it will be, its pod has to have.
@@ -97,31 +97,31 @@ impl Sharing<'_> {
             return if container.asks() { Err(error()) } else { Ok(share) };
         };
         let is_void = variable.trim() == VOID;
-        let (words, is_all) =
+        let (names, is_all) =
             if is_void { Default::default() } else { self.read(variable, container, may_have)? };
         // `all` would mean all that the pod has.
         let is_more = is_all && selection.is_some_and(|selection| selection != ALL);
         if is_more || !container.asks.is_empty() && !self.agrees(variable, container, may_have)? {
             return Err(Error::Disagree { container: container.title.clone(), value: variable.to_owned() });
         }
-        Ok(Share { words, is_all, is_said: true, is_void })
+        Ok(Share { names, is_all, is_said: true, is_void })
     }
 
-    /// The words of a selection, and whether it is all; what it names goes to nobody who asks for a number.
+    /// The names in a selection, and whether it is all; what it names goes to nobody who asks for a number.
     fn read(
         &mut self,
         selection: &str,
         container: &Container,
         pods: &Request,
     ) -> Result<(Vec<String>, bool), Error> {
-        let is_all = selection.split(',').any(|word| matches!(word.trim(), "" | ALL));
+        let is_all = selection.split(',').any(|name| matches!(name.trim(), "" | ALL));
         let selection = if is_all { ALL } else { selection };
         let names = self.chosen(selection, container, pods)?;
         if is_all {
             return Ok((Vec::new(), true));
         }
         self.named.extend(names);
-        Ok((selection.split([',', '+']).map(|word| word.trim().to_owned()).collect(), false))
+        Ok((selection.split([',', '+']).map(|name| name.trim().to_owned()).collect(), false))
     }
 
     /// Whether a variable names what the resources ask for.
@@ -182,7 +182,7 @@ impl Sharing<'_> {
                     ));
                 }
                 self.given.extend(got.iter().map(|unit| unit.id));
-                share.words.extend(got.into_iter().map(|unit| unit.name.clone()));
+                share.names.extend(got.into_iter().map(|unit| unit.name.clone()));
             }
         }
         Ok(())
@@ -214,7 +214,7 @@ impl Sharing<'_> {
         Error::TooMany {
             asked: by.iter().map(|(_, number)| number).sum(),
             what: match kind {
-                UnitKind::Mig(Some(profile)) => format!("{}{profile}", pods::BY_PROFILE),
+                UnitKind::Mig(Some(profile)) => format!("{}{profile}", object::BY_PROFILE),
                 UnitKind::Whole | UnitKind::Divided | UnitKind::Mig(None) => BY_NUMBER.to_owned(),
             },
             by: by.iter().map(|(title, number)| format!("{title}: {number}")).collect::<Vec<_>>().join("; "),
@@ -257,15 +257,15 @@ fn change(pod: &Pod, shares: &[Share], has_nvidias_hook: bool) -> Change {
 }
 
 fn together(shares: &[Share]) -> String {
-    let mut words: Vec<&str> = Vec::new();
-    for word in shares.iter().flat_map(|share| &share.words) {
-        if word != "none" && !words.contains(&word.as_str()) {
-            words.push(word);
+    let mut names: Vec<&str> = Vec::new();
+    for name in shares.iter().flat_map(|share| &share.names) {
+        if name != "none" && !names.contains(&name.as_str()) {
+            names.push(name);
         }
     }
     // In the order of the GPUs, as far as these are counted.
-    words.sort_by_key(|word| word.parse::<u32>().unwrap_or(u32::MAX));
-    let together = if words.is_empty() { "none".to_owned() } else { words.join("+") };
+    names.sort_by_key(|name| name.parse::<u32>().unwrap_or(u32::MAX));
+    let together = if names.is_empty() { "none".to_owned() } else { names.join("+") };
     // Every container has its variable, so that this says no more than what they may name.
     let is_all = shares.iter().any(|share| share.is_all) || together.len() > LONGEST;
     if is_all { ALL.to_owned() } else { together }
@@ -277,7 +277,7 @@ impl Share {
         let selection = match self {
             Share { is_void: true, .. } => VOID.to_owned(),
             Share { is_all: true, .. } => ALL.to_owned(),
-            Share { words, .. } => words.join(","),
+            Share { names, .. } => names.join(","),
         };
         let shown = if has_nvidias_hook || self.is_void { VOID.to_owned() } else { visible(&selection) };
         let order = (!self.is_void).then(|| (DEVICE_ORDER.0, DEVICE_ORDER.1.to_owned()));

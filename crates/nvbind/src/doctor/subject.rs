@@ -50,7 +50,7 @@ pub(crate) struct Machine {
     pub(super) sources: Sources,
     /// Where nvbind's own is, with the root in front.
     pub(super) layers: Vec<Layer>,
-    /// The word by which a shell finds this program.
+    /// The name or path by which a shell finds this program.
     pub(super) nvbind: String,
     /// What a program prints when it is asked for its version.
     pub(super) version_of: fn(&Path) -> Option<String>,
@@ -169,8 +169,8 @@ fn version_of(program: &Path) -> Option<String> {
 }
 
 /// Runs a command that fixes something, or returns why it did not.
-pub(super) fn run(words: &[String]) -> Result<(), String> {
-    let (program, arguments) = words.split_first().ok_or("there is no command")?;
+pub(super) fn run(command: &[String]) -> Result<(), String> {
+    let (program, arguments) = command.split_first().ok_or("there is no command")?;
     match child::read_output_with_environment(Command::new(program).args(arguments), FIX_TIMEOUT) {
         Ok(_) => Ok(()),
         Err(child::Error::TimedOut { timeout, .. }) => {
@@ -193,9 +193,9 @@ mod tests {
 
     #[test]
     fn a_command_runs_as_it_is_and_says_why_it_failed() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(run(&words(&["/bin/true", "$("])), Ok(()));
-        let failed = run(&words(&["/bin/sh", "-c", "echo \"no $0\" >&2; exit 3", "driver"]));
+        let command = |command: &[&str]| command.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        assert_eq!(run(&command(&["/bin/true", "$("])), Ok(()));
+        let failed = run(&command(&["/bin/sh", "-c", "echo \"no $0\" >&2; exit 3", "driver"]));
         assert_eq!(failed, Err("/bin/sh failed (exit status: 3): no driver".to_owned()));
     }
 

@@ -32,14 +32,12 @@ const CORE: &str = "tag:yaml.org,2002:";
 /// Why a text is no YAML that can be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// The parser's words.
     #[error("line {line}, column {column}: {what}")]
     Syntax {
         /// Counted from one.
         line: usize,
         /// Counted from one.
         column: usize,
-        /// What is wrong.
         what: String,
     },
     /// Something that is YAML, and that no pod can have.
@@ -47,7 +45,6 @@ pub(crate) enum Error {
     Refused {
         /// Counted from one.
         line: usize,
-        /// What it is.
         what: &'static str,
     },
 }
@@ -57,7 +54,6 @@ pub(crate) enum Error {
 pub(crate) struct Node {
     /// Its explicit type, as it is written.
     tag: Option<String>,
-    /// What it is.
     pub(crate) value: Value,
 }
 
@@ -66,12 +62,10 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     /// A word, or several.
     Text {
-        /// It.
         text: String,
         /// Whether it stood without quotes, so that it need not be text to a reader.
         bare: bool,
     },
-    /// A list.
     List(Vec<Node>),
     /// Pairs in their order.
     Map(Vec<(Node, Node)>),
