@@ -29,20 +29,10 @@ pub enum Error {
     Run { program: String, source: io::Error },
     /// It ended with a failure.
     #[error("{program} failed ({status}): {says}")]
-    Failed {
-        program: String,
-        /// How it ended.
-        status: ExitStatus,
-        /// What it said on stderr.
-        says: String,
-    },
+    Failed { program: String, status: ExitStatus, says: String },
     /// It did not end in time.
     #[error("{program} did not answer within {} seconds; does `nvidia-smi` answer?", .timeout.as_secs())]
-    TimedOut {
-        program: String,
-        /// How long it was waited for.
-        timeout: Duration,
-    },
+    TimedOut { program: String, timeout: Duration },
     /// It printed more than anything sensible.
     #[error("{program} printed more than {OUTPUT_LIMIT} bytes")]
     TooMuch { program: String },

@@ -82,12 +82,7 @@ pub enum Error {
     #[error(
         "{name} is a MIG device that only NVML could look up, which is not asked {when}; name it MIG-GPU-UUID/GI/CI, by its GPU's UUID and the numbers of its GPU instance and compute instance"
     )]
-    NotAsked {
-        /// What was asked for.
-        name: String,
-        /// When it is not asked.
-        when: &'static str,
-    },
+    NotAsked { name: String, when: &'static str },
     /// Its library, or the program that loads it, could be somebody's else than root's.
     #[error("NVML is not asked")]
     Untrusted(#[from] trust::Error),
@@ -102,11 +97,7 @@ pub enum Error {
     Child(#[from] child::Error),
     /// What it printed is no listing.
     #[error("{program} printed no list of GPUs; is it of the same version?")]
-    Answer {
-        program: String,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    Answer { program: String, source: serde_json::Error },
 }
 
 impl Explain for Error {

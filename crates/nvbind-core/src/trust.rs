@@ -22,17 +22,10 @@ pub const OVERFLOW_UID: u32 = 65534;
 pub enum Error {
     /// It cannot be looked at.
     #[error("cannot look at {path}")]
-    Stat {
-        /// The file, or a directory that it is in.
-        path: String,
-        source: io::Error,
-    },
+    Stat { path: String, source: io::Error },
     /// Somebody else could have put it there, or could change it.
     #[error("{path} is not root's alone to write")]
-    NotRoots {
-        /// The file, or a directory that it is in.
-        path: String,
-    },
+    NotRoots { path: String },
 }
 
 impl Explain for Error {

@@ -16,6 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const LARGEST_MESSAGE: usize = 1 << 20;
 
 /// Why a call was not answered.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bus is not there, or was silent for too long.
@@ -26,14 +27,7 @@ pub enum Error {
     Malformed,
     /// The peer answered with an error.
     #[error("{method} was refused: {name}: {message}")]
-    Refused {
-        /// The method called.
-        method: String,
-        /// The error's D-Bus name.
-        name: String,
-        /// The peer's words.
-        message: String,
-    },
+    Refused { method: String, name: String, message: String },
 }
 
 /// An authenticated connection that has a name on the bus.
