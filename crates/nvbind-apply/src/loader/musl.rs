@@ -145,7 +145,8 @@ mod tests {
         ) {
             let content = merge(&image, Some(OURS), &libraries_of(&["/usr/local/nvidia"])).unwrap();
             let (searched, before) = (directories(&content), directories(&image));
-            prop_assert_eq!(searched.first(), Some(&OURS.as_bytes()));
+            let ours = OURS.as_bytes();
+            prop_assert_eq!(searched.first(), Some(&ours));
             prop_assert_eq!(searched.get(1..), Some(before.as_slice()));
             prop_assert_eq!(merge(&content, Some(OURS), &libraries_of(&["/usr/local/nvidia"])), None);
         }
