@@ -146,7 +146,8 @@ mod tests {
         ) {
             let content = merge(&image, Some(OURS), &libraries_of(&["/usr/local/nvidia"])).unwrap();
             let (searched, before) = (parse_directories(&content), parse_directories(&image));
-            prop_assert_eq!(searched.first(), Some(&OURS.as_bytes()));
+            let ours = OURS.as_bytes();
+            prop_assert_eq!(searched.first(), Some(&ours));
             prop_assert_eq!(searched.get(1..), Some(before.as_slice()));
             prop_assert_eq!(merge(&content, Some(OURS), &libraries_of(&["/usr/local/nvidia"])), None);
         }
