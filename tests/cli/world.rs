@@ -37,13 +37,11 @@ impl World {
         world.write("called/words", "");
         fs::remove_file(&called).unwrap();
         let podman = format!("#!/bin/sh\nprintf '%s\\n' \"$@\" >{}\n", called.display());
-        for (path, content) in
-            [("bin/podman", podman.as_bytes()), ("libexec/nvbind-hook", b"#!/bin/sh\n".as_slice())]
-        {
-            world.machine.write(path, content);
-            world.allow(path, 0o755);
-        }
-        fs::copy(env!("CARGO_BIN_EXE_nvbind"), world.path("bin/nvbind")).unwrap();
+        world.write("podman.sh", &podman);
+        world.write("libexec/nvbind-hook", "");
+        world.install(&world.path("podman.sh"), "bin/podman");
+        world.install(Path::new(env!("CARGO_BIN_EXE_nvbind")), "bin/nvbind");
+        world.allow("libexec/nvbind-hook", 0o755);
         world.hook(&[]);
         let engine = format!("[engine]\nhooks_dir = [\"{}\"]\n", world.path("hooks.d").display());
         world.write("home/.config/containers/containers.conf", &engine);
@@ -53,6 +51,14 @@ impl World {
             world.allow(folder, 0o777);
         }
         world
+    }
+
+    /// Makes a program. By another process: one that this process had open for writing while another test starts something
+    /// could not be executed for a moment.
+    fn install(&self, from: &Path, to: &str) {
+        fs::create_dir_all(self.path(to).parent().unwrap()).unwrap();
+        assert!(Command::new("cp").arg(from).arg(self.path(to)).status().unwrap().success());
+        self.allow(to, 0o755);
     }
 
     /// Has podman start the hook with these words.
