@@ -79,7 +79,8 @@ pub fn probe() -> Result<PathBuf, Failure> {
     let folder = here.parent().ok_or("this program lies in no folder")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "nvbind-fixtures", "--bin", "nvbind-probe"]);
+    // With the features of the whole workspace, as its tests are built: nothing is built again for it then.
+    build.args(["build", "--quiet", "--workspace", "--bin", "nvbind-probe"]);
     if folder.ends_with("release") {
         build.arg("--release");
     }
