@@ -50,6 +50,41 @@ pub struct Gpu {
     pub mig: Vec<Mig>,
 }
 
+/// The PCI buses of the first and of the last GPU.
+const BUSES: (u64, u64) = (0x17, 0xb3);
+
+impl Gpu {
+    /// The most that [`Gpu::several`] makes.
+    pub const MOST: u64 = 16;
+
+    /// GPUs whose index, minor and DRM numbers all disagree, as after a hot swap or with another card in between. The DRM
+    /// numbers are high, so that no GPU of the machine that this runs on answers there.
+    pub fn several(count: u64) -> Vec<Self> {
+        let (first, last) = BUSES;
+        let step = (last - first) / count.saturating_sub(1).max(1);
+        let gpu = |index: u64| {
+            let (bus, minor) = (first + step * index, count - 1 - index);
+            Self {
+                pci: format!("0000:{bus:02x}:00.0"),
+                minor,
+                uuid: format!("GPU-51a7ed{index:02}-5170-4000-8000-0000000000{bus:02x}"),
+                card: 51 + 2 * index,
+                render: 181 + 2 * minor,
+                mig: Vec::new(),
+            }
+        };
+        (0..count).map(gpu).collect()
+    }
+}
+
+impl Mig {
+    /// What a GPU is divided into: two compute instances of one GPU instance, and one of another.
+    pub fn three() -> Vec<Self> {
+        let numbers = [((1, 12), (0, 13)), ((1, 12), (1, 14)), ((9, 84), (0, 85))];
+        numbers.map(|(gpu_instance, compute_instance)| Self { gpu_instance, compute_instance }).into()
+    }
+}
+
 /// One simulated MIG device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mig {
@@ -73,24 +108,12 @@ pub struct DriverSim {
 }
 
 impl Default for DriverSim {
-    /// Two GPUs whose index, minor and DRM numbers all disagree, as after a hot swap or with another card in between.
-    /// The DRM numbers are high, so that no GPU of the machine that this runs on answers there.
+    /// Two GPUs.
     fn default() -> Self {
-        let gpu = |pci: &str, minor, uuid: &str, card, render| Gpu {
-            pci: pci.into(),
-            minor,
-            uuid: uuid.into(),
-            card,
-            render,
-            mig: Vec::new(),
-        };
         Self {
             version: "570.172.08".into(),
             layout: Layout::DebianAlternatives,
-            gpus: vec![
-                gpu("0000:17:00.0", 1, "GPU-51a7ed00-5170-4000-8000-000000000017", 51, 183),
-                gpu("0000:b3:00.0", 0, "GPU-51a7ed01-5170-4000-8000-0000000000b3", 53, 181),
-            ],
+            gpus: Gpu::several(2),
             nvml: None,
         }
     }

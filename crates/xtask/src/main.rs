@@ -21,7 +21,8 @@ cargo xtask test --vm …   the same in virtual machines, which are emulated: vm
 cargo xtask trees   make the Debian trees of all lanes ahead of them
 cargo xtask package [deb] [rpm] [tarball] [arch] [tree]   make all packages, or these, in target/package
 cargo xtask gpu-bundle [FILE]   pack what the checks on a real GPU need, for a machine that has one
-cargo xtask driver-sim DIR [--layout NAME] [--version VERSION]   make a simulated driver root
+cargo xtask driver-sim DIR [--layout NAME] [--version VERSION] [--gpus COUNT] [--mig GPU]   make a simulated driver root
+cargo xtask driver-sim DIR --wsl | --list   that of Windows' Subsystem for Linux; list what can be simulated
 cargo xtask real-driver DIR [--suite SUITE]   unpack NVIDIA's driver from Debian's packages into a driver root
 cargo xtask image ARCHIVE [--from ROOT]   pack a container image for podman import
 ";
