@@ -1,5 +1,17 @@
 //! The program as a shell sees it: exit codes, what goes to stderr, and its colours.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise, in its helpers too"
+)]
+
+mod config;
+mod kube;
+#[path = "../fixtures/machine.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod machine;
+mod refusals;
+mod world;
 
 use std::process::{Command, Output};
 

@@ -37,12 +37,12 @@ enum Unused {
 
 /// The view of the plan, or where the image's libraries win, one with those. Whatever is wrong with the image's, the driver's
 /// remain.
-pub(crate) fn view<'p>(rootfs: &Rootfs<'_>, plan: &'p Plan) -> Cow<'p, View> {
+pub(crate) fn choose_view<'p>(rootfs: &Rootfs<'_>, plan: &'p Plan) -> Cow<'p, View> {
     if !Abi::NATIVE.is_some_and(|abi| plan.view.sonames(abi).any(|name| name == SONAME)) {
         return Cow::Borrowed(&plan.view);
     }
     match find(rootfs, plan) {
-        Ok(names) => return Cow::Owned(with_images(&names, &plan.view)),
+        Ok(names) => return Cow::Owned(replace(&names, &plan.view)),
         Err(Unused::None) => {}
         Err(Unused::Driver(why)) => log::info!("the image's libcuda in {DIRECTORY} is not used: {why}"),
         Err(why @ (Unused::Image(_) | Unused::Unseen(_))) => {
@@ -54,16 +54,17 @@ pub(crate) fn view<'p>(rootfs: &Rootfs<'_>, plan: &'p Plan) -> Cow<'p, View> {
 
 /// The names of the image's libraries, if they are to be used.
 fn find(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<BTreeSet<String>, Unused> {
-    let directory = match rootfs.directory(DIRECTORY, Missing::Leave) {
+    let directory = match rootfs.open_directory(DIRECTORY, Missing::Leave) {
         // A link to a version that is not installed, as it stands in many images. It is not followed.
         Err(Error::Escape { .. }) => return Err(Unused::None),
         other => other?.ok_or(Unused::None)?,
     };
     let failed = |errno| Error::system(format!("read {DIRECTORY} in the container"), errno);
-    let all = directory.names(NAMES).map_err(failed)?.ok_or(Unused::Image("there are too many files"))?;
+    let all =
+        directory.read_names(NAMES).map_err(failed)?.ok_or(Unused::Image("there are too many files"))?;
     let mut libcudas = Vec::new();
     for (name, version) in all.iter().filter_map(|name| Some((name, compat::version_of(name)?))) {
-        libcudas.extend(directory.file(name).map_err(failed)?.map(|file| (name, version, file)));
+        libcudas.extend(directory.open_file(name).map_err(failed)?.map(|file| (name, version, file)));
     }
     let (name, version, file) = match libcudas.as_slice() {
         [only] => only,
@@ -89,7 +90,7 @@ fn find(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<BTreeSet<String>, Unused> {
 
 /// Links to the image's libraries take the places of the driver's libraries that have one of their names. Of such a file
 /// all names go, also those that the image's does not have. The 32-bit libraries have the same file names, and stay.
-fn with_images(names: &BTreeSet<String>, view: &View) -> View {
+fn replace(names: &BTreeSet<String>, view: &View) -> View {
     let links = || view.iter().filter_map(|(path, entry)| Some((name_of(path)?, target_of(entry)?)));
     let targets = links().filter(|(name, _)| names.contains(*name)).map(|(_, target)| target);
     let files: BTreeSet<&str> = targets.chain(names.iter().map(String::as_str)).collect();
@@ -143,7 +144,7 @@ mod tests {
             &["lib/libcuda.so.570.172.08"],
             &[("lib64/libcuda.so.1", "/usr/local/cuda/compat/libcuda.so.1"), ("lib/libcuda.so.1", file)],
         );
-        assert_eq!(with_images(&BTreeSet::from([SONAME.to_owned()]), &before), after);
+        assert_eq!(replace(&BTreeSet::from([SONAME.to_owned()]), &before), after);
     }
 
     #[test]
@@ -169,6 +170,6 @@ mod tests {
                 ),
             ],
         );
-        assert_eq!(with_images(&names.map(str::to_owned).into(), &before), after);
+        assert_eq!(replace(&names.map(str::to_owned).into(), &before), after);
     }
 }

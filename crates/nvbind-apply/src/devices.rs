@@ -20,7 +20,8 @@ pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource]) -> Result<(), Error
         let node = &source.device.node;
         let (parent, name) = node.path.rsplit_once('/').unwrap_or(("/dev", &node.path));
         if !directories.contains_key(parent) {
-            let directory = rootfs.directory(parent, Missing::Create)?.ok_or_else(|| no_place(&node.path))?;
+            let directory =
+                rootfs.open_directory(parent, Missing::Create)?.ok_or_else(|| no_place(&node.path))?;
             directories.insert(parent, directory);
         }
         if let Some(directory) = directories.get(parent)
@@ -38,7 +39,7 @@ pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource]) -> Result<(), Error
 /// Makes a link, unless something stands there.
 fn make_link(rootfs: &Rootfs<'_>, DeviceLink { path, target }: &DeviceLink) -> Result<(), Error> {
     let Some((parent, name)) = path.rsplit_once('/') else { return Ok(()) };
-    let directory = rootfs.directory(parent, Missing::Create)?;
+    let directory = rootfs.open_directory(parent, Missing::Create)?;
     // In a /dev that is not the container's own nothing is missing, or it is not ours to make.
     let Some(directory) = directory.filter(|directory| directory.closed.is_none()) else { return Ok(()) };
     match symlinkat(target.as_str(), &directory, name) {

@@ -117,7 +117,7 @@ fn fill(
     }
     let (place, directory) = view::choose(rootfs)?;
     devices::add(rootfs, &sources.nodes)?;
-    let layout = Layout { place, view: compat::view(rootfs, plan) };
+    let layout = Layout { place, view: compat::choose_view(rootfs, plan) };
     let mut view = ViewMount::attach(rootfs, &directory, config.mount_label())?;
     let shared = view.fill(&layout.view, sources)?;
     if let Some(proc) = proc {

@@ -65,10 +65,10 @@ impl<'p> Directories<'_, 'p> {
         let directory = match self.known.entry(parent) {
             Entry::Occupied(entry) if entry.get().is_some() || missing == Missing::Leave => entry.into_mut(),
             Entry::Occupied(mut entry) => {
-                entry.insert(self.rootfs.directory(parent, missing)?);
+                entry.insert(self.rootfs.open_directory(parent, missing)?);
                 entry.into_mut()
             }
-            Entry::Vacant(entry) => entry.insert(self.rootfs.directory(parent, missing)?),
+            Entry::Vacant(entry) => entry.insert(self.rootfs.open_directory(parent, missing)?),
         };
         Ok(directory.as_ref().map(|directory| (directory, name)))
     }

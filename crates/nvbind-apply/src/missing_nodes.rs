@@ -18,7 +18,7 @@ pub(crate) fn make_missing(node: &DeviceNode, host: &Host, nodes: Nodes) -> Resu
     };
     let (parent, name) = node.path.rsplit_once('/').unwrap_or(("/dev", &node.path));
     if let Some((above, directory)) = parent.rsplit_once('/').filter(|(above, _)| !above.is_empty()) {
-        existing(mkdirat(open(above)?, directory, Mode::from_raw_mode(0o755))).map_err(failed)?;
+        allow_existing(mkdirat(open(above)?, directory, Mode::from_raw_mode(0o755))).map_err(failed)?;
     }
     let directory = open(parent)?;
     let (mode, owner) = (nodes.mode, (nodes.uid, nodes.gid));
@@ -30,6 +30,6 @@ pub(crate) fn make_missing(node: &DeviceNode, host: &Host, nodes: Nodes) -> Resu
     Ok(())
 }
 
-fn existing(made: rustix::io::Result<()>) -> rustix::io::Result<()> {
+fn allow_existing(made: rustix::io::Result<()>) -> rustix::io::Result<()> {
     if made == Err(Errno::EXIST) { Ok(()) } else { made }
 }

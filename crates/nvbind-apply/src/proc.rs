@@ -35,7 +35,7 @@ pub(crate) fn fill(view: &mut ViewMount, proc: &Proc, directories: &[(&str, Owne
 /// looked for elsewhere, as in tests: then the copy stands in for its parent.
 pub(crate) fn cover(rootfs: &Rootfs<'_>, view: &ViewMount) -> Result<(), Error> {
     for (path, copy) in [(PROC, inside(PROC)), (PARENT, inside(PARENT))] {
-        let Some(directory) = rootfs.directory(path, Missing::Leave)? else { continue };
+        let Some(directory) = rootfs.open_directory(path, Missing::Leave)? else { continue };
         let filesystem = fstatfs(&directory)
             .map_err(|errno| Error::system(format!("look at {path} in the container"), errno))?;
         // Anything else is nothing of the kernel's, and tells of no GPU.

@@ -89,14 +89,14 @@ impl Directory {
         is_empty(&self.fd).map_err(|errno| Error::system("read a directory of the container", errno))
     }
 
-    /// As [`names_in`].
-    pub(crate) fn names(&self, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
-        names_in(&self.fd, limit)
+    /// As [`read_names`].
+    pub(crate) fn read_names(&self, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
+        read_names(&self.fd, limit)
     }
 
     /// A regular file in it, to be read; none where something else stands, which is not opened: to open a device node
     /// of the image is to use that device of the host.
-    pub(crate) fn file(&self, name: &str) -> rustix::io::Result<Option<File>> {
+    pub(crate) fn open_file(&self, name: &str) -> rustix::io::Result<Option<File>> {
         let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
         if !is_file(statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode) {
             return Ok(None);
@@ -122,7 +122,7 @@ impl<'a> Rootfs<'a> {
         if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
             return Err(refuse("it is the host's own"));
         }
-        let closed = closed(&fd, path, bundle).map_err(|error| {
+        let closed = find_root_closed(&fd, path, bundle).map_err(|error| {
             Error::system(format!("look at the root filesystem {}", path.display()), error)
         })?;
         let mount = mount_id(&fd).map_err(failed)?;
@@ -146,25 +146,25 @@ impl<'a> Rootfs<'a> {
 
     /// A directory of the container, links followed inside it; none where there is none, or where it would have to
     /// be made where nothing may be.
-    pub(crate) fn directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
+    pub(crate) fn open_directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
         let failed = |errno: Errno| Error::system(format!("look up {path} in the container"), errno);
         match open_inside(&self.root, path, OFlags::PATH | OFlags::DIRECTORY) {
             Ok(fd) => {
                 let mount = mount_id(&fd).map_err(failed)?;
-                Ok(Some(Directory { closed: self.closed(mount), fd, mount, is_new: false }))
+                Ok(Some(Directory { closed: self.find_closed(mount), fd, mount, is_new: false }))
             }
-            Err(Errno::NOENT) => self.missing_directory(path, missing),
+            Err(Errno::NOENT) => self.make_directory(path, missing),
             Err(Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(failed(errno)),
         }
     }
 
-    fn missing_directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
+    fn make_directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
         let Some((parent_path, name)) = path.rsplit_once('/').filter(|(_, name)| !name.is_empty()) else {
             return Ok(None);
         };
         let parent_path = if parent_path.is_empty() { "/" } else { parent_path };
-        let Some(parent) = self.directory(parent_path, missing)? else { return Ok(None) };
+        let Some(parent) = self.open_directory(parent_path, missing)? else { return Ok(None) };
         if let Ok(target) = readlinkat(&parent, name, Vec::new()) {
             let target = target.to_string_lossy().into_owned();
             let depth = parent_path.split('/').filter(|part| !part.is_empty()).count();
@@ -189,7 +189,11 @@ impl<'a> Rootfs<'a> {
     }
 
     /// Why a file may not be replaced: as its directory, and where something is mounted on the file itself.
-    pub(crate) fn closed_file(&self, directory: &Directory, name: &str) -> Result<Option<Closed>, Error> {
+    pub(crate) fn find_closed_file(
+        &self,
+        directory: &Directory,
+        name: &str,
+    ) -> Result<Option<Closed>, Error> {
         match mount_of(directory, name) {
             Ok(mount) if mount != directory.mount => Ok(Some(Closed::Volume)),
             Ok(_) | Err(Errno::NOENT) => Ok(directory.closed),
@@ -232,7 +236,7 @@ impl<'a> Rootfs<'a> {
     }
 
     /// Why nothing may be created in a directory on that mount.
-    fn closed(&self, mount: u64) -> Option<Closed> {
+    fn find_closed(&self, mount: u64) -> Option<Closed> {
         if mount == self.mount {
             return self.closed;
         }
@@ -265,7 +269,7 @@ impl<'a> Rootfs<'a> {
 }
 
 /// The names in a directory, without `.` and `..` and those that are not UTF-8; none where there are more than `limit`.
-pub(crate) fn names_in(directory: &OwnedFd, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
+pub(crate) fn read_names(directory: &OwnedFd, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut names = Vec::new();
     for (count, entry) in Dir::new(openat(directory, ".", flags, Mode::empty())?)?.enumerate() {
@@ -308,7 +312,7 @@ fn leaves(target: &str, depth: usize) -> bool {
 
 /// Why a root filesystem outlives the container, or cannot be changed: a directory given by `--rootfs` is the user's, and what
 /// a step of a build leaves in its own lands in an image.
-fn closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>> {
+fn find_root_closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>> {
     if fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(Some(Closed::ReadOnly));
     }

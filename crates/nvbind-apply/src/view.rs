@@ -40,7 +40,7 @@ fn cannot_put(path: impl std::fmt::Display, errno: Errno) -> Error {
 /// The first place in the container where a view can stand: an empty directory, or none yet, that is not on a volume.
 pub(crate) fn choose(rootfs: &Rootfs<'_>) -> Result<(&'static str, Directory), Error> {
     for path in VIEWS {
-        let Some(directory) = rootfs.directory(path, Missing::Create)? else { continue };
+        let Some(directory) = rootfs.open_directory(path, Missing::Create)? else { continue };
         // Mounting changes nothing below, but a volume's own content is not to be hidden.
         if directory.closed != Some(Closed::Volume) && directory.is_empty()? {
             return Ok((path, directory));

@@ -112,7 +112,7 @@ impl Capabilities {
     pub fn parse(list: &str) -> (Capabilities, Vec<&str>) {
         let mut set = Capabilities::default();
         let mut unknown = Vec::new();
-        for word in list::words(list).filter(|word| !word.is_empty()) {
+        for word in list::split(list).filter(|word| !word.is_empty()) {
             if word == "all" {
                 set = Capabilities::ALL;
             } else if let Some(capability) = Capability::from_name(word) {

@@ -94,7 +94,7 @@ impl Extras {
     pub fn parse(list: &str) -> (Extras, Vec<&str>) {
         let mut extras = Extras::default();
         let mut unknown = Vec::new();
-        for word in list::words(list).filter(|word| !word.is_empty()) {
+        for word in list::split(list).filter(|word| !word.is_empty()) {
             if let Some(extra) = Extra::ALL.into_iter().find(|extra| extra.name() == word) {
                 extras.whole.insert(extra);
             } else if let Some(channel) = word.strip_prefix("imex:").and_then(channel) {

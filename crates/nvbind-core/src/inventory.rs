@@ -44,10 +44,7 @@ pub enum Error {
     #[error(
         "no NVIDIA driver is loaded: {path} is not there; load it with `modprobe nvidia`, or install the driver"
     )]
-    NotLoaded {
-        /// The file that the driver would make.
-        path: String,
-    },
+    NotLoaded { path: String },
     /// The kernel module says something else than a version.
     #[error("{path} does not tell the driver's version")]
     Version { path: String },
@@ -55,26 +52,15 @@ pub enum Error {
     #[error(
         "the NVIDIA kernel module {version} is loaded, but none of its libraries is on this machine (no libcuda.so.{version} or libnvidia-ml.so.{version}); install the driver's user-space packages"
     )]
-    NoLibraries {
-        /// The kernel module's version.
-        version: String,
-    },
+    NoLibraries { version: String },
     /// A half-finished upgrade.
     #[error(
         "the NVIDIA kernel module is {version}, but the libraries are {found}; reboot, or reload the nvidia modules, to finish the driver's upgrade"
     )]
-    Mismatch {
-        /// The kernel module's version.
-        version: String,
-        /// The libraries' versions.
-        found: String,
-    },
+    Mismatch { version: String, found: String },
     /// The library that manages GPUs is not there.
     #[error("there is no {NVML}.so.{version} on this machine; install the driver's user-space packages")]
-    NoNvml {
-        /// The kernel module's version.
-        version: String,
-    },
+    NoNvml { version: String },
     /// `/proc/devices` lacks the driver.
     #[error("{path} lists no nvidia driver although one is loaded")]
     NoMajor { path: String },
@@ -201,7 +187,7 @@ impl Inventory {
     /// # Errors
     /// When no driver is loaded, it is half-installed, or what it says of itself cannot be read.
     pub fn read(host: &Host, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
-        if let Some(node) = wsl::node(host) {
+        if let Some(node) = wsl::find_node(host) {
             return Ok(wsl::read(host, node, wanted));
         }
         let driver = version::read(&host.proc)?;
@@ -228,9 +214,9 @@ impl Inventory {
             data,
             proc,
             nodes,
-            sockets: extras::sockets(&host.files, wanted),
-            extra_nodes: extras::nodes(host, &majors, extras),
-            shared: extras::shared(&host.files, extras),
+            sockets: extras::read_sockets(&host.files, wanted),
+            extra_nodes: extras::read_nodes(host, &majors, extras),
+            shared: extras::read_shared(&host.files, extras),
             driver,
         })
     }

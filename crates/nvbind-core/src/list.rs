@@ -5,6 +5,6 @@
 const SEPARATORS: [char; 2] = [',', '+'];
 
 /// The words, without the spaces around them; empty ones too.
-pub(crate) fn words(list: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn split(list: &str) -> impl Iterator<Item = &str> {
     list.split(SEPARATORS).map(str::trim)
 }

@@ -28,6 +28,6 @@ pub(crate) fn load() -> bool {
 }
 
 fn run(program: &Path) -> Result<(), Failure> {
-    child::output(Command::new(trust::file(program)?).args(MODPROBE_LOAD), TIMEOUT)?;
+    child::read_output(Command::new(trust::check_file(program)?).args(MODPROBE_LOAD), TIMEOUT)?;
     Ok(())
 }

@@ -51,7 +51,7 @@ impl Program {
             Program::Itself => own(),
             Program::Installed => {
                 let [installed, beside] = places(&own()?);
-                Ok(trust::file(if beside.exists() { &beside } else { &installed })?)
+                Ok(trust::check_file(if beside.exists() { &beside } else { &installed })?)
             }
             Program::None { when } => Err(Error::NotAsked { name: name.to_owned(), when }),
         }
@@ -82,12 +82,7 @@ pub enum Error {
     #[error(
         "{name} is a MIG device that only NVML could look up, which is not asked {when}; name it MIG-GPU-UUID/GI/CI, by its GPU's UUID and the numbers of its GPU instance and compute instance"
     )]
-    NotAsked {
-        /// What was asked for.
-        name: String,
-        /// When it is not asked.
-        when: &'static str,
-    },
+    NotAsked { name: String, when: &'static str },
     /// Its library, or the program that loads it, could be somebody's else than root's.
     #[error("NVML is not asked")]
     Untrusted(#[from] trust::Error),
@@ -102,11 +97,7 @@ pub enum Error {
     Child(#[from] child::Error),
     /// What it printed is no listing.
     #[error("{program} printed no list of GPUs; is it of the same version?")]
-    Answer {
-        program: String,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    Answer { program: String, source: serde_json::Error },
 }
 
 impl Explain for Error {
@@ -150,7 +141,7 @@ pub fn ask(
     question: Question,
 ) -> Result<Listing, Error> {
     let program = program.path(name)?;
-    let library = trust::file(Path::new(&host.files.display(&inventory.nvml(host)?)))?;
+    let library = trust::check_file(Path::new(&host.files.display(&inventory.nvml(host)?)))?;
     log::debug!("asks NVML: {}", library.display());
     run(&program, &library, question)
 }
@@ -161,7 +152,7 @@ fn run(program: &Path, library: &Path, question: Question) -> Result<Listing, Er
     if question == Question::Details {
         command.arg("--details");
     }
-    let output = child::output(&mut command, TIMEOUT)?;
+    let output = child::read_output(&mut command, TIMEOUT)?;
     serde_json::from_slice(&output)
         .map_err(|source| Error::Answer { program: program.display().to_string(), source })
 }

@@ -31,11 +31,7 @@ pub enum Error {
     Id(String),
     /// config.json is no JSON, or has a field of the wrong type.
     #[error("{path} is not usable")]
-    Config {
-        path: String,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
+    Config { path: String, source: serde_json::Error },
 }
 
 impl Explain for Error {

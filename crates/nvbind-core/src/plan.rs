@@ -48,24 +48,13 @@ pub enum Error {
     #[error(
         "{path} is needed for {capabilities}, but the kernel module {module} is not loaded; run `nvbind devices` or `modprobe {module}` as root"
     )]
-    Module {
-        /// The device node.
-        path: &'static str,
-        /// The kernel module.
-        module: &'static str,
-        /// What needs it.
-        capabilities: Capabilities,
-    },
+    Module { path: &'static str, module: &'static str, capabilities: Capabilities },
     /// Two wishes that exclude each other.
     #[error("{0} is shared between containers: it cannot be asked for together with isolation")]
     Shared(Extra),
     /// An extra that this machine does not have.
     #[error("{extra} was asked for, but {missing}; {}", .extra.remedy())]
-    Extra {
-        extra: Extra,
-        /// What is missing.
-        missing: String,
-    },
+    Extra { extra: Extra, missing: String },
 }
 
 impl Explain for Error {

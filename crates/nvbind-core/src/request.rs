@@ -208,7 +208,7 @@ fn parse_gpus(selection: &str) -> Result<Gpus, Error> {
         "none" => return Ok(Gpus::None),
         _ => {}
     }
-    let names = list::words(selection).map(|word| {
+    let names = list::split(selection).map(|word| {
         if word.is_empty() {
             return Err(Error::Empty(selection.to_owned()));
         }

@@ -37,24 +37,12 @@ pub enum Error {
     #[error(
         "{variable} of the container is not understood at {term:?}: a requirement reads like \"cuda>=12.4\" or \"driver>=535,driver<536\"; correct it, or start with {DISABLE}=1"
     )]
-    Malformed {
-        variable: String,
-        /// What is no term.
-        term: String,
-    },
+    Malformed { variable: String, term: String },
     /// Known not to hold.
     #[error(
         "{variable} of the container requires {requirement}, but the driver is {driver} ({cuda}); install a newer driver, take an image for an older CUDA, or start with {DISABLE}=1"
     )]
-    Unmet {
-        variable: String,
-        /// The first alternative, and how many more there are.
-        requirement: String,
-        /// The driver's version.
-        driver: String,
-        /// What is known of its CUDA version.
-        cuda: Cuda,
-    },
+    Unmet { variable: String, requirement: String, driver: String, cuda: Cuda },
 }
 
 impl Explain for Error {
@@ -100,7 +88,7 @@ pub fn check<'e>(
             Ok(Answer::Yes) => {}
             Ok(Answer::Unknown) => unknown.push(variable),
             Ok(Answer::No) => {
-                let requirement = told(value);
+                let requirement = shorten(value);
                 return Err(Error::Unmet {
                     variable,
                     requirement,
@@ -197,7 +185,7 @@ fn alternatives(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A requirement for a message: an image for CUDA 12 may list fifty drivers.
-fn told(value: &str) -> String {
+fn shorten(value: &str) -> String {
     let mut alternatives = alternatives(value);
     let first = shortened(alternatives.next().unwrap_or_default());
     match alternatives.count() {

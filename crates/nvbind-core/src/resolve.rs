@@ -114,7 +114,7 @@ impl Resolver {
     /// As [`resolve`].
     pub fn plan(&self, request: Request) -> Result<Plan, Error> {
         let request = request.within(&self.security);
-        self.loaded(|| self.decide(&request, &mut self.read(request.capabilities, &request.extras)?))
+        self.with_modules(|| self.decide(&request, &mut self.read(request.capabilities, &request.extras)?))
     }
 
     /// The same, from an inventory that was read already.
@@ -129,8 +129,8 @@ impl Resolver {
     ///
     /// # Errors
     /// When the driver cannot be used.
-    pub fn inventory(&self, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
-        self.loaded(|| Ok(self.read(wanted, extras)?))
+    pub fn read_loaded(&self, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
+        self.with_modules(|| Ok(self.read(wanted, extras)?))
     }
 
     /// What the machine has, as it is now.
@@ -164,7 +164,7 @@ impl Resolver {
 
     /// What NVML says of the GPUs beyond what a plan needs; none where it may not be asked, or there are none.
     #[must_use]
-    pub fn details(&self, inventory: &Inventory) -> Option<Result<Listing, nvml::Error>> {
+    pub fn ask_details(&self, inventory: &Inventory) -> Option<Result<Listing, nvml::Error>> {
         let may_ask = !matches!(self.policy.nvml, nvml::Program::None { .. });
         (may_ask && !inventory.gpus.is_empty()).then(|| self.ask("all", inventory, Question::Details))
     }
@@ -191,7 +191,7 @@ impl Resolver {
     }
 
     /// Tries once more with the modules loaded, where that can help.
-    fn loaded<T>(&self, read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    fn with_modules<T>(&self, read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
         let may_load = self.policy.may_load_modules && self.host.is_machine();
         match read() {
             Err(error) if error.is_unloaded() && may_load && modules::load() => read(),

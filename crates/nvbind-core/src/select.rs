@@ -13,54 +13,30 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a request cannot be met.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No GPU has that name.
     #[error("there is no GPU {name}; this machine has {there_is}")]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        there_is: String,
-    },
+    Unknown { name: String, there_is: String },
     /// A UUID prefix of several GPUs.
     #[error("{name} means more than one GPU; this machine has {there_is}")]
-    Ambiguous {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        there_is: String,
-    },
+    Ambiguous { name: String, there_is: String },
     /// `all` on a machine without a GPU.
     #[error("the driver is loaded but has no GPU; ask for io.nvbind.gpu=none to get its files alone")]
     NoGpu,
     /// One of the GPUs of a Windows host.
     #[error("WSL2 has one device node for all GPUs, so that {name} cannot be chosen; ask for all, 0 or none")]
-    Wsl {
-        /// What was asked for.
-        name: String,
-    },
+    Wsl { name: String },
     /// A GPU that the configuration does not allow.
     #[error("GPU {name} is not allowed; {allowed}")]
-    NotAllowed {
-        /// What was asked for.
-        name: String,
-        /// What is, and where that is said.
-        allowed: Allowed,
-    },
+    NotAllowed { name: String, allowed: Allowed },
     /// `all` where the configuration allows none of the GPUs.
     #[error("no GPU of this machine is allowed; {0}")]
     NoneAllowed(Allowed),
     /// A UUID prefix of several GPUs among the allowed ones.
     #[error("{name} means more than one GPU; {allowed}, and this machine has {there_is}")]
-    AmbiguousAllowed {
-        /// What the configuration says.
-        name: String,
-        /// All that it allows.
-        allowed: Allowed,
-        /// What there is.
-        there_is: String,
-    },
+    AmbiguousAllowed { name: String, allowed: Allowed, there_is: String },
 }
 
 impl Explain for Error {

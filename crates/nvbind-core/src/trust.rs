@@ -22,17 +22,10 @@ pub const OVERFLOW_UID: u32 = 65534;
 pub enum Error {
     /// It cannot be looked at.
     #[error("cannot look at {path}")]
-    Stat {
-        /// The file, or a directory that it is in.
-        path: String,
-        source: io::Error,
-    },
+    Stat { path: String, source: io::Error },
     /// Somebody else could have put it there, or could change it.
     #[error("{path} is not root's alone to write")]
-    NotRoots {
-        /// The file, or a directory that it is in.
-        path: String,
-    },
+    NotRoots { path: String },
 }
 
 impl Explain for Error {
@@ -49,7 +42,7 @@ impl Explain for Error {
 ///
 /// # Errors
 /// When it is not there, or not such a file.
-pub fn file(path: &Path) -> Result<PathBuf, Error> {
+pub fn check_file(path: &Path) -> Result<PathBuf, Error> {
     real_path(path, true)
 }
 
@@ -57,7 +50,7 @@ pub fn file(path: &Path) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// When it, or what is there of it already, is not such a directory.
-pub fn directory(path: &Path) -> Result<(), Error> {
+pub fn check_directory(path: &Path) -> Result<(), Error> {
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
     real_path(there, false).map(drop)
 }
@@ -137,19 +130,19 @@ mod tests {
             set(&place, directory_mode, directory_uid);
             set(&path, mode, uid);
             for way in [&path, &link] {
-                match (file(way), blamed) {
+                match (check_file(way), blamed) {
                     (Ok(real), None) => assert_eq!(real, path),
                     (Err(Error::NotRoots { path }), Some(blamed)) => assert_eq!(Path::new(&path), blamed),
                     (other, _) => panic!("{directory_mode:o} {mode:o}: {other:?}"),
                 }
             }
         }
-        assert!(matches!(file(&place), Err(Error::NotRoots { .. })));
+        assert!(matches!(check_file(&place), Err(Error::NotRoots { .. })));
         for (mode, uid, is_fine) in [(0o755, 0, true), (0o777, 0, false), (0o755, 1000, false)] {
             set(&place, mode, uid);
-            assert_eq!(super::directory(&place.join("not/there")).is_ok(), is_fine, "{mode:o} {uid}");
+            assert_eq!(check_directory(&place.join("not/there")).is_ok(), is_fine, "{mode:o} {uid}");
         }
-        assert!(matches!(file(&place.join("none")), Err(Error::Stat { .. })));
+        assert!(matches!(check_file(&place.join("none")), Err(Error::Stat { .. })));
     }
 
     #[test]

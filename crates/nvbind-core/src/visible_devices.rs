@@ -42,9 +42,11 @@ impl Explain for Error {
 /// What the container's environment asks NVIDIA's hook for: the variable's value, or `all` for an image of CUDA from before
 /// there was the variable. None where it asks for nothing.
 #[must_use]
-pub fn value(config: &Config) -> Option<&str> {
+pub fn find_value(config: &Config) -> Option<&str> {
     match config.env(VARIABLE) {
-        Some(value) if words(value).next().is_none() || words(value).any(|word| word == VOID) => None,
+        Some(value) if split_words(value).next().is_none() || split_words(value).any(|word| word == VOID) => {
+            None
+        }
         Some(value) => Some(value),
         None => is_legacy(config).then_some("all"),
     }
@@ -52,8 +54,8 @@ pub fn value(config: &Config) -> Option<&str> {
 
 /// NVIDIA's own hook, where the container has it as well, and it would act: it does what the variable says.
 #[must_use]
-pub fn nvidias_hook(config: &Config) -> Option<(&Path, &str)> {
-    let value = value(config)?;
+pub fn find_nvidias_hook(config: &Config) -> Option<(&Path, &str)> {
+    let value = find_value(config)?;
     Some((config.hook_programs().find(|path| is_nvidias_hook(path))?, value))
 }
 
@@ -61,21 +63,21 @@ pub fn nvidias_hook(config: &Config) -> Option<(&Path, &str)> {
 ///
 /// # Errors
 /// When it names no GPUs.
-pub fn request(config: &Config) -> Result<Option<Request>, Error> {
-    let Some(value) = value(config) else { return Ok(None) };
+pub fn parse_request(config: &Config) -> Result<Option<Request>, Error> {
+    let Some(value) = find_value(config) else { return Ok(None) };
     if value.len() > LIST_LIMIT {
         return Err(Error::TooLong);
     }
-    if let Some(name) = words(value).find(|word| is_cdi(word)) {
+    if let Some(name) = split_words(value).find(|word| is_cdi(word)) {
         return Err(Error::Cdi(name.to_owned()));
     }
-    let selection: Vec<&str> = words(value).collect();
-    let request = Request::parse(&selection.join(","), None, Some(capabilities(config)));
+    let selection: Vec<&str> = split_words(value).collect();
+    let request = Request::parse(&selection.join(","), None, Some(find_capabilities(config)));
     request.map(Some).map_err(Error::Selection)
 }
 
 /// Empty ones are passed over.
-fn words(value: &str) -> impl Iterator<Item = &str> {
+fn split_words(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
@@ -85,7 +87,7 @@ fn is_legacy(config: &Config) -> bool {
     has("CUDA_VERSION") && !has("NVIDIA_REQUIRE_CUDA")
 }
 
-fn capabilities(config: &Config) -> &str {
+fn find_capabilities(config: &Config) -> &str {
     match config.env(CAPABILITIES_VARIABLE) {
         Some(list) if !Capabilities::parse(list).0.is_empty() => list,
         None if is_legacy(config) => "all",
@@ -110,7 +112,7 @@ mod tests {
     /// The request as `GPUs/capabilities`, or `-`.
     fn asked(environment: &[&str]) -> Result<String, Error> {
         let of = |request: Request| format!("{}/{}", request.gpus, request.capabilities);
-        Ok(request(&config(environment))?.map_or_else(|| "-".to_owned(), of))
+        Ok(parse_request(&config(environment))?.map_or_else(|| "-".to_owned(), of))
     }
 
     #[test]
@@ -216,7 +218,7 @@ mod tests {
             ),
         ] {
             let config = with_hooks(hooks, env);
-            assert_eq!(nvidias_hook(&config).map(|(_, value)| value), found, "{hooks} {env}");
+            assert_eq!(find_nvidias_hook(&config).map(|(_, value)| value), found, "{hooks} {env}");
         }
     }
 }

@@ -73,11 +73,11 @@ fn steps(
         return Ok(());
     }
     let bundle = bundle::read(&state)?;
-    if let Some((path, value)) = visible_devices::nvidias_hook(&bundle.config) {
-        let (path, value) = (path.to_owned(), source::told(value));
+    if let Some((path, value)) = visible_devices::find_nvidias_hook(&bundle.config) {
+        let (path, value) = (path.to_owned(), source::shorten(value));
         return Err(InputError::TwoHooks { path, value }.into());
     }
-    let request = source.request(&state, &bundle.config)?;
+    let request = source.parse_request(&state, &bundle.config)?;
     let Some(request) = request else { return Ok(()) };
     harden::require_kernel()?;
     let as_root = !nvbind_apply::in_user_namespace()?;

@@ -47,7 +47,7 @@ impl Explain for Error {
 }
 
 /// An image's value as a message repeats it.
-pub(crate) fn told(value: &str) -> String {
+pub(crate) fn shorten(value: &str) -> String {
     value.chars().take(VALUE_TOLD).collect()
 }
 
@@ -63,7 +63,7 @@ impl Source {
     }
 
     /// What the container asks for, if it does.
-    pub(crate) fn request(self, state: &State, config: &Config) -> Result<Option<Request>, Error> {
+    pub(crate) fn parse_request(self, state: &State, config: &Config) -> Result<Option<Request>, Error> {
         let annotation = |name| state.annotations.get(name).map(String::as_str);
         let request = match self {
             Source::Annotation => {
@@ -71,7 +71,7 @@ impl Source {
                 let request = Request::parse(gpus, None, config.env(CAPABILITIES_VARIABLE))?;
                 request.narrowed(config.env(DEVICES_VARIABLE))?
             }
-            Source::Environment => visible_devices::request(config)?,
+            Source::Environment => visible_devices::parse_request(config)?,
         };
         let Some(request) = request else { return Ok(None) };
         let request = request
@@ -90,7 +90,7 @@ impl Source {
         if is_enough {
             return Ok(());
         }
-        let value = told(visible_devices::value(config).unwrap_or_default());
+        let value = shorten(visible_devices::find_value(config).unwrap_or_default());
         Err(Error::Unprivileged { value, file: security.file().to_owned() })
     }
 }

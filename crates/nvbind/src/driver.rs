@@ -187,7 +187,7 @@ pub(crate) fn inventory(
     machine: &Resolver,
 ) -> Result<(Inventory, Option<Result<Listing, nvml::Error>>), Error> {
     let mut inventory = machine.read(Capabilities::ALL, &Extras::all())?;
-    let listing = machine.details(&inventory);
+    let listing = machine.ask_details(&inventory);
     if let Some(Ok(listing)) = &listing {
         inventory.identify(listing);
     }

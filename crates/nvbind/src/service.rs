@@ -96,7 +96,7 @@ impl Unit {
         let mut command = Command::new("systemctl");
         command.args(self.of_user.then_some("--user"));
         command.args(["show", "--property=Type,MainPID", "--"]).arg(OsStr::new(&self.name));
-        String::from_utf8(child::output_with_environment(&mut command, TIMEOUT).ok()?).ok()
+        String::from_utf8(child::read_output_with_environment(&mut command, TIMEOUT).ok()?).ok()
     }
 }
 

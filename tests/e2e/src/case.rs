@@ -87,7 +87,7 @@ pub(crate) struct Skip {
 
 /// A case.
 #[derive(Debug, Clone, Copy)]
-pub struct Case {
+pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) run: Function,
     axes: &'static [Axis],

@@ -1,7 +1,6 @@
 //! The end-to-end cases, inside a lane: real podman, crun and runc, judged from within the container and from outside.
-#![allow(clippy::print_stdout, reason = "what a lane prints is shown where it fails")]
 
-pub mod case;
+mod case;
 pub mod cells;
 mod command_line;
 mod compose;
@@ -25,9 +24,9 @@ mod snapshot;
 mod stand_in;
 mod traces;
 
-use case::Case;
-
 pub use run::inside;
+
+use case::Case;
 
 /// What containers get, with nvbind installed by `nvbind setup`, by what it is about.
 const CONTAINERS: &[&[Case]] = &[

@@ -16,7 +16,7 @@ use crate::spec::{CONSOLE, DONE, Init, LOG, PROGRAM, REPORT, Security, Spec, Sui
 use crate::tree::{self, Recipe};
 
 /// Nothing in a lane takes this long, in seconds.
-const LIMIT: u64 = 1500;
+const LIMIT: u64 = 3600;
 
 /// How many of the last lines are told where a lane did not run to its end.
 const TOLD: usize = 30;

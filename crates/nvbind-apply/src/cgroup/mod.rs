@@ -73,13 +73,7 @@ pub enum Error {
     Rule { path: PathBuf, source: io::Error },
     /// A bpf(2) call failed.
     #[error("cannot {action} the cgroup {path}{}", hint(source, NEEDS))]
-    Bpf {
-        /// What was to be done.
-        action: &'static str,
-        /// The cgroup's directory.
-        path: PathBuf,
-        source: io::Error,
-    },
+    Bpf { action: &'static str, path: PathBuf, source: io::Error },
     /// The kernel does not show the instructions of the runtime's program.
     #[error(
         "the kernel hides the device program of the cgroup {0}, so it cannot be extended: set net.core.bpf_jit_harden to 0 or 1, \

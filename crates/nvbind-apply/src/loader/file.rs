@@ -67,7 +67,7 @@ pub(super) fn replace(
         );
         return Ok(None);
     }
-    let Some(closed) = rootfs.closed_file(etc, name)? else {
+    let Some(closed) = rootfs.find_closed_file(etc, name)? else {
         return Draft::write(etc, name, content).map(Some);
     };
     if matches!(found, Found::Nothing | Found::Special) {

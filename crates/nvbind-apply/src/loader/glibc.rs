@@ -27,7 +27,7 @@ pub(super) fn is_in(rootfs: &Rootfs<'_>) -> bool {
 }
 
 /// The image's cache with ours in front. One that cannot be read stays, covered by ours alone.
-pub(super) fn cache(
+pub(super) fn draft_cache(
     rootfs: &Rootfs<'_>,
     etc: &Directory,
     layout: &Layout<'_>,
@@ -71,14 +71,14 @@ pub(super) fn cache(
 }
 
 /// What an `ldconfig` inside reads: the drop-in, and the `ld.so.conf` that includes it.
-pub(super) fn drop_in(
+pub(super) fn draft_drop_in(
     rootfs: &Rootfs<'_>,
     etc: &Directory,
     layout: &Layout<'_>,
 ) -> Result<Vec<Draft>, Error> {
     let mut drafts = Vec::new();
     let directory = match etc.closed {
-        None => rootfs.directory(LD_SO_CONF_D, Missing::Create)?,
+        None => rootfs.open_directory(LD_SO_CONF_D, Missing::Create)?,
         Some(_) => None,
     };
     let Some(directory) = directory.filter(|directory| directory.closed.is_none()) else {
@@ -93,7 +93,7 @@ pub(super) fn drop_in(
     }
     let mut completed = match file::read(etc, CONF, 1 << 20)? {
         Found::File(conf) if includes_drop_ins(&conf) => return Ok(drafts),
-        Found::File(_) if rootfs.closed_file(etc, CONF)?.is_some() => {
+        Found::File(_) if rootfs.find_closed_file(etc, CONF)?.is_some() => {
             log::warn!(
                 "the container's /etc/{CONF} is a volume's; an ldconfig inside will not read {LD_SO_CONF_D}"
             );

@@ -58,15 +58,15 @@ pub(crate) fn draft(
         );
         return Ok(Vec::new());
     }
-    let Some(etc) = rootfs.directory("/etc", Missing::Create)? else {
+    let Some(etc) = rootfs.open_directory("/etc", Missing::Create)? else {
         log::warn!("the container has no usable /etc; programs find the driver by LD_LIBRARY_PATH alone");
         return Ok(Vec::new());
     };
     let earlier = earlier_views(rootfs, layout);
     let mut drafts = Vec::new();
     if loaders.has_glibc {
-        drafts.extend(glibc::drop_in(rootfs, &etc, layout)?);
-        drafts.extend(glibc::cache(rootfs, &etc, layout, view, &earlier)?);
+        drafts.extend(glibc::draft_drop_in(rootfs, &etc, layout)?);
+        drafts.extend(glibc::draft_cache(rootfs, &etc, layout, view, &earlier)?);
     }
     for loader in &loaders.musl {
         drafts.extend(loader.draft(rootfs, &etc, layout, view, &earlier)?);

@@ -25,7 +25,7 @@ impl<'h> Files<'h> {
     }
 
     /// Clones a file of the driver and looks at the clone: what is checked is what the container gets.
-    pub(super) fn file(&mut self, path: &'h str) -> Result<OwnedFd, Error> {
+    pub(super) fn clone_file(&mut self, path: &'h str) -> Result<OwnedFd, Error> {
         let (tree, in_user_namespace) = (self.tree, self.in_user_namespace);
         let failed = |source: io::Error| Error::Source { path: tree.display(path), source };
         let (parent, name) = split(path);
@@ -50,7 +50,7 @@ impl<'h> Files<'h> {
 
     /// Clones a daemon's socket, no link followed: one in a directory that only root and the daemon can change. None for
     /// one that went away: a daemon may stop at any time, and a driver works without.
-    pub(super) fn socket(&self, path: &str) -> Result<Option<OwnedFd>, Error> {
+    pub(super) fn clone_socket(&self, path: &str) -> Result<Option<OwnedFd>, Error> {
         match clone_unlinked(path, self.tree) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 log::info!("{} went away; the container does without its daemon", self.tree.display(path));
@@ -68,7 +68,7 @@ impl<'h> Files<'h> {
     }
 
     /// Clones a directory that the container can write to, no link followed: root's, rootless the user's own.
-    pub(super) fn shared(&self, path: &str) -> Result<OwnedFd, Error> {
+    pub(super) fn clone_shared(&self, path: &str) -> Result<OwnedFd, Error> {
         let failed = |source| Error::Source { path: self.tree.display(path), source };
         let cloned = match clone_unlinked(path, self.tree) {
             // The directory above is a link.
@@ -90,7 +90,7 @@ impl<'h> Files<'h> {
 }
 
 /// Clones a directory of the kernel module's, which is as trustworthy as the module.
-pub(super) fn kernels_directory(path: &str, proc: &Tree) -> Result<OwnedFd, Error> {
+pub(super) fn clone_kernels_directory(path: &str, proc: &Tree) -> Result<OwnedFd, Error> {
     let failed = |source: io::Error| Error::Source { path: proc.display(path), source };
     let directory = proc.directory(path).map_err(|error| failed(error.into()))?;
     mount::clone_detached(&directory, mount::FILE).map_err(|errno| failed(errno.into()))
@@ -207,9 +207,9 @@ mod tests {
         let tree = Tree::open(machine.path()).unwrap();
         let files = Files::of(&tree, false);
         let path = "/run/nvidia-persistenced/socket";
-        assert!(files.socket(path).unwrap().is_none());
+        assert!(files.clone_socket(path).unwrap().is_none());
         std::fs::create_dir_all(machine.path().join("run/nvidia-persistenced")).unwrap();
-        assert!(files.socket(path).unwrap().is_none());
+        assert!(files.clone_socket(path).unwrap().is_none());
     }
 
     #[test]

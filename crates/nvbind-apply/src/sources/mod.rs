@@ -42,15 +42,16 @@ impl<'p> Sources<'p> {
         let mut mounts = BTreeMap::new();
         for (path, entry) in plan.view.iter() {
             let mount = match entry {
-                Entry::File { host, .. } => Some(files.file(host)?),
-                Entry::Socket { host, .. } => files.socket(host)?,
-                Entry::Shared { host, .. } => Some(files.shared(host)?),
+                Entry::File { host, .. } => Some(files.clone_file(host)?),
+                Entry::Socket { host, .. } => files.clone_socket(host)?,
+                Entry::Shared { host, .. } => Some(files.clone_shared(host)?),
                 Entry::Text { .. } | Entry::Link { .. } => None,
             };
             mounts.extend(mount.map(|mount| (path, mount)));
         }
         let directories = proc.into_iter().flat_map(|proc| &proc.directories);
-        let proc = directories.map(|path| Ok((path.as_str(), files::kernels_directory(path, &host.proc)?)));
+        let proc =
+            directories.map(|path| Ok((path.as_str(), files::clone_kernels_directory(path, &host.proc)?)));
         Ok(Sources { mounts, nodes, proc: proc.collect::<Result<_, Error>>()? })
     }
 

@@ -128,30 +128,17 @@ pub enum Error {
     OldLayout,
     /// For a machine of the other byte order, or marked as invalid.
     #[error("a library cache of another byte order (mark {mark}); run ldconfig to rebuild it")]
-    ByteOrder {
-        /// The header's byte order mark, 2 for little endian.
-        mark: u8,
-    },
+    ByteOrder { mark: u8 },
     /// Ends too early.
     #[error(
         "the library cache is cut off: {count} entries do not fit in {size} bytes; run ldconfig to rebuild it"
     )]
-    Truncated {
-        /// As many entries as the header announces; 0 where the header itself is cut off.
-        count: u32,
-        /// Length of the file.
-        size: usize,
-    },
+    Truncated { count: u32, size: usize },
     /// An entry's string is no string.
     #[error(
         "the {what} of entry {entry} of the library cache is outside the file, unterminated or too long; run ldconfig to rebuild it"
     )]
-    String {
-        /// `soname` or `path`.
-        what: &'static str,
-        /// Which entry, from 0.
-        entry: usize,
-    },
+    String { what: &'static str, entry: usize },
     /// The extension sections are damaged.
     #[error("the library cache's extension sections are damaged; run ldconfig to rebuild it")]
     Extension,

@@ -17,20 +17,10 @@ pub enum Error {
     Untrusted { path: String },
     /// Not TOML, an unknown key or a wrong type; the source says line and column.
     #[error("{path} is not a valid configuration")]
-    Syntax {
-        path: String,
-        /// What the parser said.
-        source: Box<toml::de::Error>,
-    },
+    Syntax { path: String, source: Box<toml::de::Error> },
     /// A directory that would depend on the caller's working directory.
     #[error("{path}: driver.{key} has to be an absolute path, not {value:?}")]
-    Relative {
-        path: String,
-        /// The key below `[driver]`.
-        key: &'static str,
-        /// What it was set to.
-        value: PathBuf,
-    },
+    Relative { path: String, key: &'static str, value: PathBuf },
 }
 
 impl Error {

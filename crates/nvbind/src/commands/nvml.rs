@@ -27,7 +27,7 @@ impl Explain for Untrusted {
 /// Prints the listing.
 pub(crate) fn nvml(options: &args::Nvml) -> Result<(), Failure> {
     // Who asks has checked the same; but anybody can start this, also by sudo.
-    let library = trust::file(&options.library).map_err(Untrusted)?;
+    let library = trust::check_file(&options.library).map_err(Untrusted)?;
     let question = if options.details { Question::Details } else { Question::Devices };
     let text = to_json(&nvml::list(&library, question)?)?;
     Ok(output::print(text.as_bytes())?)

@@ -105,7 +105,7 @@ fn decide(
     if let Some(directory) = layout.path(Item::Hook).and_then(Path::parent)
         && nix::unistd::geteuid().is_root()
     {
-        trust::directory(directory).map_err(Error::Untrusted)?;
+        trust::check_directory(directory).map_err(Error::Untrusted)?;
     }
     let device_files = DeviceFiles::parse(options.device_mode.as_deref(), options.device_group.as_deref())?;
     let before = sources.read(&[])?;

@@ -164,17 +164,17 @@ fn this_program(search: &[PathBuf]) -> String {
 /// Asks a program for its version. It gets this process's environment: a rootless podman needs a home directory.
 fn version_of(program: &Path) -> Option<String> {
     let output =
-        child::output_with_environment(Command::new(program).arg("--version"), VERSION_TIMEOUT).ok()?;
+        child::read_output_with_environment(Command::new(program).arg("--version"), VERSION_TIMEOUT).ok()?;
     Some(String::from_utf8_lossy(&output).trim().to_owned())
 }
 
 /// Runs a command that fixes something, or returns why it did not.
 pub(super) fn run(command: &[String]) -> Result<(), String> {
     let (program, arguments) = command.split_first().ok_or("there is no command")?;
-    match child::output_with_environment(Command::new(program).args(arguments), FIX_TIMEOUT) {
+    match child::read_output_with_environment(Command::new(program).args(arguments), FIX_TIMEOUT) {
         Ok(_) => Ok(()),
-        Err(child::Error::TimedOut { limit, .. }) => {
-            Err(format!("it did not end within {} seconds", limit.as_secs()))
+        Err(child::Error::TimedOut { timeout, .. }) => {
+            Err(format!("it did not end within {} seconds", timeout.as_secs()))
         }
         Err(error) => Err(line(&error)),
     }

@@ -57,7 +57,7 @@ impl Machine {
     pub(crate) fn open(place: &Place) -> Result<Machine, Error> {
         let resolver = place.open(Modules::Load)?;
         let request = Request::parse("none", Some("utility"), None)?;
-        let inventory = resolver.inventory(request.capabilities, &request.extras)?;
+        let inventory = resolver.read_loaded(request.capabilities, &request.extras)?;
         Ok(Machine { resolver, inventory })
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nvbind_fixtures::error::{Doing, Error};
 use nvbind_lanes::tree::{USER, USER_ID, write};
 
-use crate::case::{Case, RELEASE, RUNTIME, WHO};
+use crate::case::{Case, RELEASE, ROOTFUL, RUNTIME, WHO};
 use crate::command_line::shim::{NOT_STARTED, nvbind};
 use crate::container::{GPU, then_remove};
 use crate::ended::{Ended, claim};
@@ -23,8 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("config-together", together).each(&[WHO, RELEASE]),
     Case::new("config-every-key", every_key).each(&[RUNTIME, WHO]),
     Case::new("config-create", create).each(&[WHO, RELEASE]),
-    Case::new("config-refusals", refusals).each(&[WHO]),
-    Case::new("config-commands", commands).each(&[WHO]),
+    Case::new("config-init-of-system", init_of_system).only(&[&[ROOTFUL]]),
 ];
 
 const DEFAULT: &str = include_str!("../../../../tests/fixtures/config/default.toml");
@@ -175,58 +174,9 @@ fn create(_: &Lane, podman: Podman) -> Result<(), Ended> {
     })
 }
 
-fn refusals(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    let refused = |options: &[&str], why: &str| {
-        let said = started(podman, "run", options, "true")?;
-        let told = said.code == NOT_STARTED && said.err.contains(why);
-        claim(told, "it is not refused, or not with its reason", || format!("{why} in\n{}", said.told()))
-    };
-    let is_root = podman.user == User::Root;
-    with(podman, "[security]\nallow_rootless = false\n", || {
-        if !is_root {
-            return refused(&[], "only root starts containers here: security.allow_rootless is false (/home");
-        }
-        refused(&["--rootless"], "--rootless is for containers of a user")?;
-        started(podman, "run", &[], "true")?.must().map(drop)
-    })?;
-    with(podman, "", || {
-        refused(&["--runtime=docker"], "\"docker\" is no runtime that nvbind can use")?;
-        refused(&["--config=/nonexistent"], "cannot read the configuration /nonexistent")?;
-        if is_root { Ok(()) } else { started(podman, "run", &["--rootless"], "true")?.must().map(drop) }
-    })?;
-    with(podman, "[runtime]\ndefault_arg = []\n", || {
-        refused(&[], "config.toml:2:1: there is no runtime.default_arg")?;
-        refused(&[], "hint: did you mean runtime.default_args?")
-    })
-}
-
-fn commands(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    let file = own_file(podman.user);
-    let config = |words: &[&str]| nvbind(podman.user, &[&["config"], words].concat());
-    with(podman, "[gpu]\ndefault_selection = '0'\n", || {
-        let shown = config(&["show"])?.must()?;
-        let line = format!("default_selection = \"0\"  # {}:2\n", file.display());
-        let systems = "root = \"/opt/driver\"  # /etc/nvbind/config.toml:2\n";
-        let told = shown.out.contains(&line) && shown.out.contains(systems);
-        claim(told, "what is shown is not what the files say", || shown.told())?;
-        let paths = config(&["path"])?.must()?;
-        let expected = format!("/etc/nvbind/config.toml\n{}\n", file.display());
-        claim(paths.out == expected, "the files are others", || paths.told())?;
-        config(&["check"])?.must()?;
-        write(Path::new("/tmp/broken.toml"), "[gpu]\nenable_isolation = 1\n")?;
-        let checked = config(&["check", "--config", "/tmp/broken.toml"])?;
-        let told = checked.code == 2 && checked.err.contains("/tmp/broken.toml:2:20: invalid type");
-        claim(told, "the broken file is not told of", || checked.told())
-    })?;
-    if podman.user == User::Root {
-        // The system's, which every lane has.
-        let kept = config(&["init"])?;
-        return claim(kept.code == 2, "the system's file is written over", || kept.told());
-    }
-    config(&["init"])?.must()?;
-    let ended = config(&["check"])?.must();
-    let again = config(&["init"])?;
-    fs::remove_file(&file).on("remove", &file)?;
-    ended?;
-    claim(again.code == 2, "the user's file is written over", || again.told())
+/// Every lane has the system's file: root's `init` does not write over it.
+fn init_of_system(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let kept = nvbind(podman.user, &["config", "init"])?;
+    let told = kept.code == 2 && kept.err.contains("/etc/nvbind/config.toml is there already");
+    claim(told, "the system's file is written over", || kept.told())
 }

@@ -18,8 +18,6 @@ use crate::probe;
 pub(crate) const CASES: &[Case] = &[
     Case::new("nvbind-run", run).each(&[RUNTIME, WHO, RELEASE]),
     Case::new("nvbind-run-two-gpus", two_gpus).each(&[WHO, RELEASE]),
-    Case::new("nvbind-run-unknown-gpu", unknown_gpu).each(&[WHO]),
-    Case::new("hook-binary-missing", binary_missing).each(&[WHO]),
     Case::new("setup-user", setup_user).each(&[RUNTIME, RELEASE]).only(&[&[ROOTLESS]]),
     Case::new("podman-options", options).each(&[RELEASE]).only(&[&[CRUN, ROOTFUL]]),
 ];
@@ -74,28 +72,6 @@ fn two_gpus(_: &Lane, podman: Podman) -> Result<(), Ended> {
     then_remove(podman, || {
         let said = nvbind_run(podman, "0,1", "ls /dev/nvidia0 /dev/nvidia1")?;
         claim(said.code == 0, "the container does not have both GPUs", || said.told())
-    })
-}
-
-/// The pre-flight says in the terminal what crun would not.
-fn unknown_gpu(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    then_remove(podman, || {
-        let said = nvbind_run(podman, "7", "echo started")?;
-        let told = said.err.contains("there is no GPU 7; this machine has 0 (GPU-");
-        claim(said.code == NOT_STARTED && told, "the pre-flight does not tell of GPU 7", || said.told())
-    })
-}
-
-/// Podman would skip the hook without a word.
-fn binary_missing(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    let aside = format!("{HOOK}.aside");
-    fs::rename(HOOK, &aside).on("move", Path::new(HOOK))?;
-    let said = nvbind_run(podman, "0", "echo started");
-    fs::rename(&aside, HOOK).on("move", Path::new(&aside))?;
-    let said = said?;
-    let told = said.err.contains(HOOK) && said.err.contains("nvbind setup");
-    claim(said.code == NOT_STARTED && told, "the pre-flight does not tell of the missing hook", || {
-        said.told()
     })
 }
 

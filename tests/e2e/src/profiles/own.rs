@@ -2,9 +2,8 @@
 
 use crate::case::{Case, WHO};
 use crate::command_line::config;
-use crate::command_line::shim::{NOT_STARTED, nvbind};
 use crate::container::GPU;
-use crate::ended::{Ended, claim};
+use crate::ended::Ended;
 use crate::lane::Lane;
 use crate::podman::Podman;
 use crate::profiles::computing::{AI_ML, left_out};
@@ -14,7 +13,6 @@ use crate::profiles::{claim_left_out, started, without_volumes};
 pub(crate) const CASES: &[Case] = &[
     Case::new("profiles/own", own).each(&[WHO]),
     Case::new("profiles/own-from-default-args", by_default).each(&[WHO]),
-    Case::new("profiles/unknown", unknown).each(&[WHO]),
 ];
 
 /// A profile of one's own, and a built-in one changed in two keys.
@@ -69,16 +67,4 @@ fn by_default(_: &Lane, podman: Podman) -> Result<(), Ended> {
             claim_left_out(&said, &left_out(podman.user)?)
         })
     })
-}
-
-/// What was meant is told, whoever asks.
-fn unknown(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    let run = started(podman, &[], &["--profile=gamin"], "echo started")?;
-    let show = nvbind(podman.user, &["profile", "show", "gamin"])?;
-    for (said, code) in [(run, NOT_STARTED), (show, 2)] {
-        let told =
-            said.err.contains("there is no profile gamin") && said.err.contains("did you mean gaming?");
-        claim(said.code == code && told, "nobody tells what was meant", || said.told())?;
-    }
-    Ok(())
 }
