@@ -244,14 +244,14 @@ impl Additions {
         // There is no image among them: the file was checked.
         let (mut options, _) = Options::parse(&mut list.iter().map(OsString::from), origin)?;
         for given in options.iter() {
-            if let Some(rule) = broken(given, mode) {
+            if let Some(rule) = find_rule(given, mode) {
                 let note = format!("--{} of {origin} is left out: {}", given.name, rule.why);
                 if !self.notes.contains(&note) {
                     self.notes.push(note);
                 }
             }
         }
-        options.remove(|given| broken(given, mode).is_some());
+        options.remove(|given| find_rule(given, mode).is_some());
         self.options.extend(options);
         Ok(())
     }
@@ -262,7 +262,7 @@ impl Additions {
     }
 }
 
-fn broken(given: &Given, mode: &Mode<'_>) -> Option<&'static Rule> {
+fn find_rule(given: &Given, mode: &Mode<'_>) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.names.contains(&given.name.as_str()) && (rule.holds)(given, mode))
 }
 

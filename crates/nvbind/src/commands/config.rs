@@ -108,7 +108,7 @@ fn check(layers: &[Layer]) -> Result<(), Failure> {
     let mut failed: Option<Failure> = None;
     for layer in layers {
         match layer.read() {
-            Ok(Some(_)) => output::print(format!("{}: ok\n", shown(&layer.path)).as_bytes())?,
+            Ok(Some(_)) => output::print(format!("{}: ok\n", display(&layer.path)).as_bytes())?,
             Ok(None) => {}
             Err(error) => {
                 if let Some(earlier) = failed.replace(error.into()) {
@@ -133,13 +133,13 @@ fn path(layers: &[Layer]) -> Result<(), Failure> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => "  (not there)".to_owned(),
             Err(error) => format!("  ({error})"),
         };
-        let _ = writeln!(text, "{}{state}", shown(&layer.path));
+        let _ = writeln!(text, "{}{state}", display(&layer.path));
     }
     Ok(output::print(text.as_bytes())?)
 }
 
 /// A path as a terminal may have it.
-fn shown(path: &Path) -> String {
+fn display(path: &Path) -> String {
     printable(&path.display().to_string())
 }
 
@@ -152,7 +152,7 @@ fn init() -> Result<(), Failure> {
         config::user_file().ok_or(Error::NoHome)?
     };
     write_new(&path)?;
-    Ok(output::print(format!("wrote {}\n", shown(&path)).as_bytes())?)
+    Ok(output::print(format!("wrote {}\n", display(&path)).as_bytes())?)
 }
 
 fn write_new(path: &Path) -> Result<(), Error> {

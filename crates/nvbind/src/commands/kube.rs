@@ -75,11 +75,11 @@ fn start(arguments: Vec<OsString>, messages: Messages) -> Result<(), Failure> {
     let runtime = Runtime::parse(configuration.settings.runtime.default_runtime.into())?;
     // `--down` finds pods only by their names, which stay.
     let files = if line.options.is_on("down") { Files::default() } else { Files::read(&line.files)? };
-    let changed = changed(&line, &files)?;
+    let changed = change(&line, &files)?;
     if line.options.own.dry_run {
-        return Ok(output::print(changed.unwrap_or_else(|| files.whole()).as_bytes())?);
+        return Ok(output::print(changed.unwrap_or_else(|| files.join()).as_bytes())?);
     }
-    let given = match changed.or_else(|| files.has_stdin().then(|| files.whole())) {
+    let given = match changed.or_else(|| files.has_stdin().then(|| files.join())) {
         Some(text) => vec![in_memory(&text).map_err(Error::Memory)?],
         None => line.files.clone(),
     };
@@ -90,7 +90,7 @@ fn start(arguments: Vec<OsString>, messages: Messages) -> Result<(), Failure> {
 
 /// The text that podman is to have instead of the files; none where they ask for nothing that it does not understand. Fails
 /// where a container would start without its GPUs, or not start for a reason that crun does not tell.
-fn changed(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
+fn change(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
     let mut documents = Documents::default();
     for (file, text) in &files.0 {
         documents.add(&file.display().to_string(), text)?;
@@ -109,7 +109,7 @@ fn changed(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
         let ready = machine.make_ready(asked.request, asked.keeps_groups);
         ready.map_err(|source| pods::Error::Driver { owner: asked.container, source })?;
     }
-    Ok(is_to_change.then(|| documents.changed(&changes)).transpose()?)
+    Ok(is_to_change.then(|| documents.write(&changes)).transpose()?)
 }
 
 fn open(directories: &[PathBuf]) -> Result<Machine, Failure> {
@@ -135,7 +135,7 @@ impl Files {
     }
 
     /// All of them, as podman puts several together.
-    fn whole(&self) -> String {
+    fn join(&self) -> String {
         self.0.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n---\n")
     }
 }

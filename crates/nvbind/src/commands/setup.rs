@@ -113,7 +113,7 @@ fn decide(
         layout,
         executables,
         options,
-        earlier: earlier(layout),
+        earlier: find_earlier(layout),
         device_files,
         hooks_dirs: &before.hooks_dirs,
     };
@@ -130,7 +130,7 @@ fn decide(
         return Ok((steps, notes));
     }
     let steps = files.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
-    let drop_in = planned(&steps, layout.path(Item::DropIn));
+    let drop_in = find_planned(&steps, layout.path(Item::DropIn));
     let after = sources.read_with(&[], drop_in)?;
     let mut notes = notes::podman(layout, sources, &before, &after)?;
     notes.extend(notes::nodes(&wanted, &steps));
@@ -138,7 +138,7 @@ fn decide(
 }
 
 /// What an earlier installation in the same place was asked for.
-fn earlier(layout: &Layout) -> Option<Installed> {
+fn find_earlier(layout: &Layout) -> Option<Installed> {
     let found = match hooks::find(&[layout.hooks_dir().to_owned()]) {
         Ok(found) => found,
         Err(hooks::Error::NoBinary { hook, .. }) => *hook,
@@ -157,7 +157,7 @@ fn others_hook(layout: &Layout) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// The text that a place among settings holds after the installation, if that is nvbind's.
-fn planned<'a>(steps: &'a [Step], place: Option<&Path>) -> Option<(&'a Path, &'a str)> {
+fn find_planned<'a>(steps: &'a [Step], place: Option<&Path>) -> Option<(&'a Path, &'a str)> {
     let step = steps.iter().find(|step| Some(step.wanted.path.as_path()) == place)?;
     match &step.wanted.content {
         Content::Setting(text) if step.state != State::Theirs => Some((&step.wanted.path, text)),

@@ -223,7 +223,7 @@ fn below(directory: &Path, path: &str) -> String {
 }
 
 /// What the user should know of a variable without a value, whose value podman takes from its own environment.
-fn inherited(setting: &Setting) -> Option<String> {
+fn note_inherited(setting: &Setting) -> Option<String> {
     let variable = setting.value.as_deref().filter(|value| setting.name == "env" && !value.contains('='))?;
     Some(format!("--env {variable} takes the value from the service's environment, not from this one"))
 }

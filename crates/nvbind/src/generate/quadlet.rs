@@ -2,7 +2,7 @@
 //! `PodmanArgs=`.
 
 use super::unit::{self, Unit};
-use super::{Error, Generated, Setting, Start, inherited};
+use super::{Error, Generated, Setting, Start, note_inherited};
 
 /// How Quadlet reads a key (`pkg/systemd/quadlet/quadlet.go` of podman's source).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub(crate) fn render(start: &Start) -> Result<Generated, Error> {
             Some((_, _, One | Switch)) if later.iter().any(|other| other.name == setting.name) => {}
             Some((key, value, _)) => file.set(key, &value),
             None => {
-                notes.extend(inherited(setting));
+                notes.extend(note_inherited(setting));
                 rest.push(setting.argument());
             }
         }

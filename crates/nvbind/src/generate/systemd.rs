@@ -3,7 +3,7 @@
 //! `--cgroups=no-conmon` works with cgroup v1 as well, which Quadlet's `split` does not.
 
 use super::unit::{self, Unit};
-use super::{Error, Generated, Start, absolute, inherited, text};
+use super::{Error, Generated, Start, absolute, note_inherited, text};
 use crate::podman::command_line::CommandLine;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -67,7 +67,7 @@ pub(crate) fn render(
     file.set("ExecStopPost", &format!("-{}", podman("rm --force --volumes")));
     file.install();
     let mut notes = unit::notes(start.options.iter().map(|setting| setting.name.as_str()));
-    notes.extend(start.options.iter().filter_map(inherited));
+    notes.extend(start.options.iter().filter_map(note_inherited));
     Ok(Generated { text: file.into_text(), notes })
 }
 

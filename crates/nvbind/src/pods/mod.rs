@@ -101,7 +101,7 @@ impl Explain for Error {
 
 /// What the hook will be asked by a container; none for one that is to have nothing of the driver, or of which it stands
 /// elsewhere.
-fn asked(
+fn read_request(
     pod: &Pod,
     container: &Container,
     selection: &str,
@@ -186,7 +186,7 @@ impl Documents {
                     .variables
                     .get(at)
                     .and_then(|new| new.iter().find(|(name, _)| *name == DEVICES_VARIABLE));
-                let request = asked(pod, container, selection, new.map(|(_, value)| value.as_str()));
+                let request = read_request(pod, container, selection, new.map(|(_, value)| value.as_str()));
                 let request =
                     request.map_err(|source| Error::Request { owner: container.title.clone(), source })?;
                 let Some(request) = request else { continue };
@@ -201,7 +201,7 @@ impl Documents {
     }
 
     /// The text of all of them with these changes.
-    pub(crate) fn changed(mut self, changes: &[Change]) -> Result<String, Error> {
+    pub(crate) fn write(mut self, changes: &[Change]) -> Result<String, Error> {
         let objects = object::objects(&mut self.documents);
         for ((object, pod), change) in objects.into_iter().zip(&self.pods).zip(changes) {
             object::change(object, pod, change)?;

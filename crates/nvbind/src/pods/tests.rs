@@ -30,7 +30,7 @@ fn played_on(
             .map_err(|source| Error::Driver { owner: "machine".to_owned(), source })?;
         let changes = documents.share(Some(&mut machine), has_nvidias)?;
         documents.requests(&changes)?;
-        documents.changed(&changes)
+        documents.write(&changes)
     };
     told().map_err(|error: Error| {
         nvbind_core::message::line(&error).replace(&config.display().to_string(), "CONFIG")
@@ -327,7 +327,7 @@ fn another_machines_gpus_are_named_and_not_counted() {
         let mut documents = Documents::default();
         documents.add("pod.yaml", &pod("a", "", &[("x", &limits(asks))])).unwrap();
         let changes = documents.share(None, false)?;
-        Ok::<_, Error>(said(&documents.changed(&changes)?))
+        Ok::<_, Error>(said(&documents.write(&changes)?))
     };
     assert_eq!(share("nvidia.com/gpu=3: 1").unwrap(), "3 | 3");
     let error = share("nvidia.com/gpu: 1").unwrap_err().to_string();

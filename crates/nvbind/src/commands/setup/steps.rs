@@ -97,7 +97,7 @@ impl Step {
         }
     }
 
-    fn told(&self, is_done: bool) -> String {
+    fn describe(&self, is_done: bool) -> String {
         let word = match (self.state, is_done) {
             (State::New, true) => "installed",
             (State::New, false) => "would install",
@@ -121,7 +121,7 @@ impl Step {
 /// Prints the steps, or takes them. All files are written before the first is moved to its place.
 pub(super) fn install(steps: &[Step], dry_run: bool) -> Result<(), Error> {
     if dry_run {
-        steps.iter().for_each(|step| say(&step.told(false)));
+        steps.iter().for_each(|step| say(&step.describe(false)));
         return Ok(());
     }
     let staged: Vec<Option<Staged>> = steps.iter().map(Step::stage).collect::<Result<_, _>>()?;
@@ -130,7 +130,7 @@ pub(super) fn install(steps: &[Step], dry_run: bool) -> Result<(), Error> {
             let failed = |source| Error::Write { path: step.wanted.path.clone(), source };
             file.commit().map_err(failed)?;
         }
-        say(&step.told(true));
+        say(&step.describe(true));
     }
     Ok(())
 }
