@@ -239,12 +239,6 @@ fn is_punct(token: &TokenTree, letter: char) -> bool {
 const ROOTS: [&str; 4] =
     ["nvbind-core/src/lib.rs", "nvbind-apply/src/lib.rs", "nvbind-hook/src/main.rs", "nvbind/src/main.rs"];
 
-/// Circles that are still to be opened.
-const KNOWN: [&str; 2] = [
-    "nvbind-core/src/lib.rs: inventory::gpus uses inventory::mig::MigDevice; inventory::mig uses inventory::Gpu",
-    "nvbind-core/src/lib.rs: plan::files uses plan::visible; plan::visible uses plan::files::Files",
-];
-
 #[test]
 fn the_modules_of_each_crate_form_layers() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -253,7 +247,7 @@ fn the_modules_of_each_crate_form_layers() {
         circles.map(|circle| format!("{root}: {circle}")).collect::<Vec<_>>()
     };
     let circles: Vec<String> = ROOTS.iter().copied().flat_map(circles).collect();
-    assert_eq!(circles, KNOWN, "modules use each other:\n{}", circles.join("\n"));
+    assert!(circles.is_empty(), "modules use each other:\n{}", circles.join("\n"));
 }
 
 #[test]

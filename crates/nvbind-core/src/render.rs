@@ -230,7 +230,7 @@ fn gpu_line(gpu: &Gpu) -> String {
 fn mig_lines(gpu: &Gpu) -> String {
     let line = |mig: &MigDevice| {
         let (outer, inner) = (mig.gpu_instance, mig.compute_instance);
-        format!("  mig   {} GPU instance {outer}, compute instance {inner}\n", mig.name(gpu))
+        format!("  mig   {} GPU instance {outer}, compute instance {inner}\n", gpu.name_of(mig))
     };
     gpu.mig.iter().map(line).collect()
 }

@@ -228,7 +228,7 @@ fn describe(gpus: &[Gpu]) -> String {
     for gpu in gpus {
         let uuid = gpu.uuid.as_deref().unwrap_or("UUID not known yet");
         all.push(format!("{} ({uuid}, {})", gpu.index, gpu.pci));
-        all.extend(gpu.mig.iter().map(|device| device.name(gpu)));
+        all.extend(gpu.mig.iter().map(|device| gpu.name_of(device)));
     }
     all.join(", ")
 }

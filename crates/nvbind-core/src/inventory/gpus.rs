@@ -4,6 +4,7 @@ use super::mig::{self, MigDevice};
 use super::{DeviceNode, Error, Majors};
 use crate::catalogue::DRM_MAJOR;
 use crate::host::Host;
+use crate::listing::MigIdentity;
 use crate::pci::PciAddress;
 
 const PATH: &str = "/proc/driver/nvidia/gpus";
@@ -34,6 +35,21 @@ pub struct Gpu {
 }
 
 impl Gpu {
+    /// The name of a MIG device of this GPU: what NVML calls it, else what every driver understands.
+    #[must_use]
+    pub fn name_of(&self, device: &MigDevice) -> String {
+        match &device.identity {
+            Some(MigIdentity { index, uuid, profile: Some(profile) }) => {
+                format!("{}:{index} ({uuid}, {profile})", self.index)
+            }
+            Some(MigIdentity { index, uuid, profile: None }) => format!("{}:{index} ({uuid})", self.index),
+            None => {
+                let uuid = self.uuid.as_deref().unwrap_or("GPU-?");
+                format!("MIG-{uuid}/{}/{}", device.gpu_instance, device.compute_instance)
+            }
+        }
+    }
+
     /// The NUMA node that it is at; none where the machine has no more than one, which the kernel tells by -1
     /// (`Documentation/ABI/testing/sysfs-bus-pci`).
     #[must_use]

@@ -6,7 +6,7 @@
 //! [added later](super::Inventory::identify) where it is needed.
 
 use super::procfs::DIRECTORY;
-use super::{DeviceNode, Error, Gpu, Nodes};
+use super::{DeviceNode, Error, Nodes};
 use crate::host::{self, Tree};
 use crate::listing::MigIdentity;
 
@@ -54,23 +54,6 @@ pub struct MigDevice {
     pub identity: Option<MigIdentity>,
     /// What lets a program use it: the GPU instance, and the compute instance.
     pub access: [Access; 2],
-}
-
-impl MigDevice {
-    /// Its name on the GPU that it is on: what NVML calls it, else what every driver understands.
-    #[must_use]
-    pub fn name(&self, gpu: &Gpu) -> String {
-        match &self.identity {
-            Some(MigIdentity { index, uuid, profile: Some(profile) }) => {
-                format!("{}:{index} ({uuid}, {profile})", gpu.index)
-            }
-            Some(MigIdentity { index, uuid, profile: None }) => format!("{}:{index} ({uuid})", gpu.index),
-            None => {
-                let uuid = gpu.uuid.as_deref().unwrap_or("GPU-?");
-                format!("MIG-{uuid}/{}/{}", self.gpu_instance, self.compute_instance)
-            }
-        }
-    }
 }
 
 /// The MIG devices of the GPU with this minor number; `major` is that of [`DRIVER`].

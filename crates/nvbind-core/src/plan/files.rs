@@ -19,7 +19,10 @@ pub(super) struct Files {
 pub(super) fn of(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Result<Files, Error> {
     let wanted = request.capabilities;
     let mut files = Files::default();
-    visible::add_profile(&mut files, wanted, inventory, gpus);
+    if let Some(profile) = visible::profile(wanted, inventory, gpus) {
+        files.view.add(visible::PROFILE, profile);
+        files.expose(visible::PROFILE, visible::PROFILE_PLACES);
+    }
     files.add_libraries(wanted, inventory);
     files.add_programs(wanted, inventory);
     files.add_data(request, inventory);
@@ -34,7 +37,7 @@ pub(super) fn of(request: &Request, inventory: &Inventory, gpus: &[Gpu]) -> Resu
 
 impl Files {
     /// Tells where programs look for something in the view.
-    pub(super) fn expose(&mut self, target: impl Into<ViewPath>, places: &'static [WellKnownPlace]) {
+    fn expose(&mut self, target: impl Into<ViewPath>, places: &'static [WellKnownPlace]) {
         if !places.is_empty() {
             self.well_known.push(WellKnown { target: target.into(), places });
         }

@@ -94,7 +94,7 @@ impl Machine {
             }));
             units.extend(gpu.mig.iter().map(|device| Unit {
                 id: (gpu.index, Some((device.gpu_instance, device.compute_instance))),
-                name: name_of(gpu.index, device, || device.name(&gpu)),
+                name: name_of(gpu.index, device, || gpu.name_of(device)),
                 kind: UnitKind::Mig(device.identity.as_ref().and_then(profile)),
             }));
         }
