@@ -82,9 +82,9 @@ impl Explain for Error {
     }
 }
 
-/// Where the hook looks: what its command line says.
+/// What the installed hook's command line says about where it looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct HookOptions {
     driver_root: Option<PathBuf>,
     config: Option<PathBuf>,
 }
@@ -98,30 +98,32 @@ pub(crate) enum Modules {
     Leave,
 }
 
-impl From<Installed> for Place {
-    fn from(hook: Installed) -> Place {
-        Place { driver_root: hook.driver_root, config: hook.config }
+impl From<Installed> for HookOptions {
+    fn from(hook: Installed) -> HookOptions {
+        HookOptions { driver_root: hook.driver_root, config: hook.config }
     }
 }
 
-impl Place {
+impl HookOptions {
     /// Below this directory; without one, where the hook of a plain `podman run` looks, or would look.
-    pub(crate) fn new(driver_root: Option<PathBuf>) -> Place {
+    pub(crate) fn new(driver_root: Option<PathBuf>) -> HookOptions {
         // Where podman's configuration is broken or has no hook, this is a preview.
         let directories =
             Sources::of_this_process().read(&[]).map(|engine| engine.hooks_dirs).unwrap_or_default();
-        let place = hooks::find(&directories).map(Place::from).unwrap_or_default();
+        let hook = hooks::find(&directories).map(HookOptions::from).unwrap_or_default();
         match driver_root {
             // The paths of a report mean the same in another directory.
-            Some(root) => Place { driver_root: Some(std::path::absolute(&root).unwrap_or(root)), ..place },
-            None => place,
+            Some(root) => {
+                HookOptions { driver_root: Some(std::path::absolute(&root).unwrap_or(root)), ..hook }
+            }
+            None => hook,
         }
     }
 
     /// As a hook with this configuration looks.
     #[cfg(test)]
-    pub(crate) fn of_config(config: &Path) -> Place {
-        Place { driver_root: None, config: Some(config.to_owned()) }
+    pub(crate) fn of_config(config: &Path) -> HookOptions {
+        HookOptions { driver_root: None, config: Some(config.to_owned()) }
     }
 
     /// Opens the machine that the hook would look at.
@@ -160,8 +162,8 @@ impl Place {
 /// Sees that a container that asks for this will get it, and has the modules loaded and the nodes made that it needs, as
 /// far as this user may: rootful the hook does that by itself, but in a rootless container nothing can. Returns what the
 /// container will get.
-pub(crate) fn make_ready(place: &Place, request: Request, keeps_groups: bool) -> Result<Plan, Error> {
-    make_ready_on(&place.open(Modules::Load)?, request, keeps_groups)
+pub(crate) fn make_ready(hook: &HookOptions, request: Request, keeps_groups: bool) -> Result<Plan, Error> {
+    make_ready_on(&hook.open(Modules::Load)?, request, keeps_groups)
 }
 
 /// The same on a machine that is open.
@@ -176,8 +178,8 @@ fn make_ready_on(machine: &Resolver, request: Request, keeps_groups: bool) -> Re
 }
 
 /// What a container that asks for this would get, with nothing changed on this machine, and the machine.
-pub(crate) fn preview(place: &Place, request: Request) -> Result<(Host, Plan), Error> {
-    let machine = place.open(Modules::Leave)?;
+pub(crate) fn preview(hook: &HookOptions, request: Request) -> Result<(Host, Plan), Error> {
+    let machine = hook.open(Modules::Leave)?;
     let plan = machine.plan(request)?;
     Ok((machine.into_host(), plan))
 }
@@ -203,8 +205,8 @@ mod tests {
     #[test]
     fn the_driver_root_of_the_hooks_command_line_is_looked_at() {
         let dir = TempDir::new().unwrap();
-        let place = Place { driver_root: Some(dir.path().to_owned()), config: None };
-        let error = preview(&place, Request::parse("all", None, None).unwrap()).unwrap_err();
+        let hook = HookOptions { driver_root: Some(dir.path().to_owned()), config: None };
+        let error = preview(&hook, Request::parse("all", None, None).unwrap()).unwrap_err();
         let expected = format!("no NVIDIA driver is loaded: {}/proc/", dir.path().display());
         assert!(error.to_string().starts_with(&expected), "{error}");
         assert_eq!(error.exit(), Exit::Driver);
@@ -214,14 +216,14 @@ mod tests {
     fn the_configuration_of_the_hooks_command_line_is_read_and_has_to_be_there() {
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("config.toml");
-        let place = Place { driver_root: None, config: Some(config.clone()) };
-        let error = place.open(Modules::Leave).unwrap_err();
+        let hook = HookOptions { driver_root: None, config: Some(config.clone()) };
+        let error = hook.open(Modules::Leave).unwrap_err();
         assert_eq!(
             (error.to_string(), error.exit()),
             (format!("cannot read the configuration {}", config.display()), Exit::Request)
         );
         fs::write(&config, "[driver]\nroot = \"/nonexistent\"\n").unwrap();
-        assert_eq!(place.open(Modules::Leave).unwrap_err().to_string(), "cannot read /nonexistent");
+        assert_eq!(hook.open(Modules::Leave).unwrap_err().to_string(), "cannot read /nonexistent");
     }
 
     #[test]
@@ -230,13 +232,13 @@ mod tests {
         let config = dir.path().join("config.toml");
         let text = "[driver]\nroot = \"/nonexistent\"\n[security]\nrestrict_devices = true\nallowed_devices = [\"1\"]\n";
         fs::write(&config, text).unwrap();
-        let place = Place { driver_root: Some(dir.path().to_owned()), config: Some(config.clone()) };
-        let machine = place.open(Modules::Leave).unwrap();
+        let hook = HookOptions { driver_root: Some(dir.path().to_owned()), config: Some(config.clone()) };
+        let machine = hook.open(Modules::Leave).unwrap();
         let expected = format!("security.allowed_devices of {} allows 1", config.display());
         assert_eq!(machine.security().allowed().unwrap().to_string(), expected);
         fs::write(&config, "[security]\nrestrict_devices = yes\n").unwrap();
         assert!(matches!(
-            place.open(Modules::Leave).unwrap_err(),
+            hook.open(Modules::Leave).unwrap_err(),
             Error::Settings(settings::Error::Syntax { .. })
         ));
     }

@@ -3,7 +3,7 @@
 use crate::additions::{self, Caller, This};
 use crate::args::Cli;
 use crate::config::{self, Configuration, Origin};
-use crate::driver::{self, Place};
+use crate::driver::{self, HookOptions};
 use crate::failure::Failure;
 use crate::messages::Messages;
 use crate::output;
@@ -122,8 +122,8 @@ pub(crate) fn preview(line: &CommandLine, verb: Verb) -> Result<Invocation, Fail
     let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
     let plan = match directories.filter(|_| line.options.own.device_rules == Some(true)) {
         Some(directories) => {
-            let place = Place::from(engine::hook(&directories)?);
-            Some(driver::preview(&place, request)?.1)
+            let hook = HookOptions::from(engine::hook(&directories)?);
+            Some(driver::preview(&hook, request)?.1)
         }
         None => None,
     };
@@ -138,9 +138,9 @@ pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Invocation, Fail
     let Some(directories) = directories else {
         return Ok(line.invocation(verb, false, &device_rules(&line.options, None)));
     };
-    let place = Place::from(engine::hook(&directories)?);
+    let hook = HookOptions::from(engine::hook(&directories)?);
     let keeps_groups = line.options.values("group-add").any(|group| group == "keep-groups");
-    let plan = driver::make_ready(&place, request, keeps_groups)?;
+    let plan = driver::make_ready(&hook, request, keeps_groups)?;
     let rules = device_rules(&line.options, Some(&plan));
     Ok(line.invocation(verb, hooks::has_nvidias(&directories), &rules))
 }

@@ -2,7 +2,7 @@
 
 use super::to_json;
 use crate::args;
-use crate::driver::{self, Modules, Place};
+use crate::driver::{self, HookOptions, Modules};
 use crate::failure::Failure;
 use crate::output;
 use nvbind_core::message::line;
@@ -10,7 +10,7 @@ use nvbind_core::render::{self, InfoDocument};
 
 /// Prints the inventory.
 pub(crate) fn info(options: args::Info) -> Result<(), Failure> {
-    let machine = Place::new(options.driver_root).open(Modules::Leave)?;
+    let machine = HookOptions::new(options.driver_root).open(Modules::Leave)?;
     let (inventory, listing) = driver::inventory(&machine)?;
     if let Some(Err(error)) = &listing {
         log::warn!("{}", line(error));

@@ -1,6 +1,6 @@
 //! `nvbind kube play`: turns what the pods of Kubernetes files ask for into annotations and variables, and becomes podman.
 
-use crate::driver::{Machine, Place};
+use crate::driver::{HookOptions, Machine};
 use crate::failure::Failure;
 use crate::launch::{self, PODMAN_FAILED};
 use crate::messages::Messages;
@@ -113,7 +113,7 @@ fn change(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
 }
 
 fn open(directories: &[PathBuf]) -> Result<Machine, Failure> {
-    Ok(Machine::open(&Place::from(engine::hook(directories)?))?)
+    Ok(Machine::open(&HookOptions::from(engine::hook(directories)?))?)
 }
 
 /// The files of the command line, with what is in them.

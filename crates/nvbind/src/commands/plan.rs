@@ -2,7 +2,7 @@
 
 use super::to_json;
 use crate::args;
-use crate::driver::{self, Place};
+use crate::driver::{self, HookOptions};
 use crate::failure::Failure;
 use crate::output;
 use nvbind_core::render::{self, PlanDocument};
@@ -13,7 +13,7 @@ pub(crate) fn plan(options: args::Plan) -> Result<(), Failure> {
     let request = Request::parse(&options.gpu, options.capabilities.as_deref(), None)
         .and_then(|request| request.with_extras(options.extras.as_deref()))
         .and_then(|request| request.with_isolation(options.isolate.then_some("true")))?;
-    let (host, plan) = driver::preview(&Place::new(options.driver_root), request)?;
+    let (host, plan) = driver::preview(&HookOptions::new(options.driver_root), request)?;
     let text = match options.json {
         false => render::plan_text(&plan, &host.files),
         true => to_json(&PlanDocument::new(&plan, &host.files))?,

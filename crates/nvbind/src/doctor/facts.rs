@@ -2,7 +2,7 @@
 
 use super::programs;
 use super::subject::{Machine, Program};
-use crate::driver::{self, Modules, Place};
+use crate::driver::{self, HookOptions, Modules};
 use crate::podman::containers_conf::{self, Engine};
 use crate::podman::hooks::{self, Installed};
 use nvbind_core::host::{Host, Roots};
@@ -38,12 +38,12 @@ impl Facts<'_> {
         let runtime = programs::find_runtime(machine, engine.as_ref().ok());
         let local = engine.as_ref().ok().filter(|engine| !engine.remote);
         let hook = local.map(|engine| hooks::find_below(&machine.root, &engine.hooks_dirs));
-        let place = hook.as_ref().and_then(|hook| hook.as_ref().ok()).cloned().map(Place::from);
-        let place = place.unwrap_or_default();
+        let options = hook.as_ref().and_then(|hook| hook.as_ref().ok()).cloned().map(HookOptions::from);
+        let options = options.unwrap_or_default();
         let roots =
-            place.settings_below(&machine.root, machine.user.is_root()).map(|settings| settings.driver);
+            options.settings_below(&machine.root, machine.user.is_root()).map(|settings| settings.driver);
         let is_machine = roots.as_ref().is_ok_and(Roots::are_machine);
-        let resolver = roots.and_then(|roots| open(machine, &place, &roots));
+        let resolver = roots.and_then(|roots| open(machine, &options, &roots));
         let request = Request::parse("all", None, None);
         let (mut driver, mut plan) = (None, None);
         if let (Ok(resolver), Ok(request)) = (&resolver, request) {
@@ -62,12 +62,12 @@ impl Facts<'_> {
 }
 
 /// The driver, below the machine's root, without regard to who may use it.
-fn open(machine: &Machine, place: &Place, roots: &Roots) -> Result<Resolver, driver::Error> {
+fn open(machine: &Machine, options: &HookOptions, roots: &Roots) -> Result<Resolver, driver::Error> {
     let driver = Roots {
         root: machine.path(&roots.root),
         dev_root: machine.path(&roots.dev_root),
         proc_root: machine.path(&roots.proc_root),
         sys_root: machine.path(&roots.sys_root),
     };
-    place.open_with(&Settings { driver, ..Settings::default() }, Modules::Leave)
+    options.open_with(&Settings { driver, ..Settings::default() }, Modules::Leave)
 }

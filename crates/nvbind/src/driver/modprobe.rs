@@ -1,7 +1,7 @@
 //! The driver's own program that makes its device nodes: set-user-id where it is packaged so, so that
 //! it works for any user.
 
-use super::{Modules, Place, label};
+use super::{HookOptions, Modules, label};
 use nvbind_core::catalogue::{CONTROL_NODES, MODPROBE};
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
@@ -47,8 +47,8 @@ impl Explain for Error {
 
 /// Has the driver's modules loaded, all its nodes made that are missing, and labelled where SELinux is; returns the paths of
 /// those that were made.
-pub(crate) fn make_nodes(place: &Place) -> Result<Vec<String>, super::Error> {
-    let machine = place.open_for_all(Modules::Load)?;
+pub(crate) fn make_nodes(hook: &HookOptions) -> Result<Vec<String>, super::Error> {
+    let machine = hook.open_for_all(Modules::Load)?;
     let host = machine.host();
     if !host.is_machine() {
         return Err(Error::OtherRoot.into());
@@ -72,8 +72,8 @@ pub(crate) fn make_nodes(place: &Place) -> Result<Vec<String>, super::Error> {
 }
 
 /// The nodes of this machine's GPUs that nobody has made yet.
-pub(crate) fn missing_nodes(place: &Place) -> Result<Vec<String>, super::Error> {
-    let machine = place.open_for_all(Modules::Leave)?;
+pub(crate) fn missing_nodes(hook: &HookOptions) -> Result<Vec<String>, super::Error> {
+    let machine = hook.open_for_all(Modules::Leave)?;
     if !machine.host().is_machine() {
         return Err(Error::OtherRoot.into());
     }

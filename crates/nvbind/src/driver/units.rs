@@ -1,6 +1,6 @@
 //! The GPUs of this machine, and the parts of divided ones, as things that are handed out.
 
-use super::{Error, Modules, Place, make_ready_on};
+use super::{Error, HookOptions, Modules, make_ready_on};
 use nvbind_core::inventory::{Inventory, MigDevice};
 use nvbind_core::listing::MigIdentity;
 use nvbind_core::nvml;
@@ -54,8 +54,8 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Looks at the machine, and has the driver's modules loaded as far as this user may.
-    pub(crate) fn open(place: &Place) -> Result<Machine, Error> {
-        let resolver = place.open(Modules::Load)?;
+    pub(crate) fn open(hook: &HookOptions) -> Result<Machine, Error> {
+        let resolver = hook.open(Modules::Load)?;
         let request = Request::parse("none", Some("utility"), None)?;
         let inventory = resolver.read_loaded(request.capabilities, &request.extras)?;
         Ok(Machine { resolver, inventory })

@@ -1,5 +1,5 @@
 use super::*;
-use crate::driver::Place;
+use crate::driver::HookOptions;
 use crate::fixture;
 use std::fs;
 
@@ -26,7 +26,7 @@ fn played_on(
     let told = || {
         let mut documents = Documents::default();
         documents.add("pod.yaml", text)?;
-        let mut machine = Machine::open(&Place::of_config(&config))
+        let mut machine = Machine::open(&HookOptions::of_config(&config))
             .map_err(|source| Error::Driver { owner: "machine".to_owned(), source })?;
         let changes = documents.share(Some(&mut machine), has_nvidias)?;
         documents.requests(&changes)?;

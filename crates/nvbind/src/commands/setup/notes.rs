@@ -5,7 +5,7 @@ use super::layout::{Item, Layout};
 use super::steps::{Removal, Step};
 use super::wanted::Installation;
 use super::{Error, content};
-use crate::driver::{self, Place};
+use crate::driver::{self, HookOptions};
 use crate::podman::containers_conf::{Engine, Sources};
 use std::path::Path;
 
@@ -73,7 +73,8 @@ pub(super) fn nodes(wanted: &Installation<'_>, steps: &[Step]) -> Vec<String> {
         notes.extend(device_files(files, step));
     }
     if options.user
-        && let Ok([first, ..]) = driver::missing_nodes(&Place::new(options.driver_root.clone())).as_deref()
+        && let Ok([first, ..]) =
+            driver::missing_nodes(&HookOptions::new(options.driver_root.clone())).as_deref()
     {
         notes.push(format!(
             "the device node {first} is not there, and only root can have it made: `nvbind devices` once, or `nvbind setup` for \
