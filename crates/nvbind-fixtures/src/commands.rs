@@ -17,7 +17,7 @@ pub const DRIVER_SIM: &str =
 pub fn driver_sim(arguments: &[&str]) -> Result<(), Failure> {
     match Simulated::parse(arguments)? {
         Simulated::List => print!("{}", simulations()),
-        Simulated::Wsl(root) => WslSim::default().ensure(&root)?,
+        Simulated::Wsl(root) => WslSim.ensure(&root)?,
         Simulated::Driver(sim, root) => sim.ensure(&root)?,
     }
     Ok(())
@@ -159,7 +159,7 @@ mod tests {
                 assert_eq!(root, Path::new("DIR"));
                 sim
             }
-            other => panic!("{other:?}"),
+            other @ (Simulated::List | Simulated::Wsl(_)) => panic!("{other:?}"),
         }
     }
 

@@ -6,6 +6,8 @@
 //! * Comments directly above a block say otherwise: `<!-- needs: NEED, NEED -->`, `<!-- not run: REASON -->`, and
 //!   `<!-- exit code: N -->` for the last command, whose output is then claimed as well.
 
+use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+
 use crate::guide::needs::Need;
 
 /// What a reader does at one place.
@@ -51,6 +53,8 @@ pub(super) struct Typed {
 /// What a block `console` begins its lines with, and whether root types them.
 const PROMPTS: &[(&str, bool)] = &[("$ ", false), ("# ", true)];
 
+const FENCE: &str = "```";
+
 const COMMENT: (&str, &str) = ("<!-- ", " -->");
 
 /// What comments said of the next block.
@@ -76,47 +80,72 @@ impl Block {
 /// The blocks of a file in their order; an error is what a writer has to mend, and on which line.
 pub(super) fn parse(text: &str) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
-    let mut lines = (1..).zip(text.lines());
-    let (mut said, mut path) = (Said::default(), None);
-    while let Some((number, line)) = lines.next() {
-        let told = line.trim();
-        if let Some(language) = told.strip_prefix("```") {
-            let indentation = line.len() - line.trim_start().len();
-            let at = |what: String| format!("line {number}: {what}");
-            let inside =
-                fenced(&mut lines, indentation).ok_or_else(|| at("the block does not end".to_owned()))?;
-            let Said { needs, not_run, code } = std::mem::take(&mut said);
-            // A part of a file, which nobody writes, needs no place.
-            let place = path.take().or_else(|| not_run.as_ref().map(|_| String::new()));
-            if let Some(content) = content(language, place, &inside, code).map_err(at)? {
-                blocks.push(Block { line: number, needs, not_run, content });
+    let (mut said, mut path) = (Said::default(), Ending::default());
+    // The language of the block that is being read, and its content so far.
+    let mut open: Option<(String, String)> = None;
+    for (event, range) in Parser::new(text).into_offset_iter() {
+        let line = 1 + text.bytes().take(range.start).filter(|byte| *byte == b'\n').count();
+        let at = |what: String| format!("line {line}: {what}");
+        match (event, &mut open) {
+            (Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))), _) => {
+                open = Some((language.into_string(), String::new()));
             }
-        } else if let Some(comment) =
-            told.strip_prefix(COMMENT.0).and_then(|rest| rest.strip_suffix(COMMENT.1))
-        {
-            read_comment(comment, &mut said).map_err(|what| format!("line {number}: {what}"))?;
-        } else if !told.is_empty() {
-            said.claim_unused().map_err(|what| format!("line {number}: {what}"))?;
-            path = named_file(told);
+            (Event::Text(part), Some((_, inside))) => inside.push_str(&part),
+            (Event::End(TagEnd::CodeBlock), Some((language, inside))) => {
+                // Where nothing ends it, it goes on to the end of the file.
+                if text.get(range).is_none_or(|block| {
+                    block.trim_end().lines().count() < 2 || !block.trim_end().ends_with(FENCE)
+                }) {
+                    return Err(at("the block does not end".to_owned()));
+                }
+                let Said { needs, not_run, code } = std::mem::take(&mut said);
+                // A part of a file, which nobody writes, needs no place.
+                let place =
+                    std::mem::take(&mut path).path().or_else(|| not_run.as_ref().map(|_| String::new()));
+                let lines: Vec<&str> = inside.lines().collect();
+                if let Some(content) = content(language, place, &lines, code).map_err(at)? {
+                    blocks.push(Block { line, needs, not_run, content });
+                }
+                open = None;
+            }
+            (Event::Html(html) | Event::InlineHtml(html), _) => {
+                let comment =
+                    html.trim().strip_prefix(COMMENT.0).and_then(|rest| rest.strip_suffix(COMMENT.1));
+                let comment = comment.ok_or_else(|| at(format!("HTML that is no comment: {html}")))?;
+                read_comment(comment, &mut said).map_err(at)?;
+            }
+            (Event::Text(_) | Event::Code(_) | Event::SoftBreak | Event::HardBreak, None) => {
+                said.claim_unused().map_err(at)?;
+                path = path.and(text.get(range).unwrap_or_default());
+            }
+            _ => {}
         }
     }
     said.claim_unused()?;
     Ok(blocks)
 }
 
-/// The lines up to the end of the block, without its indentation.
-fn fenced<'a>(
-    lines: &mut impl Iterator<Item = (usize, &'a str)>,
-    indentation: usize,
-) -> Option<Vec<&'a str>> {
-    let mut inside = Vec::new();
-    for (_, line) in lines {
-        if line.trim() == "```" {
-            return Some(inside);
+/// The end of the last line of text: a path, and the colon after it.
+#[derive(Debug, Default)]
+struct Ending {
+    code: Option<String>,
+    has_colon: bool,
+}
+
+impl Ending {
+    /// With one more piece of the line, as the file has it.
+    fn and(self, piece: &str) -> Self {
+        let code = piece.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
+        match code {
+            Some(code) => Self { code: Some(code.to_owned()), has_colon: false },
+            None if piece == ":" => Self { has_colon: true, ..self },
+            None => Self::default(),
         }
-        inside.push(line.get(indentation..).unwrap_or_else(|| line.trim_start()));
     }
-    None
+
+    fn path(self) -> Option<String> {
+        self.code.filter(|_| self.has_colon)
+    }
 }
 
 fn content(
@@ -185,12 +214,6 @@ impl Said {
         }
         Err("a comment about a block is not directly above one".to_owned())
     }
-}
-
-/// The path at the end of a line: `` …`PATH`: ``.
-fn named_file(line: &str) -> Option<String> {
-    let (_, path) = line.strip_suffix("`:")?.rsplit_once('`')?;
-    Some(path.to_owned())
 }
 
 #[cfg(test)]
