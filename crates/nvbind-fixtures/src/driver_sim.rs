@@ -6,7 +6,6 @@
 mod catalog;
 mod compat;
 mod data;
-mod elf32;
 mod kernel;
 mod layout;
 mod objects;
@@ -122,7 +121,7 @@ impl Default for DriverSim {
 impl DriverSim {
     /// Makes the driver root at `root`, unless the same is already there.
     pub fn ensure(&self, root: &Path) -> Result<(), SimError> {
-        let description = format!("{self:?} format 4");
+        let description = format!("{self:?} format 5");
         if Tree::is_made(root, &description) {
             return Ok(());
         }
@@ -172,17 +171,17 @@ impl DriverSim {
         for library in catalog::LIBRARIES {
             let soname = library.soname(&self.version);
             let Placed { file, links: names } = self.layout.place(library, Width::W64, &self.version);
-            shared_object(&compiler, tree, library.stem, &soname, &file)?;
+            shared_object(&compiler, tree, library.stem, &soname, Width::W64, &file)?;
             links(tree, names)?;
             if library.both && Width::ALL.contains(&Width::W32) {
                 let Placed { file, links: names } = self.layout.place(library, Width::W32, &self.version);
-                tree.file(file, objects::library_32(library.stem, &soname), 0o644)?;
+                shared_object(&compiler, tree, library.stem, &soname, Width::W32, &file)?;
                 links(tree, names)?;
             }
         }
         for module in catalog::MODULES {
             let Placed { file, links: names } = self.layout.place_module(module, &self.version);
-            shared_object(&compiler, tree, module.stem, &format!("{}.so", module.stem), &file)?;
+            shared_object(&compiler, tree, module.stem, &format!("{}.so", module.stem), Width::W64, &file)?;
             links(tree, names)?;
         }
         for name in catalog::PROGRAMS {
@@ -200,11 +199,12 @@ fn shared_object(
     tree: &Tree,
     stem: &str,
     soname: &str,
+    width: Width,
     file: &str,
 ) -> Result<(), SimError> {
     // An empty file first: it makes the directories.
     tree.file(file, "", 0o644)?;
-    compiler.library(stem, soname, &tree.at(file))?;
+    compiler.library(stem, soname, width, &tree.at(file))?;
     tree.file_mode(file, 0o644)?;
     Ok(())
 }

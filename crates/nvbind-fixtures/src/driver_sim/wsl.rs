@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::kernel::{self, MISC};
+use super::layout::Width;
 use super::{SimError, objects, program, shared_object};
 use crate::tree::Tree;
 
@@ -69,7 +70,7 @@ fn user_space(tree: &Tree) -> Result<(), SimError> {
     for (folder, libraries) in [(LIB, LIBRARIES), (STORE, STORE_LIBRARIES)] {
         for (name, soname) in libraries {
             let stem = name.split(".so").next().unwrap_or(name);
-            shared_object(&compiler, tree, stem, soname, &format!("{folder}/{name}"))?;
+            shared_object(&compiler, tree, stem, soname, Width::W64, &format!("{folder}/{name}"))?;
         }
         program(&compiler, tree, &format!("{folder}/nvidia-smi"))?;
     }
