@@ -1,10 +1,9 @@
 //! `cargo bench podman_performance [-- --rounds N]`: what nvbind adds to a container's start. See `xtask::performance`.
 #![allow(clippy::print_stderr, reason = "a program for the terminal of the person who measures")]
 
+use nvbind_fixtures::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-use nvbind_fixtures::error::{Error, Result};
 use xtask::performance::{self, Settings};
 
 fn main() -> ExitCode {

@@ -1,8 +1,7 @@
 //! `nvbind config`: what is shown, checked and written.
 
-use std::fs;
-
 use crate::world::World;
+use std::fs;
 
 #[test]
 fn what_is_shown_has_its_file_and_line() {

@@ -1,4 +1,5 @@
-//! Kubernetes files that `nvbind kube play` cannot play: what is wrong is told in the terminal, and podman is not called.
+//! Kubernetes files that `nvbind kube play` cannot play: what is wrong is told in the terminal, and podman is not
+//! called.
 
 use crate::world::{NOT_STARTED, World};
 

@@ -1,8 +1,7 @@
 //! What nvbind refuses before podman is called: a message of its own, podman's exit code for that, and no container.
 
-use std::fs;
-
 use crate::world::{NOT_STARTED, World};
+use std::fs;
 
 #[test]
 fn podman_is_called_where_nothing_is_refused() {

@@ -1,12 +1,11 @@
 //! An ordinary user of a machine with two GPUs, whose podman only writes down how it was called.
 
+use crate::machine::Machine;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use crate::machine::Machine;
 
 /// No user of a Debian has this number.
 const USER_ID: u32 = 47_110;
@@ -53,8 +52,8 @@ impl World {
         world
     }
 
-    /// Makes a program. By another process: one that this process had open for writing while another test starts something
-    /// could not be executed for a moment.
+    /// Makes a program. By another process: one that this process had open for writing while another test starts
+    /// something could not be executed for a moment.
     fn install(&self, from: &Path, to: &str) {
         fs::create_dir_all(self.path(to).parent().unwrap()).unwrap();
         assert!(Command::new("cp").arg(from).arg(self.path(to)).status().unwrap().success());

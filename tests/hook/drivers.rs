@@ -189,8 +189,8 @@ fn a_node_that_nobody_made_is_made_as_the_kernel_module_says() {
     }
 }
 
-/// A machine that has just booted, and the driver's own program for that: both stand in for this machine's in the test's
-/// mount namespace.
+/// A machine that has just booted, and the driver's own program for that: both stand in for this machine's in the
+/// test's mount namespace.
 #[test]
 fn modules_that_are_not_loaded_are_loaded_by_the_driver_s_own_program() {
     let script = "#!/bin/sh\n[ \"$*\" = '-u -c 0' ] && [ -z \"$HOME\" ] && cat @/loaded >/proc/devices\n";

@@ -1,4 +1,5 @@
-//! Containers of a pod: podman gives all of them the same annotations, and NVBIND_DEVICES takes away from what these say.
+//! Containers of a pod: podman gives all of them the same annotations, and NVBIND_DEVICES takes away from what these
+//! say.
 
 use crate::world::World;
 use crate::{Case, case, check};

@@ -151,7 +151,8 @@ fn capabilities_are_utility_and_compute_unless_the_environment_or_an_annotation_
     }
 }
 
-/// Nothing of the driver, of the configuration or of the root filesystem is looked at for a container that asks for nothing.
+/// Nothing of the driver, of the configuration or of the root filesystem is looked at for a container that asks for
+/// nothing.
 #[test]
 fn a_container_that_asks_for_nothing_or_by_the_annotation_is_left_alone() {
     for (environment, annotations) in [

@@ -1,11 +1,13 @@
-//! The modules of each crate form layers: of two modules side by side at most one uses the other, also by way of further
-//! ones. Tests may look up, and a parent and its children may know each other.
+//! The modules of each crate form layers: of two modules side by side at most one uses the other, also by way of
+//! further ones. Tests may look up, and a parent and its children may know each other.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test stops at the first surprise, in its helpers too"
 )]
+
+mod comments;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};

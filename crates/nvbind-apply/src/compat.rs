@@ -1,8 +1,8 @@
 //! CUDA forward compatibility: the view's libcuda and what belongs to it are links to the image's where those win.
 //!
 //! Links alone: nothing of the image is mounted or executed, and what programs follow them to is the image's own
-//! business. They stand in the view, so that nothing is left when a later start finds a newer driver, and they are found
-//! like all of the view's libraries, by the cache, by an `ldconfig` inside and by LD_LIBRARY_PATH.
+//! business. They stand in the view, so that nothing is left when a later start finds a newer driver, and they are
+//! found like all of the view's libraries, by the cache, by an `ldconfig` inside and by LD_LIBRARY_PATH.
 
 use crate::error::Error;
 use crate::rootfs::{Missing, Rootfs};
@@ -35,8 +35,8 @@ enum Unused {
     Unseen(#[from] Error),
 }
 
-/// The view of the plan, or where the image's libraries win, one with those. Whatever is wrong with the image's, the driver's
-/// remain.
+/// The view of the plan, or where the image's libraries win, one with those. Whatever is wrong with the image's, the
+/// driver's remain.
 pub(crate) fn choose_view<'p>(rootfs: &Rootfs<'_>, plan: &'p Plan) -> Cow<'p, View> {
     if !Abi::NATIVE.is_some_and(|abi| plan.view.sonames(abi).any(|name| name == SONAME)) {
         return Cow::Borrowed(&plan.view);
@@ -88,8 +88,9 @@ fn find(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<BTreeSet<String>, Unused> {
     Ok(names)
 }
 
-/// Links to the image's libraries take the places of the driver's libraries that have one of their names. Of such a file
-/// all names go, also those that the image's does not have. The 32-bit libraries have the same file names, and stay.
+/// Links to the image's libraries take the places of the driver's libraries that have one of their names. Of such a
+/// file all names go, also those that the image's does not have. The 32-bit libraries have the same file names, and
+/// stay.
 fn replace(names: &BTreeSet<String>, view: &View) -> View {
     let links = || view.iter().filter_map(|(path, entry)| Some((name_of(path)?, target_of(entry)?)));
     let targets = links().filter(|(name, _)| names.contains(*name)).map(|(_, target)| target);

@@ -24,13 +24,12 @@ mod rootfs;
 mod sources;
 mod view;
 
-pub use error::Error;
-pub use namespaces::in_user_namespace;
-
 use cgroup::{DeviceNumber, Outcome};
+pub use error::Error;
 use layout::Layout;
 use loader::Loaders;
 use namespaces::Namespaces;
+pub use namespaces::in_user_namespace;
 use nvbind_core::host::Host;
 use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::Config;

@@ -1,5 +1,5 @@
-//! Device nodes that the host does not have yet, as on a server where nothing has used the driver since it was loaded: the
-//! driver's kernel modules leave them to user space. They are made as `nvidia-modprobe` makes them.
+//! Device nodes that the host does not have yet, as on a server where nothing has used the driver since it was loaded:
+//! the driver's kernel modules leave them to user space. They are made as `nvidia-modprobe` makes them.
 
 use crate::error::Error;
 use crate::node;

@@ -4,8 +4,8 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chownat, makedev, mknodat, u
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 
-/// Makes a character device with exactly these permissions and this owner (user, group). One that cannot be given to its
-/// owner is not left behind.
+/// Makes a character device with exactly these permissions and this owner (user, group). One that cannot be given to
+/// its owner is not left behind.
 pub(crate) fn make(
     directory: impl AsFd,
     name: &str,

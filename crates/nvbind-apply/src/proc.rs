@@ -1,5 +1,5 @@
-//! What a container sees of the kernel module in procfs: a copy of its directory in the view, attached over the one that
-//! tells of every GPU of the machine.
+//! What a container sees of the kernel module in procfs: a copy of its directory in the view, attached over the one
+//! that tells of every GPU of the machine.
 
 use crate::error::Error;
 use crate::rootfs::{Missing, Rootfs};

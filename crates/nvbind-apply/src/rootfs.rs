@@ -310,8 +310,8 @@ fn leaves(target: &str, depth: usize) -> bool {
     target.starts_with('/')
 }
 
-/// Why a root filesystem outlives the container, or cannot be changed: a directory given by `--rootfs` is the user's, and what
-/// a step of a build leaves in its own lands in an image.
+/// Why a root filesystem outlives the container, or cannot be changed: a directory given by `--rootfs` is the user's,
+/// and what a step of a build leaves in its own lands in an image.
 fn find_root_closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>> {
     if fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(Some(Closed::ReadOnly));
@@ -332,8 +332,9 @@ fn is_in_storage(path: &Path, bundle: &Path) -> bool {
     storage.components().count() > 1 && path.starts_with(storage)
 }
 
-/// Whether the mount shows an overlay from its own root. Podman mounts a container's overlay elsewhere when the container's
-/// user may not search the storage; a directory of the user's on a host whose own root is an overlay is one below its root.
+/// Whether the mount shows an overlay from its own root. Podman mounts a container's overlay elsewhere when the
+/// container's user may not search the storage; a directory of the user's on a host whose own root is an overlay is one
+/// below its root.
 fn is_whole_overlay(mount: &Mount<'_>) -> bool {
     mount.root == "/" && ["overlay", "fuse.fuse-overlayfs"].contains(&mount.kind)
 }

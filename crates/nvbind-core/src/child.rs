@@ -1,5 +1,5 @@
-//! A program of the host that is run: its output and its time are limited, and nothing of it is left when it is not waited
-//! for any longer.
+//! A program of the host that is run: its output and its time are limited, and nothing of it is left when it is not
+//! waited for any longer.
 
 use crate::exit::Exit;
 use crate::failure::Explain;
@@ -52,8 +52,8 @@ pub fn read_output(command: &mut Command, timeout: Duration) -> Result<Vec<u8>, 
     read_output_with_environment(command.env_clear(), timeout)
 }
 
-/// The same with the environment that the command has, by default this process's: not for a program that runs for somebody
-/// else.
+/// The same with the environment that the command has, by default this process's: not for a program that runs for
+/// somebody else.
 ///
 /// # Errors
 /// As [`read_output`].

@@ -1,15 +1,17 @@
-//! From a GPU request to a plan: reads a machine, decides, changes nothing.
+//! From a GPU request to a plan: reads a machine and decides, and changes nothing itself.
 //!
 //! One straight line, each arrow a plain data type:
 //!
 //! ```text
-//! state + config.json ─> Request ──┐
-//!                                  ├─> Selection ─> Plan ─> (applied by the hook, printed by `nvbind plan`)
-//! driver root ─> Host ─> Inventory ┘
+//! state + config.json ─> Request ─┐
+//! configuration ───────> Settings ┼─ resolve ─> Plan ─> (applied by the hook, shown by `nvbind plan`)
+//! the caller ──────────> Policy ──┘
+//!
+//! resolve:  Host ─> Inventory (─> NVML's Listing) ─> Selection ─> Plan
 //! ```
 //!
-//! The hook, `nvbind plan`, `nvbind info` and the pre-flight of `nvbind run` all use this line, so that nothing is
-//! resolved twice in two ways.
+//! The hook, `nvbind plan`, `nvbind doctor` and the pre-flight of `nvbind run` all use this line, so that nothing is resolved
+//! twice in two ways. Modules form layers; `docs/architecture.md` has them in order.
 #![forbid(unsafe_code)]
 
 pub mod abi;

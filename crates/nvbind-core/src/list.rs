@@ -1,5 +1,5 @@
-//! Lists as annotations, options and variables have them: words between commas, or between plus signs, since Podman before
-//! 5.0 cuts the value of `--annotation` at commas.
+//! Lists as annotations, options and variables have them: words between commas, or between plus signs, since Podman
+//! before 5.0 cuts the value of `--annotation` at commas.
 
 /// What stands between the words.
 const SEPARATORS: [char; 2] = [',', '+'];

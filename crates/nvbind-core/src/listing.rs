@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Listing {
     /// The GPUs that it can talk to.
     pub gpus: Vec<ListedGpu>,
-    /// The version of CUDA that the driver brings, as `cuda.h` counts; of [`Question::Details`](crate::nvml::Question::Details), where NVML can tell.
+    /// The version of CUDA that the driver brings, as `cuda.h` counts; of
+    /// [`Question::Details`](crate::nvml::Question::Details), where NVML can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuda: Option<u32>,
     /// Why others are left out.

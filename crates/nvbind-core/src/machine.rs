@@ -8,7 +8,6 @@ use crate::extras::Extras;
 use crate::host::Host;
 use crate::host::Roots;
 use crate::inventory::{Error, Inventory};
-
 pub(crate) use fixture::{Machine, VERSION, libcuda, shared_object, shared_object_32};
 
 impl Machine {

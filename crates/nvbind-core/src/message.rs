@@ -17,8 +17,8 @@ pub fn line(error: &dyn Error) -> String {
     line
 }
 
-/// The text on one line, with its control characters escaped: paths, names and an image's words can hold sequences that would
-/// reach the terminal.
+/// The text on one line, with its control characters escaped: paths, names and an image's words can hold sequences that
+/// would reach the terminal.
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut line, letter| {

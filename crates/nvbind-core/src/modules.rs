@@ -1,5 +1,5 @@
-//! The kernel modules of a machine where nothing has used the driver since it booted, as a server without a display: the
-//! driver's own `nvidia-modprobe` loads them.
+//! The kernel modules of a machine where nothing has used the driver since it booted, as a server without a display:
+//! the driver's own `nvidia-modprobe` loads them.
 
 use crate::catalogue::{MODPROBE, MODPROBE_LOAD};
 use crate::failure::Failure;
@@ -11,7 +11,8 @@ use std::time::Duration;
 /// To load the modules takes a second or two; to initialise many GPUs without persistence, some more.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs it, where it is installed; whether it ran and succeeded. What it could not do shows when the driver is read again.
+/// Runs it, where it is installed; whether it ran and succeeded. What it could not do shows when the driver is read
+/// again.
 pub(crate) fn load() -> bool {
     let program = Path::new(MODPROBE);
     if !program.exists() {

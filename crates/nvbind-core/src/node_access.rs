@@ -1,5 +1,5 @@
-//! Whether somebody can use a device node by its permission bits: one rule for the hook, for the pre-flight of `nvbind run`
-//! and for `nvbind doctor`.
+//! Whether somebody can use a device node by its permission bits: one rule for the hook, for the pre-flight of `nvbind
+//! run` and for `nvbind doctor`.
 
 use rustix::fs::getxattr;
 use std::os::fd::{AsFd, AsRawFd};
@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, AsRawFd};
 /// The directories of nodes that stand for a right to use something: a part of a GPU, an IMEX channel.
 const RIGHTS: &[&str] = &["/dev/nvidia-caps/", "/dev/nvidia-caps-imex-channels/"];
 
-/// Whether the permissions of this node are the driver module's parameters, which its tool keeps to: those of GPUs, of the
-/// control node and of unified memory (`nvidia-modprobe-utils.c` of nvidia-modprobe). They have no events that a rule of udev
-/// could match.
+/// Whether the permissions of this node are the driver module's parameters, which its tool keeps to: those of GPUs, of
+/// the control node and of unified memory (`nvidia-modprobe-utils.c` of nvidia-modprobe). They have no events that a
+/// rule of udev could match.
 #[must_use]
 pub fn has_parameters(path: &str) -> bool {
     let name =
@@ -20,8 +20,8 @@ pub fn has_parameters(path: &str) -> bool {
     })
 }
 
-/// What helps who is not in the node's group. DRM's are not to be for everybody: who opens a card first controls its displays
-/// (drm-uapi, "Primary Nodes, DRM Master and Authentication").
+/// What helps who is not in the node's group. DRM's are not to be for everybody: who opens a card first controls its
+/// displays (drm-uapi, "Primary Nodes, DRM Master and Authentication").
 #[must_use]
 pub fn other_remedy(path: &str) -> &'static str {
     if has_parameters(path) {
@@ -48,10 +48,11 @@ const READ_AND_WRITE: u32 = 0o6;
 
 /// What a process has to be allowed to do with a node.
 ///
-/// Programs open a node for reading and writing: NVIDIA's module has its own made with mode 0666 (`__NV_DEVICE_FILE_MODE`,
-/// nv-reg.h of open-gpu-kernel-modules). Those that stand for a right are opened for reading alone: the access file of a MIG
-/// instance says `DeviceFileMode: 292`, 0444, and of a descriptor for one the module asks only whose it is and its minor
-/// number (`nv_cap_validate_and_dup_fd`, nv-caps.c; `nv_caps_imex_channel_get`, nv-caps-imex.c).
+/// Programs open a node for reading and writing: NVIDIA's module has its own made with mode 0666
+/// (`__NV_DEVICE_FILE_MODE`, nv-reg.h of open-gpu-kernel-modules). Those that stand for a right are opened for reading
+/// alone: the access file of a MIG instance says `DeviceFileMode: 292`, 0444, and of a descriptor for one the module
+/// asks only whose it is and its minor number (`nv_cap_validate_and_dup_fd`, nv-caps.c; `nv_caps_imex_channel_get`,
+/// nv-caps-imex.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needed(u32);
 
@@ -88,8 +89,8 @@ impl Needed {
         self.0 == READ_AND_WRITE
     }
 
-    /// Whether the node's access control list gives it to this user, by the number that this process knows them by: so the
-    /// user at a seat gets DRM's nodes (`TAG+="uaccess"`, sd-login(3)).
+    /// Whether the node's access control list gives it to this user, by the number that this process knows them by: so
+    /// the user at a seat gets DRM's nodes (`TAG+="uaccess"`, sd-login(3)).
     #[must_use]
     pub fn names(self, node: impl AsFd, uid: u32) -> bool {
         let path = format!("/proc/self/fd/{}", node.as_fd().as_raw_fd());

@@ -40,11 +40,12 @@ impl Program {
     /// anything.
     pub const OTHER_ROOT: Program = Program::None { when: "with --driver-root" };
 
-    /// At stage createContainer: the container's namespaces are joined already, and what is where in them is its own matter.
+    /// At stage createContainer: the container's namespaces are joined already, and what is where in them is its own
+    /// matter.
     pub const IN_CONTAINER: Program = Program::None { when: "at stage createContainer" };
 
-    /// Its path, if nobody but root could have put it there; this program's own is trusted already. `name` is what NVML is
-    /// asked for.
+    /// Its path, if nobody but root could have put it there; this program's own is trusted already. `name` is what NVML
+    /// is asked for.
     fn path(self, name: &str) -> Result<PathBuf, Error> {
         let own = || std::env::current_exe().map_err(Error::Program);
         match self {
@@ -58,8 +59,8 @@ impl Program {
     }
 }
 
-/// Where `nvbind` is installed with a hook: `bin/nvbind` of a prefix that has the hook in `libexec/nvbind`, or beside it, in a
-/// build.
+/// Where `nvbind` is installed with a hook: `bin/nvbind` of a prefix that has the hook in `libexec/nvbind`, or beside
+/// it, in a build.
 fn places(hook: &Path) -> [PathBuf; 2] {
     let above = |levels| hook.ancestors().nth(levels).unwrap_or_else(|| Path::new("/"));
     [above(3).join("bin/nvbind"), above(1).join("nvbind")]
@@ -112,8 +113,8 @@ impl Explain for Error {
     }
 }
 
-/// The first name of a request for which NVML has to be asked: there are MIG devices, and it names one as NVML does, or it
-/// means some and those that are allowed are named so.
+/// The first name of a request for which NVML has to be asked: there are MIG devices, and it names one as NVML does, or
+/// it means some and those that are allowed are named so.
 #[must_use]
 pub fn needed_for<'a>(request: &'a Request, inventory: &Inventory) -> Option<&'a GpuName> {
     if inventory.gpus.iter().all(|gpu| gpu.mig.is_empty()) {
@@ -131,8 +132,8 @@ pub fn needed_for<'a>(request: &'a Request, inventory: &Inventory) -> Option<&'a
 /// Asks NVML. `name` is what it is asked for, for messages.
 ///
 /// # Errors
-/// When there is nobody to ask, the library or the program is not there or not root's, or the process cannot be started,
-/// fails, takes too long, or says something else.
+/// When there is nobody to ask, the library or the program is not there or not root's, or the process cannot be
+/// started, fails, takes too long, or says something else.
 pub fn ask(
     program: Program,
     name: &str,

@@ -168,8 +168,8 @@ impl Config {
         self.process.env.iter().filter_map(|entry| entry.split_once('='))
     }
 
-    /// Whether the container's processes may have CAP_SYS_ADMIN. NVIDIA's own hook takes that for a container which whoever
-    /// runs it trusts; no image can say it.
+    /// Whether the container's processes may have CAP_SYS_ADMIN. NVIDIA's own hook takes that for a container which
+    /// whoever runs it trusts; no image can say it.
     #[must_use]
     pub fn is_privileged(&self) -> bool {
         let bounding = self.process.capabilities.iter().flat_map(|sets| &sets.bounding).flatten();

@@ -38,14 +38,15 @@ pub const EXTRAS_ANNOTATION: &str = "io.nvbind.extras";
 /// The variable of the container's environment that narrows the capabilities where the annotation is absent.
 pub const CAPABILITIES_VARIABLE: &str = "NVIDIA_DRIVER_CAPABILITIES";
 
-/// The variable of the container's environment that narrows the GPUs of the annotation: podman gives all containers of a pod
-/// the same annotations.
+/// The variable of the container's environment that narrows the GPUs of the annotation: podman gives all containers of
+/// a pod the same annotations.
 pub const DEVICES_VARIABLE: &str = "NVBIND_DEVICES";
 
 /// Its value, and that of `NVIDIA_VISIBLE_DEVICES`, for a container that is to have nothing of the driver.
 pub const VOID: &str = "void";
 
-/// The longest list of GPUs that is read from a variable. The UUIDs of all MIG devices of sixteen GPUs are a third of it.
+/// The longest list of GPUs that is read from a variable. The UUIDs of all MIG devices of sixteen GPUs are a third of
+/// it.
 pub(crate) const LIST_LIMIT: usize = 16 << 10;
 
 /// Why a request cannot be understood.
@@ -81,8 +82,8 @@ impl Explain for Error {
     }
 }
 
-/// The annotation by which a container shares nothing of the driver's with others, and is refused where it could see the
-/// GPUs that it did not ask for.
+/// The annotation by which a container shares nothing of the driver's with others, and is refused where it could see
+/// the GPUs that it did not ask for.
 pub const ISOLATE_ANNOTATION: &str = "io.nvbind.isolate";
 
 /// The GPUs that a container asks for.
@@ -155,8 +156,8 @@ impl Request {
         self
     }
 
-    /// Narrowed to what [`DEVICES_VARIABLE`] of the container's environment names of its GPUs; none where that says that it
-    /// is to have nothing. Whoever sets it, an image too, can take away and not add.
+    /// Narrowed to what [`DEVICES_VARIABLE`] of the container's environment names of its GPUs; none where that says
+    /// that it is to have nothing. Whoever sets it, an image too, can take away and not add.
     ///
     /// # Errors
     /// When it is not in the grammar, or longer than any list of GPUs.

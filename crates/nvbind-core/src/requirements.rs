@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Every variable has to hold. `driver` and `cuda` are known by the loaded driver's version; `brand`, `arch` and
-//! whatever else is named only NVML could tell. So there are three answers: a term that is not known neither fulfils nor
-//! fails its alternative, and a container is refused only where no alternative is left that could hold.
+//! whatever else is named only NVML could tell. So there are three answers: a term that is not known neither fulfils
+//! nor fails its alternative, and a container is refused only where no alternative is left that could hold.
 
 use crate::cuda::{Cuda, Version, one};
 use crate::exit::Exit;

@@ -1,5 +1,5 @@
-//! From settings and a request to a plan: the one way for the hook and for every command that tells in advance what the hook
-//! will do. What they may do on the way is their [`Policy`]; everything else is the same for all.
+//! From settings and a request to a plan: the one way for the hook and for every command that tells in advance what the
+//! hook will do. What they may do on the way is their [`Policy`]; everything else is the same for all.
 
 use crate::capability::Capabilities;
 use crate::exit::Exit;
@@ -141,7 +141,8 @@ impl Resolver {
         Inventory::read(&self.host, wanted, extras)
     }
 
-    /// Has NVML tell MIG devices apart, if the request names one as only NVML does. The request is to be limited already.
+    /// Has NVML tell MIG devices apart, if the request names one as only NVML does. The request is to be limited
+    /// already.
     ///
     /// # Errors
     /// When it may not be asked, or gives no answer.

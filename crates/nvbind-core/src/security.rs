@@ -1,4 +1,5 @@
-//! `[security]` of the configuration: which GPUs containers may have, who may ask for them, and how containers are confined.
+//! `[security]` of the configuration: which GPUs containers may have, who may ask for them, and how containers are
+//! confined.
 
 use crate::gpu_name::GpuName;
 use serde::Deserialize;

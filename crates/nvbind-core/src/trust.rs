@@ -86,8 +86,8 @@ fn is_file(stat: &Stat) -> bool {
         && !Mode::from_raw_mode(stat.st_mode).intersects(others)
 }
 
-/// A group may own directories, as `staff` does below Debian's `/usr/local`. In a sticky one others can only add; but in a
-/// user namespace what they add looks like root's.
+/// A group may own directories, as `staff` does below Debian's `/usr/local`. In a sticky one others can only add; but
+/// in a user namespace what they add looks like root's.
 fn is_directory(stat: &Stat, in_user_namespace: bool) -> bool {
     let mode = Mode::from_raw_mode(stat.st_mode);
     !mode.intersects(Mode::WOTH) || (mode.intersects(Mode::SVTX) && !in_user_namespace)

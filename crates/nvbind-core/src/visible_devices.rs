@@ -39,8 +39,8 @@ impl Explain for Error {
     }
 }
 
-/// What the container's environment asks NVIDIA's hook for: the variable's value, or `all` for an image of CUDA from before
-/// there was the variable. None where it asks for nothing.
+/// What the container's environment asks NVIDIA's hook for: the variable's value, or `all` for an image of CUDA from
+/// before there was the variable. None where it asks for nothing.
 #[must_use]
 pub fn find_value(config: &Config) -> Option<&str> {
     match config.env(VARIABLE) {

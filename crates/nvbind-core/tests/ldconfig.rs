@@ -3,15 +3,14 @@
 //! What cannot be tried on a machine is said on its terminal, past the capture of test output.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
 
+use nvbind_core::abi::Abi;
+use nvbind_core::ldcache::{Cache, Library, merge};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use nvbind_core::abi::Abi;
-use nvbind_core::ldcache::{Cache, Library, merge};
 
 const CACHE: &str = "/etc/ld.so.cache";
 const VIEW: &str = "/usr/local/nvidia/lib64";
@@ -187,7 +186,8 @@ fn a_merged_cache_lists_and_loads_ours_first_and_all_of_the_image() {
     }
 }
 
-/// The ends of the lines that an `ldconfig -p` lists for a soname: in brackets what programs it is for, and where it is.
+/// The ends of the lines that an `ldconfig -p` lists for a soname: in brackets what programs it is for, and where it
+/// is.
 fn lines_of(listed: &[String], soname: &str) -> Vec<String> {
     let rest = listed.iter().filter_map(|line| line.strip_prefix(soname)?.strip_prefix(' '));
     rest.map(str::to_owned).collect()

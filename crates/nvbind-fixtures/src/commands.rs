@@ -1,11 +1,10 @@
 //! The command line of the fixtures: `driver-sim`, `image`, `real-driver`.
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use crate::driver_sim::arguments::Asked;
 use crate::error::Error;
 use crate::image::Image;
 use crate::{process, real_driver};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Any error with its causes.
 type Failure = Box<dyn std::error::Error>;

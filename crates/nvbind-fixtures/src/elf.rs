@@ -1,10 +1,9 @@
 //! What a shared object or program says of itself to the dynamic loader.
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Endianness, ReadCache, ReadRef, elf};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-
-use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Endianness, ReadCache, ReadRef, elf};
 
 /// Why a file could not be read as ELF.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,8 @@
 //! What can go wrong in xtask: a system call, a program, or the state of this machine.
 
+use crate::process::ProcessError;
 use std::io;
 use std::path::Path;
-
-use crate::process::ProcessError;
 
 /// A failed step, told to the person who ran `cargo xtask`.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,5 @@
-//! What nvbind is tested with: simulated and real drivers, the probe that looks from inside a container, and the image that it is in.
+//! What nvbind is tested with: simulated and real drivers, the probe that looks from inside a container, and the image
+//! that it is in.
 #![allow(clippy::print_stdout, reason = "it speaks to the person at the terminal")]
 pub mod commands;
 pub mod driver_sim;

@@ -1,15 +1,14 @@
 //! Programs of the host that xtask needs, installed with the system's own package manager.
 
+use crate::error::{Doing, Error, Result};
+use crate::limits::limited;
+use crate::process::read;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-use crate::error::{Doing, Error, Result};
-use crate::limits::limited;
-use crate::process::read;
 
 /// A program, and what the three package managers call the package that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,16 +3,14 @@
 //! Everything in it belongs to whoever runs this (root, for what the hook is to trust) and is 0644 or 0755. A finished
 //! tree carries a stamp with the description of what it was made from: it is made again only when that changes, and a
 //! directory without one is never removed.
+use crate::process::{self, ProcessError};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
-use serde::{Deserialize, Serialize};
-
-use crate::process::{self, ProcessError};
 
 /// The stamp of a finished tree.
 pub const STAMP: &str = ".nvbind-fixture";

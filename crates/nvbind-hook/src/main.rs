@@ -5,9 +5,8 @@
 //! ```
 //!
 //! It runs as root with input that others control. So it is linked statically (no loader runs, whatever LD_PRELOAD
-//! says), reads nothing of its environment, starts no program but the `nvbind` that it was installed with (see `nvbind_core::nvml`) and
-//! nvidia-modprobe, and
-//! prints its one message itself.
+//! says), reads nothing of its environment, starts no program but the `nvbind` that it was installed with (see
+//! `nvbind_core::nvml`) and nvidia-modprobe, and prints its one message itself.
 #![forbid(unsafe_code)]
 
 #[cfg(not(any(target_feature = "crt-static", test, doc, clippy, miri)))]

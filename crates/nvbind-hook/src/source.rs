@@ -52,8 +52,8 @@ pub(crate) fn shorten(value: &str) -> String {
 }
 
 impl Source {
-    /// Whether a container's request is this hook's to read: with the annotation it is that of the hook for annotations, and
-    /// never of both.
+    /// Whether a container's request is this hook's to read: with the annotation it is that of the hook for
+    /// annotations, and never of both.
     pub(crate) fn is_for(self, state: &State) -> bool {
         let has_annotation = state.annotations.contains_key(GPU_ANNOTATION);
         match self {

@@ -77,8 +77,8 @@ pub(crate) enum Command {
     Setup(Setup),
     /// Print a file that starts the container of an `nvbind run` command line
     ///
-    /// Example: `nvbind generate quadlet -- --gpu 0 --name worker IMAGE > ~/.config/containers/systemd/worker.container`.
-    /// What the file cannot hold is told on stderr, or is an error.
+    /// Example: `nvbind generate quadlet -- --gpu 0 --name worker IMAGE >
+    /// ~/.config/containers/systemd/worker.container`. What the file cannot hold is told on stderr, or is an error.
     #[command(
         override_usage = "nvbind generate <KIND> -- [OPTIONS] [PODMAN OPTIONS] IMAGE [COMMAND [ARG...]]"
     )]
@@ -159,8 +159,9 @@ pub(crate) enum Kube {
     /// `podman kube play`, with GPUs for containers whose resources are `nvidia.com/gpu`
     ///
     /// Every container that has `nvidia.com/gpu: N` among its limits gets N GPUs of its own, one with
-    /// `nvidia.com/gpu=0: 1` that one, and the other containers of its pod none. The options below may be mixed with those of `podman kube
-    /// play` and with podman's global ones, which all reach podman untouched. `podman kube down` takes the same file.
+    /// `nvidia.com/gpu=0: 1` that one, and the other containers of its pod none. The options below may be mixed with
+    /// those of `podman kube play` and with podman's global ones, which all reach podman untouched. `podman kube down`
+    /// takes the same file.
     #[command(
         disable_help_flag = true,
         override_usage = "nvbind kube play [OPTIONS] [PODMAN OPTIONS] FILE...|-",
@@ -290,8 +291,8 @@ pub(crate) struct Setup {
     /// Take the variable NVIDIA_VISIBLE_DEVICES for a request, too, by a second hook JSON
     #[arg(long)]
     pub(crate) visible_devices: bool,
-    /// Mode of the driver's device nodes from its next load on: 0600 (root alone), 0660 (a group), 0666 (everybody, which is
-    /// the driver's own default)
+    /// Mode of the driver's device nodes from its next load on: 0600 (root alone), 0660 (a group), 0666 (everybody,
+    /// which is the driver's own default)
     #[arg(long, value_name = "MODE")]
     pub(crate) device_mode: Option<String>,
     /// The group that may use the driver's device nodes, with mode 0660

@@ -1,4 +1,5 @@
-//! The start of a container: what `nvbind run`, `create`, `kube play` and `generate` have in common on the way to podman.
+//! The start of a container: what `nvbind run`, `create`, `kube play` and `generate` have in common on the way to
+//! podman.
 
 use crate::additions::{self, Caller, This};
 use crate::args::Cli;
@@ -130,8 +131,8 @@ pub(crate) fn preview(line: &CommandLine, verb: Verb) -> Result<Invocation, Fail
     Ok(line.invocation(verb, has_nvidias, &device_rules(&line.options, plan.as_ref())))
 }
 
-/// What podman is told, with everything ready for the container. Fails where it would start without its GPUs, or not start
-/// for a reason that crun does not tell.
+/// What podman is told, with everything ready for the container. Fails where it would start without its GPUs, or not
+/// start for a reason that crun does not tell.
 pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Invocation, Failure> {
     let directories = engine::hooks_dirs(&line.options)?;
     let request = request(line)?;
@@ -155,8 +156,8 @@ fn request(line: &CommandLine) -> Result<Request, Failure> {
     Ok(request)
 }
 
-/// The rules that the hook will make by itself, for podman to keep as well: at `podman update` crun takes away what is not
-/// in podman's own list. Podman refuses them rootless, where no devices are filtered.
+/// The rules that the hook will make by itself, for podman to keep as well: at `podman update` crun takes away what is
+/// not in podman's own list. Podman refuses them rootless, where no devices are filtered.
 fn device_rules(options: &Options, plan: Option<&Plan>) -> Vec<String> {
     if options.own.device_rules != Some(true) {
         return Vec::new();

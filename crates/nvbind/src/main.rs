@@ -1,4 +1,5 @@
-//! What a person types: run, create, kube play, plan, info, devices, doctor, config, profile, setup, generate, completions.
+//! What a person types: run, create, kube play, plan, info, devices, doctor, config, profile, setup, generate,
+//! completions.
 
 mod additions;
 mod args;

@@ -1,5 +1,5 @@
-//! Profiles: what `nvbind run --profile NAME` adds to a command line. The built-in ones are files of the same form as the
-//! user's.
+//! Profiles: what `nvbind run --profile NAME` adds to a command line. The built-in ones are files of the same form as
+//! the user's.
 
 use crate::config::suggestion::find_nearest;
 use crate::config::{self, Configuration, Values};

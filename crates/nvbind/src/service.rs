@@ -1,8 +1,8 @@
 //! `nvbind run` as the process that a systemd service consists of.
 //!
-//! `ExecStart=nvbind run -d …` in a service of type `simple` is what people write. To systemd such a service has ended as
-//! soon as podman has started the container and ended itself; it starts it again, and the container's name is taken. So
-//! there, and nowhere else, podman stays in the foreground and replaces a container of the same name.
+//! `ExecStart=nvbind run -d …` in a service of type `simple` is what people write. To systemd such a service has ended
+//! as soon as podman has started the container and ended itself; it starts it again, and the container's name is taken.
+//! So there, and nowhere else, podman stays in the foreground and replaces a container of the same name.
 
 use crate::podman::options::Options;
 use nvbind_core::child;
@@ -24,7 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// What a service without a terminal, whose process is podman, cannot have.
 const DROPPED: &[&str] = &["detach", "tty"];
 
-/// Changes podman's options to those of a service's own process, if this is one and they say otherwise; returns a note on it.
+/// Changes podman's options to those of a service's own process, if this is one and they say otherwise; returns a note
+/// on it.
 pub(crate) fn stay_in_foreground(options: &mut Options) -> Option<String> {
     let change = Change::find(options)?;
     is_one_process().then(|| change.apply(options))
@@ -76,7 +77,8 @@ struct Unit {
 }
 
 impl Unit {
-    /// From the lines of /proc/self/cgroup (cgroups(7)): systemd's is the hierarchy of version 2, or the named one of version 1.
+    /// From the lines of /proc/self/cgroup (cgroups(7)): systemd's is the hierarchy of version 2, or the named one of
+    /// version 1.
     fn of(cgroups: &str) -> Option<Unit> {
         let hierarchies = || {
             cgroups.lines().filter_map(|line| line.split_once(':').and_then(|(_, rest)| rest.split_once(':')))

@@ -5,11 +5,10 @@
     reason = "a program for the terminal of the person who builds"
 )]
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-
 use nvbind_fixtures::commands;
 use nvbind_fixtures::error::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use xtask::{demo, gpu_bundle, package, test};
 
 const HELP: &str = "\

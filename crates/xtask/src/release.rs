@@ -1,12 +1,11 @@
 //! The release build: the programs that are tested, measured and packaged, the same bytes wherever they are made.
+use nvbind_fixtures::error::Result;
+use nvbind_fixtures::process;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use nvbind_fixtures::error::Result;
-use nvbind_fixtures::process;
 
 /// The programs, as they are named in [`folder`].
 pub const PROGRAMS: [&str; 2] = ["nvbind", "nvbind-hook"];
@@ -33,7 +32,8 @@ pub(crate) fn environment(project: &Path) -> [(&'static str, OsString); 3] {
     let mut path = project.join("tools").into_os_string();
     path.push(":");
     path.push(env::var_os("PATH").unwrap_or_default());
-    // The wrapper of `.cargo/config.toml`. There it has an absolute path, which cargo makes part of the names of symbols.
+    // The wrapper of `.cargo/config.toml`. There it has an absolute path, which cargo makes part of the names of
+    // symbols.
     [
         ("PATH", path),
         ("RUSTC_WORKSPACE_WRAPPER", "rustc-hook-static".into()),
@@ -41,8 +41,8 @@ pub(crate) fn environment(project: &Path) -> [(&'static str, OsString); 3] {
     ]
 }
 
-/// The caller's own flags, and those that keep the path of this machine's crates out of messages and so out of the programs.
-/// The workspace's own paths are relative, those of the standard library never of this machine.
+/// The caller's own flags, and those that keep the path of this machine's crates out of messages and so out of the
+/// programs. The workspace's own paths are relative, those of the standard library never of this machine.
 fn flags() -> OsString {
     let own = match (env::var("CARGO_ENCODED_RUSTFLAGS"), env::var("RUSTFLAGS")) {
         (Ok(encoded), _) => encoded,

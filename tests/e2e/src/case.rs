@@ -1,13 +1,12 @@
 //! A case as data: what it does, what it depends on, where it can be, and what may keep it from running there.
 
+use crate::ended::Ended;
+use crate::lane::Lane;
+use crate::podman::{Podman, Runtime, User};
 use nvbind_lanes::Lane as Definition;
 use nvbind_lanes::cgroup::View;
 use nvbind_lanes::spec::Init;
 use nvbind_lanes::tree::BOOKWORM;
-
-use crate::ended::Ended;
-use crate::lane::Lane;
-use crate::podman::{Podman, Runtime, User};
 
 /// What a case does.
 pub(crate) type Function = fn(&Lane, Podman) -> Result<(), Ended>;

@@ -3,16 +3,14 @@
 //! Each case runs once for each combination of what it depends on. Of the places that have the combination, the one is
 //! taken whose lane has the least to do so far, so that lanes take about equally long.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-
-use nvbind_lanes::spec::Suite;
-use nvbind_lanes::{LANES, Lane as Definition, MACHINES};
-
 use crate::case::{Case, Place};
 use crate::containers::matrix;
 use crate::podman::{Podman, Runtime, User};
 use crate::{CONTAINERS, machine, packages};
+use nvbind_lanes::spec::Suite;
+use nvbind_lanes::{LANES, Lane as Definition, MACHINES};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A case in its place.
 #[derive(Debug, Clone)]

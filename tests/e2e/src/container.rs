@@ -1,10 +1,9 @@
 //! Containers of a case: started without a network, and removed when the case is over.
 
-use nvbind_fixtures::error::Error;
-
 use crate::ended::Ended;
 use crate::podman::{IMAGE, Podman, Said};
 use crate::{probe, traces};
+use nvbind_fixtures::error::Error;
 
 /// The container with a GPU, and the one without.
 pub(crate) const GPU: &str = "gpu";
@@ -80,7 +79,8 @@ pub(crate) fn claim_works_in(podman: Podman, options: &[&str], unasked: Option<&
     probe::claim_works(&podman.run(&words)?)
 }
 
-/// What a case claims of `options` in short: the GPU works, and little is left in the container and nothing on the host.
+/// What a case claims of `options` in short: the GPU works, and little is left in the container and nothing on the
+/// host.
 pub(crate) fn claim_works_with(podman: Podman, options: &[&str]) -> Result<(), Ended> {
     control(podman, options, "true")?;
     let mounts = podman.mounts()?;

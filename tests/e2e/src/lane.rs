@@ -1,14 +1,12 @@
 //! A lane made ready for its cases: nvbind installed as a person would, the image in both users' storage.
 
-use std::path::Path;
-use std::process::Command;
-
+use crate::machine;
+use crate::podman::{IMAGE, Podman, Runtime, User, said};
 use nvbind_fixtures::error::{Error, Result};
 use nvbind_lanes::spec::{PAYLOAD, Spec, Suite};
 use nvbind_lanes::tree::write;
-
-use crate::machine;
-use crate::podman::{IMAGE, Podman, Runtime, User, said};
+use std::path::Path;
+use std::process::Command;
 
 /// The simulated driver's place in a lane.
 pub const DRIVER: &str = "/opt/driver";

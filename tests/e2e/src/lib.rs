@@ -24,9 +24,8 @@ mod snapshot;
 mod stand_in;
 mod traces;
 
-pub use run::inside;
-
 use case::Case;
+pub use run::inside;
 
 /// What containers get, with nvbind installed by `nvbind setup`, by what it is about.
 const CONTAINERS: &[&[Case]] = &[

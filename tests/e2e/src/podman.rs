@@ -1,16 +1,14 @@
 //! podman in a lane: as root or as the tree's user, with one runtime.
 
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-
+use crate::ended::Ended;
 use nvbind_fixtures::error::Error;
 use nvbind_fixtures::limits::limited;
 use nvbind_fixtures::process;
 use nvbind_lanes::tree::{USER, USER_ID};
-
-use crate::ended::Ended;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 /// The image that cases run.
 pub const IMAGE: &str = "localhost/nvbind-test";
@@ -190,8 +188,8 @@ impl Said {
         format!("$ {}\n{}{}exit code {}", self.line, self.out, self.err, self.code)
     }
 
-    /// Standard error without podman's own log. On cgroup v2, Podman 4.3 with cgroupfs warns at each start where the machine hands no
-    /// controllers on.
+    /// Standard error without podman's own log. On cgroup v2, Podman 4.3 with cgroupfs warns at each start where the
+    /// machine hands no controllers on.
     pub fn err_beside_log(&self) -> String {
         self.err.lines().filter(|line| !line.starts_with("time=\"")).collect()
     }

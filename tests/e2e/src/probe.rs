@@ -1,9 +1,8 @@
 //! The probe's command line for a GPU of the simulated driver, and what its answer must hold.
 
-use serde_json::Value;
-
 use crate::ended::{Ended, claim};
 use crate::podman::Said;
+use serde_json::Value;
 
 /// The GPU that cases ask for, by index, and its nodes: index, minor and DRM numbers all differ.
 pub(crate) const GPU: &str = "io.nvbind.gpu=0";

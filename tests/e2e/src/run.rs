@@ -1,20 +1,18 @@
 //! The cells of a lane, run there one after another.
 
+use crate::cells::{Cell, Extent, cells};
+use crate::ended::Ended;
+use crate::lane::Lane;
+use nix::fcntl::OFlag;
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_lanes::report::{Case, Outcome};
+use nvbind_lanes::spec::{DONE, REPORT, RESULTS, Spec};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
-
-use nix::fcntl::OFlag;
-use nvbind_fixtures::error::{Doing, Error, Result};
-use nvbind_lanes::report::{Case, Outcome};
-use nvbind_lanes::spec::{DONE, REPORT, RESULTS, Spec};
-
-use crate::cells::{Cell, Extent, cells};
-use crate::ended::Ended;
-use crate::lane::Lane;
 
 /// Runs the cells that the lane's file names, writing each result as it comes.
 pub fn inside(spec_file: &Path) -> Result<()> {

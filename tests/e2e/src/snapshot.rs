@@ -1,10 +1,9 @@
 //! What is in a folder of the lane's host, to show that it is the same afterwards.
 
-use std::collections::BTreeSet;
-use std::process::Command;
-
 use crate::ended::{Ended, claim};
 use crate::podman::said;
+use std::collections::BTreeSet;
+use std::process::Command;
 
 /// Every path below a folder with its type, mode and link target, and the checksum of every file.
 const LIST: &str =

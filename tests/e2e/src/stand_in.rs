@@ -1,14 +1,12 @@
 //! Stand-ins for images that people name: every program in them is the probe, and so is what they run by themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
+use crate::ended::Ended;
+use crate::podman::{IMAGE, Podman};
 use nvbind_fixtures::error::Error;
 use nvbind_lanes::tree::write;
 use serde::Deserialize;
-
-use crate::ended::Ended;
-use crate::podman::{IMAGE, Podman};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// What an image runs by itself.
 pub(super) const DEFAULT: &str = "image-default";

@@ -1,9 +1,8 @@
 //! What a container leaves in its root file system and on the host, compared with the same container without nvbind.
 
-use std::collections::BTreeSet;
-
 use crate::ended::{Ended, claim};
 use crate::podman::Podman;
+use std::collections::BTreeSet;
 
 /// The most new paths in a container's upper layer, with every capability of the driver.
 const MOST: usize = 30;

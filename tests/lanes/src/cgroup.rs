@@ -1,13 +1,12 @@
 //! A lane's own cgroups: one in each hierarchy of its view, below the caller's, gone when the lane is.
 
+use nix::mount::{MsFlags, mount};
+use nvbind_fixtures::error::{Doing, Result};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
-
-use nix::mount::{MsFlags, mount};
-use nvbind_fixtures::error::{Doing, Result};
-use serde::{Deserialize, Serialize};
 
 /// Which cgroup file systems a lane sees: nothing but v1, or nothing but v2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,10 @@
-//! Process 1 of a lane: private namespaces, a disposable copy of the tree as root, and then either the cases or systemd.
+//! Process 1 of a lane: private namespaces, a disposable copy of the tree as root, and then either the cases or
+//! systemd.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use super::cgroup::{View, join};
+use super::spec::{Init, PAYLOAD, PROGRAM, RESULTS, Security, Spec};
+use super::tree::{USER, USER_ID, write};
+use super::{loopback, machine, seccomp, systemd};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
@@ -14,11 +13,11 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, pivot_root, sethostname};
 use nvbind_fixtures::error::{Doing, Error, Result};
-
-use super::cgroup::{View, join};
-use super::spec::{Init, PAYLOAD, PROGRAM, RESULTS, Security, Spec};
-use super::tree::{USER, USER_ID, write};
-use super::{loopback, machine, seccomp, systemd};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const NONE: Option<&str> = None;
 
@@ -123,8 +122,8 @@ pub(crate) fn overlay(spec: &Spec) -> Result<PathBuf> {
         fs::create_dir(base.join(name)).on("create", &base.join(name))?;
     }
     bind(&spec.tree, &base.join("lower"), MsFlags::empty())?;
-    // Relative names: an overlay's options know no way to write a path with a comma or a colon. One device number for all files:
-    // what labels them passes over files of another one.
+    // Relative names: an overlay's options know no way to write a path with a comma or a colon. One device number for
+    // all files: what labels them passes over files of another one.
     chdir(&base).on("enter", &base)?;
     mount(
         Some("overlay"),
@@ -159,7 +158,8 @@ fn fill_dev(dev: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The folders above the user's container storage are the user's too, and so is a runtime folder where no logind makes it.
+/// The folders above the user's container storage are the user's too, and so is a runtime folder where no logind makes
+/// it.
 fn fill_home(root: &Path) -> Result<()> {
     let home = root.join("home").join(USER);
     let runtime = root.join(format!("run/user/{USER_ID}"));
@@ -197,7 +197,8 @@ fn become_root(root: &Path) -> Result<()> {
 /// Runs the cases, and waits for whatever else is left to this process 1.
 fn run(spec: &Spec) -> Result<()> {
     if spec.view == View::V2 {
-        // A process in the topmost cgroup would keep controllers from being handed down: crun retries that for a second.
+        // A process in the topmost cgroup would keep controllers from being handed down: crun retries that for a
+        // second.
         let own = PathBuf::from("/sys/fs/cgroup/lane");
         fs::create_dir(&own).on("create", &own)?;
         join(&[own])?;

@@ -1,6 +1,6 @@
-//! Lanes: where the end-to-end cases run. They are Debian trees, each with its own processes, mounts, network, cgroups and
-//! container storage, and nothing of the person's own: in namespaces of this kernel, or as virtual machines with kernels of
-//! their own. What runs in a lane is the program that started it, called with `inside`; see [`Lane::run`].
+//! Lanes: where the end-to-end cases run. They are Debian trees, each with its own processes, mounts, network, cgroups
+//! and container storage, and nothing of the person's own: in namespaces of this kernel, or as virtual machines with
+//! kernels of their own. What runs in a lane is the program that started it, called with `inside`; see [`Lane::run`].
 #![allow(clippy::print_stdout, reason = "it speaks to the person at the terminal")]
 
 pub mod cgroup;
@@ -15,22 +15,19 @@ mod supervise;
 mod systemd;
 pub mod tree;
 
-use std::fs::{self, File};
-use std::path::Path;
-
-use nix::fcntl::{Flock, FlockArg};
-use nvbind_fixtures::error::{Doing, Result};
-
 use cgroup::View;
-use spec::{Init, Security, Suite};
-
 pub use enter::{BeforeBoot, enter};
 pub use machine::ARCHITECTURE;
+use nix::fcntl::{Flock, FlockArg};
+use nvbind_fixtures::error::{Doing, Result};
 pub use run::Lane;
+use spec::{Init, Security, Suite};
+use std::fs::{self, File};
+use std::path::Path;
 pub use supervise::supervise;
 
-/// All lanes in namespaces. What is found in an image depends on the driver and not on cgroups: one lane of each release
-/// has the applications for the cases in images.
+/// All lanes in namespaces. What is found in an image depends on the driver and not on cgroups: one lane of each
+/// release has the applications for the cases in images.
 pub const LANES: &[Lane] = &[
     Lane {
         name: "bookworm-v1",

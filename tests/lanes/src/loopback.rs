@@ -1,11 +1,10 @@
 //! The loopback of a lane's network, all that it has: servers listen there for this machine alone.
 #![allow(unsafe_code, reason = "there is no safe wrapper; the one unsafe call about it is in this file")]
 
+use nvbind_fixtures::error::{Doing, Result};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
-
-use nvbind_fixtures::error::{Doing, Result};
 
 const NAME: &[u8] = b"lo";
 

@@ -1,6 +1,15 @@
-//! A lane that is a virtual machine: Debian's own kernel under an emulator. It needs nothing of the host but time: no KVM, no
-//! network, no module, no loop device.
+//! A lane that is a virtual machine: Debian's own kernel under an emulator. It needs nothing of the host but time: no
+//! KVM, no network, no module, no loop device.
 
+use super::enter::{BeforeBoot, overlay};
+use super::spec::{CONSOLE, DONE, LOG, Machine, PAYLOAD, REPORT, RESULTS, Security, Spec};
+use super::systemd::install_service;
+use super::tree::{self, EMULATOR, label};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::{chdir, chroot};
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::limits::limited;
+use nvbind_fixtures::process::read;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
@@ -8,17 +17,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::available_parallelism;
 use std::time::Duration;
-
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::unistd::{chdir, chroot};
-use nvbind_fixtures::error::{Doing, Error, Result};
-use nvbind_fixtures::limits::limited;
-use nvbind_fixtures::process::read;
-
-use super::enter::{BeforeBoot, overlay};
-use super::spec::{CONSOLE, DONE, LOG, Machine, PAYLOAD, REPORT, RESULTS, Security, Spec};
-use super::systemd::install_service;
-use super::tree::{self, EMULATOR, label};
 
 const NONE: Option<&str> = None;
 
@@ -34,8 +32,8 @@ const PORTS: &[&str] = &[CONSOLE, REPORT, LOG, DONE];
 /// More processors only wait for each other.
 const PROCESSORS: usize = 4;
 
-/// The kernel's command line. The disk's driver and file system are built into the kernel, so that it needs no initial RAM disk.
-/// What it would measure of the processor's own clock is wrong by factors where the host is busy meanwhile.
+/// The kernel's command line. The disk's driver and file system are built into the kernel, so that it needs no initial
+/// RAM disk. What it would measure of the processor's own clock is wrong by factors where the host is busy meanwhile.
 const KERNEL: &str = "root=/dev/nvme0n1 rootfstype=ext4 rw console=ttyS0 quiet panic=-1 mitigations=off tsc=unstable \
     clocksource=hpet no_timer_check nowatchdog systemd.show_status=error";
 

@@ -1,5 +1,10 @@
 //! One run of one lane, seen from the host: what it is given, its results as they come, and its end.
 
+use crate::cgroup::{View, hierarchies};
+use crate::machine;
+use crate::spec::{CONSOLE, DONE, Init, LOG, PROGRAM, REPORT, Security, Spec, Suite};
+use crate::tree::{self, Recipe};
+use nvbind_fixtures::error::{Doing, Error, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -7,13 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
-
-use nvbind_fixtures::error::{Doing, Error, Result};
-
-use crate::cgroup::{View, hierarchies};
-use crate::machine;
-use crate::spec::{CONSOLE, DONE, Init, LOG, PROGRAM, REPORT, Security, Spec, Suite};
-use crate::tree::{self, Recipe};
 
 /// Nothing in a lane takes this long, in seconds.
 const LIMIT: u64 = 3600;
@@ -41,8 +39,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Runs these cells, or whatever this program does as `inside` there. Before that, `fill` puts files into the payload and
-    /// folders of the host into the lane; `each` is called with every line that is written to the results.
+    /// Runs these cells, or whatever this program does as `inside` there. Before that, `fill` puts files into the
+    /// payload and folders of the host into the lane; `each` is called with every line that is written to the results.
     pub fn run(
         self,
         project: &Path,

@@ -1,14 +1,14 @@
-//! Stands in for CAP_SYS_RESOURCE where root lacks it, as on many a CI machine: container runtimes raise limits at every
-//! start and give up when they may not. A filter answers "done" to every call that would set one of these, and does nothing.
+//! Stands in for CAP_SYS_RESOURCE where root lacks it, as on many a CI machine: container runtimes raise limits at
+//! every start and give up when they may not. A filter answers "done" to every call that would set one of these, and
+//! does nothing.
 #![allow(
     unsafe_code,
     reason = "no safe crate installs a filter without no_new_privs, which would break newuidmap"
 )]
 
+use nvbind_fixtures::error::{Doing, Result};
 use std::fs;
 use std::io;
-
-use nvbind_fixtures::error::{Doing, Result};
 
 /// The bit of CAP_SYS_RESOURCE in a capability set (linux/capability.h).
 const CAP_SYS_RESOURCE: u32 = 24;
@@ -21,8 +21,8 @@ const SECOND_LOW: u32 = 24;
 const THIRD_LOW: u32 = 32;
 const THIRD_HIGH: u32 = 36;
 
-/// The limits that every start raises: podman that of processes and of open files, older runtimes that of locked memory for
-/// the device program. All others stay the kernel's, so that a case can ask for them.
+/// The limits that every start raises: podman that of processes and of open files, older runtimes that of locked memory
+/// for the device program. All others stay the kernel's, so that a case can ask for them.
 const RAISED: [u32; 3] = [libc::RLIMIT_NPROC, libc::RLIMIT_NOFILE, libc::RLIMIT_MEMLOCK];
 
 /// AUDIT_ARCH_* of the running architecture (linux/audit.h): numbers of another one are let through untouched.
@@ -83,7 +83,8 @@ pub(crate) fn stand_in_for_sys_resource() -> Result<()> {
     let mut filter = filter(number(libc::SYS_setrlimit), number(libc::SYS_prlimit64));
     let length = u16::try_from(filter.len()).unwrap_or_default();
     let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
-    // SAFETY: the kernel copies the program, which lives until the call returns; it changes nothing in this process's memory.
+    // SAFETY: the kernel copies the program, which lives until the call returns; it changes nothing in this process's
+    // memory.
     let answer =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
     if answer == 0 {

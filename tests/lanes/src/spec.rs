@@ -1,12 +1,10 @@
 //! What one lane's run is made of, told by `cargo xtask test` to the processes that make it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
+use crate::cgroup::{Hierarchy, View};
 use nvbind_fixtures::error::{Doing, Error, Result};
 use serde::{Deserialize, Serialize};
-
-use crate::cgroup::{Hierarchy, View};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Where a run's files appear inside the tree.
 pub const PAYLOAD: &str = "/opt/nvbind";

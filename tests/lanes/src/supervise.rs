@@ -1,20 +1,18 @@
-//! The process above a lane: makes its cgroups, starts its process 1, and takes all of it down again when that ends, when
-//! time is up, or when `cargo xtask test` is gone for whatever reason (its end of our standard input closes then).
+//! The process above a lane: makes its cgroups, starts its process 1, and takes all of it down again when that ends,
+//! when time is up, or when `cargo xtask test` is gone for whatever reason (its end of our standard input closes then).
 
+use super::cgroup::Cgroups;
+use super::spec::Spec;
+use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nvbind_fixtures::error::{Doing, Error, Result};
 use std::fs;
 use std::io::stdin;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-
-use nix::mount::{MsFlags, mount};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
-use nvbind_fixtures::error::{Doing, Error, Result};
-
-use super::cgroup::Cgroups;
-use super::spec::Spec;
 
 /// How often a lane's end is looked for, in milliseconds.
 const TICK: u8 = 100;

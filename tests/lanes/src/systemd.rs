@@ -1,15 +1,13 @@
 //! A lane whose process 1 is the tree's own systemd: its units, and what must not run there.
 
+use super::cgroup::View;
+use super::spec::{LOG, PAYLOAD, PROGRAM, RESULTS};
+use super::tree::{USER_ID, write};
+use nvbind_fixtures::error::{Doing, Result};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-
-use nvbind_fixtures::error::{Doing, Result};
-
-use super::cgroup::View;
-use super::spec::{LOG, PAYLOAD, PROGRAM, RESULTS};
-use super::tree::{USER_ID, write};
 
 /// Units that would act on the host's kernel, or wait for hardware that a lane does not have.
 const MASKED: &[&str] = &[
@@ -43,8 +41,8 @@ pub(crate) fn prepare(root: &Path) -> Result<()> {
 /// The folder of a machine's own units.
 const UNITS: &str = "etc/systemd/system";
 
-/// Puts the service into the tree that runs the cases, and has the boot start it; `launcher` is what starts them, where it is not
-/// systemd itself.
+/// Puts the service into the tree that runs the cases, and has the boot start it; `launcher` is what starts them, where
+/// it is not systemd itself.
 pub(crate) fn install_service(root: &Path, launcher: &str) -> Result<()> {
     const NAME: &str = "nvbind-lane.service";
     write(&root.join(UNITS).join(NAME), &service(launcher))?;
@@ -53,8 +51,8 @@ pub(crate) fn install_service(root: &Path, launcher: &str) -> Result<()> {
     symlink(Path::new("..").join(NAME), wants.join(NAME)).on("link into", &wants)
 }
 
-/// The cases as a service; when they end, however they end, so does the lane. For the network to be there a user's Quadlets wait,
-/// though something else has to ask for it.
+/// The cases as a service; when they end, however they end, so does the lane. For the network to be there a user's
+/// Quadlets wait, though something else has to ask for it.
 fn service(launcher: &str) -> String {
     format!(
         "[Unit]\n\

@@ -1,6 +1,11 @@
 //! Debian trees, made once by mmdebstrap, kept under target/lanes, never changed by a run: those that lanes run in, and
 //! those with applications that become container images there.
 
+use crate::lock;
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::limits::limited;
+use nvbind_fixtures::process::read;
+use nvbind_fixtures::tools;
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -8,13 +13,6 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-
-use nvbind_fixtures::error::{Doing, Error, Result};
-use nvbind_fixtures::limits::limited;
-use nvbind_fixtures::process::read;
-use nvbind_fixtures::tools;
-
-use crate::lock;
 
 /// The unprivileged user of every tree, with a range of subordinate ids.
 pub const USER: &str = "tester";
@@ -74,7 +72,8 @@ const SYSTEMD: &[&str] =
 /// Both programs that read compose files.
 const COMPOSE: &[&str] = &["aardvark-dns", "docker-compose", "podman-compose"];
 
-/// `vulkaninfo`, `eglinfo` and `clinfo` with the loaders that they are linked with, and what the driver's libraries need.
+/// `vulkaninfo`, `eglinfo` and `clinfo` with the loaders that they are linked with, and what the driver's libraries
+/// need.
 const APPLICATIONS: &[&str] = &["clinfo", "libgbm1", "libxext6", "mesa-utils-bin", "vulkan-tools"];
 
 /// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5, podman-compose 1.0.3, docker-compose 1.29.
@@ -91,8 +90,8 @@ pub const BOOKWORM: Recipe = Recipe {
     labelled: false,
 };
 
-/// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, podman-compose 1.3, docker-compose 2.26, and systemd with what a user's own
-/// manager needs.
+/// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, podman-compose 1.3, docker-compose 2.26, and systemd with what a
+/// user's own manager needs.
 pub const TRIXIE: Recipe = Recipe {
     name: "trixie",
     release: "trixie",
@@ -100,8 +99,8 @@ pub const TRIXIE: Recipe = Recipe {
     ..BOOKWORM
 };
 
-/// Debian 13 as a machine of its own: with a kernel, udev, and what AppArmor and SELinux need. The kernel's command line says
-/// which of the two it is.
+/// Debian 13 as a machine of its own: with a kernel, udev, and what AppArmor and SELinux need. The kernel's command
+/// line says which of the two it is.
 pub const MACHINE: Recipe = Recipe {
     name: "machine",
     packages: &[CONTAINERS, SYSTEMD, &["passt"], KERNEL],
@@ -111,8 +110,8 @@ pub const MACHINE: Recipe = Recipe {
     ..TRIXIE
 };
 
-/// The emulator of machines, with what makes their disks. A tree of its own needs nothing of the host, whose packages of
-/// qemu may be others.
+/// The emulator of machines, with what makes their disks. A tree of its own needs nothing of the host, whose packages
+/// of qemu may be others.
 pub const EMULATOR: Recipe = Recipe {
     name: "emulator",
     packages: &[&["e2fsprogs", "qemu-system-x86"]],
@@ -177,7 +176,8 @@ const FILES: &[(&str, &str)] = &[
     ("var/.updated", ""),
 ];
 
-/// No pids controller in a view that has only what another hierarchy left over, and no journal in a lane without systemd.
+/// No pids controller in a view that has only what another hierarchy left over, and no journal in a lane without
+/// systemd.
 const NAMESPACED: &[(&str, &str)] = &[(
     "etc/containers/containers.conf",
     "[containers]\npids_limit = 0\nlog_driver = \"k8s-file\"\n[engine]\nevents_logger = \"file\"\n",

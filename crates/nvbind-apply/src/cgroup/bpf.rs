@@ -4,13 +4,12 @@
 //! are too old for the rest of the hook.
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper; everything unsafe about it is in this file")]
 
+use super::program::Instruction;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-
-use super::program::Instruction;
 
 /// Programs run one after the other; all must let an access through.
 const ALLOW_MULTI: u32 = 1 << 1;
@@ -223,8 +222,9 @@ fn descriptor<T>(command: Command, attribute: &mut T) -> io::Result<Program> {
 fn bpf<T>(command: Command, attribute: &mut T) -> io::Result<RawFd> {
     let attribute_size = size_of::<T>();
     let attribute = std::ptr::from_mut(attribute);
-    // SAFETY: the attribute is a live structure of this file, laid out as the kernel's for this command, and its size goes
-    // with it; the addresses in it are of buffers that the caller holds over the call, at least as long as the length beside them.
+    // SAFETY: the attribute is a live structure of this file, laid out as the kernel's for this command, and its size
+    // goes with it; the addresses in it are of buffers that the caller holds over the call, at least as long as the
+    // length beside them.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, attribute, attribute_size) };
     if answer == -1 {
         Err(io::Error::last_os_error())

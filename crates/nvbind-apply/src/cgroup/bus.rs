@@ -1,10 +1,9 @@
 //! A connection to the system bus for a few method calls, one at a time.
 
+use super::wire::{Kind, Message, Method, PREFIX, Reader, Writer, rest};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-
-use super::wire::{Kind, Message, Method, PREFIX, Reader, Writer, rest};
 
 /// The address that the D-Bus specification gives the system bus; the environment's is not asked.
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
@@ -128,10 +127,9 @@ impl Bus {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::io::{BufRead, BufReader};
     use std::thread::{self, JoinHandle};
-
-    use super::*;
 
     const REPLY: u8 = 2;
     const ERROR: u8 = 3;

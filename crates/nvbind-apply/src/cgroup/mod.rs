@@ -18,14 +18,12 @@ mod v2;
 mod wire;
 
 use crate::mountinfo;
+pub use bus::Error as SystemdError;
+use membership::{Membership, Version};
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-
-use membership::{Membership, Version};
-
-pub use bus::Error as SystemdError;
 
 /// The number of a character device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,8 +115,8 @@ pub fn allow(pid: i32, id: &str, devices: &[DeviceNumber]) -> Result<Outcome, Er
             let told = tell_systemd(&membership, id, devices);
             // From the outermost inwards: none can allow what the one around it does not.
             for (path, earlier) in lists.into_iter().rev() {
-                // systemd has written the scope's list anew, without what the runtime did not tell it of: runc leaves out
-                // nodes that have no link in /dev/char.
+                // systemd has written the scope's list anew, without what the runtime did not tell it of: runc leaves
+                // out nodes that have no link in /dev/char.
                 v1::restore(path, &earlier).map_err(failed(path))?;
                 v1::allow(path, devices).map_err(failed(path))?;
             }

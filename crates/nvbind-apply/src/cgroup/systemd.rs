@@ -1,10 +1,9 @@
 //! Tells systemd of the devices that a unit may use, so that the filter that it attaches at its next reload has them.
 
-use std::path::Path;
-
 use super::DeviceNumber;
 use super::bus::{Bus, Error};
 use super::wire::{Method, Reader, Writer};
+use std::path::Path;
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 

@@ -1,10 +1,9 @@
 //! The devices controller of cgroup v1: a list of rules in a file.
 
+use super::DeviceNumber;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-
-use super::DeviceNumber;
 
 /// Adds the devices to the cgroup's list. Each rule is a write of its own (kernel, cgroup-v1/devices.rst).
 pub(super) fn allow(cgroup: &Path, devices: &[DeviceNumber]) -> io::Result<()> {

@@ -1,13 +1,12 @@
 //! The device filter of cgroup v2: eBPF programs on the cgroups, all of which must let an access through.
 
+use super::Error;
+use super::bpf::{Attached, Info, Program};
+use super::program::{Instruction, lets_all_through};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-
-use super::Error;
-use super::bpf::{Attached, Info, Program};
-use super::program::{Instruction, lets_all_through};
 
 /// Where crun 1.23 and newer pins the program that it has systemd attach, a file for each scope.
 const CRUN_PINS: &str = "/sys/fs/bpf/crun";

@@ -1,4 +1,5 @@
-//! glibc's way to libraries: a merged ld.so.cache now, and a drop-in that keeps it when an `ldconfig` runs inside later.
+//! glibc's way to libraries: a merged ld.so.cache now, and a drop-in that keeps it when an `ldconfig` runs inside
+//! later.
 
 use super::file::{self, Found};
 use crate::draft::Draft;

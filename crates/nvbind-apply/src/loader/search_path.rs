@@ -85,7 +85,8 @@ struct Covers<'c> {
     rootfs: &'c Rootfs<'c>,
     view: &'c ViewMount,
     libraries: BTreeMap<&'c str, Vec<Abi>>,
-    /// The directory of CUDA's forward compatibility as [`real_path`] has it: its files are a newer driver's, on purpose.
+    /// The directory of CUDA's forward compatibility as [`real_path`] has it: its files are a newer driver's, on
+    /// purpose.
     spared: Option<Vec<u8>>,
     /// Files of the driver that were bound over something: what leads to one of these is covered already.
     done: BTreeSet<(u64, u64)>,

@@ -48,8 +48,8 @@ impl<'h> Files<'h> {
         Ok(mount)
     }
 
-    /// Clones a daemon's socket, no link followed: one in a directory that only root and the daemon can change. None for
-    /// one that went away: a daemon may stop at any time, and a driver works without.
+    /// Clones a daemon's socket, no link followed: one in a directory that only root and the daemon can change. None
+    /// for one that went away: a daemon may stop at any time, and a driver works without.
     pub(super) fn clone_socket(&self, path: &str) -> Result<Option<OwnedFd>, Error> {
         match clone_unlinked(path, self.tree) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -4,10 +4,9 @@
 mod files;
 mod nodes;
 
-pub(crate) use nodes::{Binding, NodeSource, is_device};
-
 use crate::error::Error;
 use files::Files;
+pub(crate) use nodes::{Binding, NodeSource, is_device};
 use nvbind_core::host::Host;
 use nvbind_core::plan::{Entry, Plan, Proc, ViewPath};
 use rustix::io::Errno;

@@ -1,9 +1,9 @@
-//! The files that are neither libraries nor programs: manifests by which loaders find the driver, data that its libraries
-//! read, modules of the X server, firmware; and the well-known places of whole directories.
+//! The files that are neither libraries nor programs: manifests by which loaders find the driver, data that its
+//! libraries read, modules of the X server, firmware; and the well-known places of whole directories.
 //!
-//! Sources: the search paths of the Vulkan loader (its `LoaderDriverInterface.md`, `LoaderLayerInterface.md`), of libglvnd
-//! (`egl_vendor.d`), of NVIDIA's EGL external platform interface, of the OpenCL ICD loader (`cl_khr_icd`), of Proton
-//! (`nvidia/wine` beside libGLX_nvidia), and the strings of NVIDIA's libraries for the rest.
+//! Sources: the search paths of the Vulkan loader (its `LoaderDriverInterface.md`, `LoaderLayerInterface.md`), of
+//! libglvnd (`egl_vendor.d`), of NVIDIA's EGL external platform interface, of the OpenCL ICD loader (`cl_khr_icd`), of
+//! Proton (`nvidia/wine` beside libGLX_nvidia), and the strings of NVIDIA's libraries for the rest.
 
 use super::places::{WellKnownPlace, always, over, with};
 use crate::capability::Capabilities;
@@ -147,8 +147,9 @@ macro_rules! platform {
 
 /// All of the driver's data files.
 pub const DATA: &[Data] = &[
-    // One manifest serves both architectures, since each loader finds its own library by the soname; two would show every
-    // GPU twice. What a device can do it says itself: the generated `api_version` is the oldest of a supported driver.
+    // One manifest serves both architectures, since each loader finds its own library by the soname; two would show
+    // every GPU twice. What a device can do it says itself: the generated `api_version` is the oldest of a supported
+    // driver.
     file(
         Graphics,
         "share/vulkan/icd.d/nvidia_icd.json",

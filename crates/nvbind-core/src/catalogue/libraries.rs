@@ -136,8 +136,8 @@ pub const LIBRARIES: &[Family] = &[
     driver("libnvidia-ngx", &[Ngx], &[]),
 ];
 
-/// What a capability is about: a driver without any of these serves it not at all, whatever else is there that it shares
-/// with others. `compat32` is about no library of its own.
+/// What a capability is about: a driver without any of these serves it not at all, whatever else is there that it
+/// shares with others. `compat32` is about no library of its own.
 pub const MAIN_LIBRARIES: &[(Capability, &[&str])] = &[
     (Compute, &["libcuda"]),
     (Utility, &["libnvidia-ml"]),

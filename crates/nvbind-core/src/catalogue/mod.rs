@@ -26,6 +26,8 @@ mod places;
 mod programs;
 mod wsl;
 
+use crate::capability::Capabilities;
+use crate::capability::Capability::{Compat32, Compute, Display, Graphics, Ngx, Utility, Video};
 pub use data::{Content, DATA, DIRECTORIES, Data, DataDirectory, Hosts};
 pub use extras::{EXTRA_NODES, ExtraNode, Number, SHARED, SOCKETS, Shared, Socket};
 pub use libraries::{
@@ -41,9 +43,6 @@ pub use wsl::{
     WSL_LIBRARIES, WSL_LIBRARY_DIRECTORY, WSL_MAIN, WSL_MISC, WSL_NODE, WSL_STORE, WSL_STORE_DIRECTORY,
     is_store_file,
 };
-
-use crate::capability::Capabilities;
-use crate::capability::Capability::{Compat32, Compute, Display, Graphics, Ngx, Utility, Video};
 
 /// The directory name of this machine's architecture in Debian's multiarch layout.
 pub const TRIPLET: &str = triplet!();

@@ -1,7 +1,8 @@
 //! What WSL2 mounts into every Linux of a Windows host: the driver of Windows, seen through one node.
 //!
 //! Sources: the mounts and files of WSL2 as `mount` and NVIDIA's container toolkit list them (`/usr/lib/wsl/lib`, an
-//! overlay; `/usr/lib/wsl/drivers`, Windows' driver store by 9p with `fmask=222,dmask=222`); Microsoft's dxgkrnl (`dxg`).
+//! overlay; `/usr/lib/wsl/drivers`, Windows' driver store by 9p with `fmask=222,dmask=222`); Microsoft's dxgkrnl
+//! (`dxg`).
 
 use super::libraries::{Family, Versioning};
 use crate::capability::Capabilities;

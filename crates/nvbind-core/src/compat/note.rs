@@ -1,5 +1,5 @@
-//! What a libcuda says of the drivers that it works on: JSON in the ELF section `.note.cuda.fwd_compatibility`, as a note
-//! of the owner `NVIDIA Corporation` (what `readelf -p .note.cuda.fwd_compatibility` shows).
+//! What a libcuda says of the drivers that it works on: JSON in the ELF section `.note.cuda.fwd_compatibility`, as a
+//! note of the owner `NVIDIA Corporation` (what `readelf -p .note.cuda.fwd_compatibility` shows).
 //!
 //! The file is an image's, so nothing is read beyond fixed sizes, and nothing is believed that does not fit.
 

@@ -25,8 +25,8 @@ impl Default for Roots {
 }
 
 impl Roots {
-    /// Whether the driver is this machine's own, and not one below a directory: only its modules are loaded and only its
-    /// nodes are made.
+    /// Whether the driver is this machine's own, and not one below a directory: only its modules are loaded and only
+    /// its nodes are made.
     #[must_use]
     pub fn are_machine(&self) -> bool {
         [&self.dev_root, &self.proc_root].iter().all(|root| *root == Path::new("/"))

@@ -102,8 +102,8 @@ fn matches(files: &Tree, path: &str) -> Vec<String> {
     names.iter().filter_map(|name| resolved(&format!("{directory}/{name}"))).collect()
 }
 
-/// A manifest of the Vulkan or EGL loader as a container gets it: libraries without a path of the host, and for programs
-/// of any width. None for what is no such manifest.
+/// A manifest of the Vulkan or EGL loader as a container gets it: libraries without a path of the host, and for
+/// programs of any width. None for what is no such manifest.
 fn manifest(bytes: &[u8], soname: &str) -> Option<String> {
     let mut root: Value = serde_json::from_slice(bytes).ok()?;
     let root_object = root.as_object_mut()?;

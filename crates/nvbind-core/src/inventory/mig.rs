@@ -1,9 +1,9 @@
 //! MIG devices: parts of a GPU, each a compute instance in a GPU instance, from the kernel module's capability files.
 //!
-//! `/proc/driver/nvidia/capabilities/gpuMINOR/mig/giN/access` and `…/giN/ciM/access` are there for what exists, and tell
-//! the minor number of the node in `/dev/nvidia-caps` that lets a program use it (NVIDIA's MIG user guide, "Device Nodes
-//! and Capabilities"). What NVML alone knows of a MIG device, its index, UUID and profile, is
-//! [added later](super::Inventory::identify) where it is needed.
+//! `/proc/driver/nvidia/capabilities/gpuMINOR/mig/giN/access` and `…/giN/ciM/access` are there for what exists, and
+//! tell the minor number of the node in `/dev/nvidia-caps` that lets a program use it (NVIDIA's MIG user guide, "Device
+//! Nodes and Capabilities"). What NVML alone knows of a MIG device, its index, UUID and profile, is [added
+//! later](super::Inventory::identify) where it is needed.
 
 use super::procfs::DIRECTORY;
 use super::{DeviceNode, Error, Nodes};
@@ -31,8 +31,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// How the node is made: as the file says, by the owner of all the driver's nodes. A file that this user may not read
-    /// leaves it to others.
+    /// How the node is made: as the file says, by the owner of all the driver's nodes. A file that this user may not
+    /// read leaves it to others.
     #[must_use]
     pub fn made_as(&self, nodes: Nodes) -> Nodes {
         let number = |name| number(&self.text, name);

@@ -8,8 +8,8 @@ pub const DIRECTORY: &str = "/proc/driver/nvidia";
 /// Files that say nothing of a single GPU.
 const FILES: [&str; 3] = ["version", "params", "registry"];
 
-/// The parameter by which the driver's libraries make device nodes, through `nvidia-modprobe` or themselves. In a container
-/// they would make those of GPUs that it was not given.
+/// The parameter by which the driver's libraries make device nodes, through `nvidia-modprobe` or themselves. In a
+/// container they would make those of GPUs that it was not given.
 const MODIFY: &str = "ModifyDeviceFiles";
 
 /// Owner and permissions of the nodes that the driver's own tools make (`nvidia-modprobe-utils.c` of NVIDIA's

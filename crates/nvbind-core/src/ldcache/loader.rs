@@ -1,11 +1,9 @@
 //! The loader's way through a cache, written down a second time: what it would find in a file of ours.
 
-use std::cmp::Ordering;
-
-use proptest::prelude::*;
-
 use super::order::before;
 use super::{Abi, Cache, Entry, Library, merge};
+use proptest::prelude::*;
+use std::cmp::Ordering;
 
 /// Which path the loader of glibc 2.33 and newer takes for a soname (`search_cache`), on a machine with
 /// the `glibc-hwcaps` names of `hwcaps`, best first.

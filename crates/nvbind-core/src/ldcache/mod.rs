@@ -33,9 +33,8 @@ mod parse;
 mod write;
 
 use crate::abi::Abi;
-use thiserror::Error;
-
 pub use merge::merge;
+use thiserror::Error;
 
 /// Caches beyond this are refused, read or written: about 250 000 libraries. A large desktop's has some
 /// 0.3 MB.

@@ -1,8 +1,7 @@
 //! The order of a cache's entries, which the loader's search by halves relies on.
 
-use std::cmp::Ordering;
-
 use super::Entry;
+use std::cmp::Ordering;
 
 /// Whether `a` may stand before `b`: by soname as the loader compares them, descending, then by flags,
 /// descending (`compare` in glibc's `elf/cache.c`). What glibc sorts by after that differs between its

@@ -1,8 +1,7 @@
 //! Bytes of a cache into entries, trusting none of them.
 
-use std::ffi::CStr;
-
 use super::{Cache, Entry, Error, MAX_BYTES, MAX_STRING};
+use std::ffi::CStr;
 
 /// `CACHEMAGIC` of the layout of libc 5.
 const MAGIC_OLD: &[u8] = b"ld.so-1.7.0";

@@ -5,8 +5,8 @@ use crate::catalogue::CONTROL_NODES;
 use crate::inventory::PROC;
 
 impl Plan {
-    /// The driver's own nodes, each with the arguments that make [`MODPROBE`](crate::catalogue::MODPROBE) make it. A GPU's
-    /// DRM nodes are the kernel's, and those of extras their daemons'.
+    /// The driver's own nodes, each with the arguments that make [`MODPROBE`](crate::catalogue::MODPROBE) make it. A
+    /// GPU's DRM nodes are the kernel's, and those of extras their daemons'.
     #[must_use]
     pub fn modprobe(&self) -> Vec<(&str, Vec<String>)> {
         let mut nodes = Vec::new();

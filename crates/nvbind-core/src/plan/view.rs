@@ -118,7 +118,8 @@ impl View {
         self.below(directory).next().is_some()
     }
 
-    /// The names of one of the view's library directories that programs ask the loader for, sorted: sonames and file names.
+    /// The names of one of the view's library directories that programs ask the loader for, sorted: sonames and file
+    /// names.
     pub fn sonames(&self, abi: Abi) -> impl Iterator<Item = &str> {
         let is_ours = [Abi::NATIVE, Abi::COMPAT32].contains(&Some(abi));
         let directory = is_ours.then(|| self.below(library_directory(abi)));

@@ -1,4 +1,5 @@
-//! What tells a container of GPUs beside device nodes: the kernel module's directory in procfs, and what EGL enumerates.
+//! What tells a container of GPUs beside device nodes: the kernel module's directory in procfs, and what EGL
+//! enumerates.
 
 use super::{Entry, Proc};
 use crate::capability::Capabilities;

@@ -1,7 +1,7 @@
 //! `/etc/nvbind/config.toml`: strict about what it does not know, every key optional.
 //!
-//! The command line reads further files of the same form. The hook uses its part of the system's, but takes no file that
-//! has anything wrong in it.
+//! The command line reads further files of the same form. The hook uses its part of the system's, but takes no file
+//! that has anything wrong in it.
 
 mod error;
 pub mod keys;
@@ -11,14 +11,13 @@ mod tables;
 use crate::host::Roots;
 use crate::input;
 use crate::security::Security;
+pub use error::Error;
+pub use profile::Profile;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-pub use error::Error;
-pub use profile::Profile;
 pub use tables::{Gpu, Runtime};
 
 /// Where the hook and the command line read the system's configuration from.

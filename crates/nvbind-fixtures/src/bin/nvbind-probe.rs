@@ -2,25 +2,25 @@
 //! where, whether the driver's files are read-only. It ends with 0 if that is what was expected.
 //!
 //! ```text
-//! nvbind-probe [--table] [--view DIR] [--device PATH[=RESULT]]... [--library SONAME[=RESULT]]... [--socket PATH[=RESULT]]...
+//! nvbind-probe [--table] [--view DIR] [--device PATH[=RESULT]]... [--library SONAME[=RESULT]]...
+//!     [--socket PATH[=RESULT]]...
 //! ```
 //!
 //! RESULT of a device is `ok` or an error's name (`EPERM`, `ENOENT`, …); without one, `ok` and `ENXIO` (allowed, but no
 //! kernel module behind it) both count as expected. RESULT of a library is `view` (loads from the view; the default),
 //! `ok` (loads) or `missing`; of a socket, what connecting gives, by default `ok`. Without `--device`, every
 //! `/dev/nvidia*`, `/dev/nvidia-caps/*` and `/dev/dri/*` is tried; without `--library`, those that the variable
-//! `NVBIND_PROBE_LIBRARIES` names, or every soname in the view, which is `/usr/local/nvidia` or `/run/nvbind`, whichever
-//! has a `lib64`.
+//! `NVBIND_PROBE_LIBRARIES` names, or every soname in the view, which is `/usr/local/nvidia` or `/run/nvbind`,
+//! whichever has a `lib64`.
 //!
 //! Under another name, by a link, it stands in for a program of that name: it reports its arguments, and none means
 //! anything to it. As a container's first process it then goes on until it is told to end, as a server does, if
 //! `NVBIND_PROBE_STAYS` is set and all is as expected.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
-use std::path::Path;
-use std::process::ExitCode;
-
 use nix::sys::signal::{SigSet, Signal};
 use nvbind_fixtures::probe::{self, Question};
+use std::path::Path;
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,11 +1,9 @@
 //! The command line of `cargo xtask driver-sim`.
 
-use std::path::{Path, PathBuf};
-
-use lexopt::{Arg, Error, Parser, ValueExt};
-
 use super::nvml::{self, MOST};
 use super::{DriverSim, Extra, ForwardCompat, Layout, MOST_GPUS, SimError, WslSim};
+use lexopt::{Arg, Error, Parser, ValueExt};
+use std::path::{Path, PathBuf};
 
 /// The options.
 pub const HELP: &str = "\

@@ -1,11 +1,10 @@
-//! What a CUDA image has in `/usr/local/cuda/compat`: a simulated libcuda of a newer driver, with the note on the drivers
-//! that it works on.
-use std::path::Path;
-use std::process::Command;
-
+//! What a CUDA image has in `/usr/local/cuda/compat`: a simulated libcuda of a newer driver, with the note on the
+//! drivers that it works on.
 use super::{ObjectError, SimError};
 use crate::process;
 use crate::tree::Tree;
+use std::path::Path;
+use std::process::Command;
 
 /// A `usr` to be copied into an image.
 #[derive(Debug, Clone, Copy)]

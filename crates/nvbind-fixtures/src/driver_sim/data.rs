@@ -2,10 +2,9 @@
 //!
 //! Formats: the Vulkan loader's driver and layer interfaces, libglvnd's and the EGL external platforms' manifests, the
 //! ICD files of cl_khr_icd, xorg.conf(5), and the appendix on application profiles of the driver's README.
-use serde_json::{Value, json};
-
 use super::catalog::WINE;
 use super::layout::{Layout, Width, alternative, both_stages};
+use serde_json::{Value, json};
 
 /// The version of Vulkan that the manifests state.
 const VULKAN: &str = "1.4.303";

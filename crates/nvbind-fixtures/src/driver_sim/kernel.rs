@@ -1,11 +1,10 @@
 //! What the kernel shows of the driver: `/proc`, `/sys` and `/dev`, in the kernel modules' own text formats.
 //!
-//! Formats: `kernel-open/nvidia/nv-procfs.c` and `nv-frontend.c`/`nv.c` of NVIDIA's open kernel modules, `fs/char_dev.c`
-//! `drivers/char/misc.c` and `drivers/gpu/drm` of Linux.
-use std::collections::BTreeMap;
-
+//! Formats: `kernel-open/nvidia/nv-procfs.c` and `nv-frontend.c`/`nv.c` of NVIDIA's open kernel modules,
+//! `fs/char_dev.c` `drivers/char/misc.c` and `drivers/gpu/drm` of Linux.
 use super::{DriverSim, Extra, Gpu};
 use crate::tree::{Tree, TreeError};
+use std::collections::BTreeMap;
 
 /// The driver's registered major.
 const NVIDIA: u64 = 195;
@@ -20,7 +19,8 @@ pub(super) const MISC: u64 = 10;
 
 /// Nodes below `/dev`, with their minors.
 type Nodes = &'static [(&'static str, u64)];
-/// What extras have: the name that the kernel registers, its major, and the nodes with their minors. That of InfiniBand is the kernel's own, and the nodes count from 192.
+/// What extras have: the name that the kernel registers, its major, and the nodes with their minors. That of InfiniBand
+/// is the kernel's own, and the nodes count from 192.
 const EXTRAS: &[(Extra, &str, u64, Nodes)] = &[
     (
         Extra::Imex,
@@ -33,8 +33,8 @@ const EXTRAS: &[(Extra, &str, u64, Nodes)] = &[
     (Extra::Gdrcopy, "gdrdrv", 389, &[("gdrdrv", 0)]),
     (Extra::Infiniband, "infiniband_verbs", 231, &[("infiniband/uverbs0", 192)]),
 ];
-/// RDMA's connection manager has a dynamic minor of [`MISC`]. These count down from 127 or start at 256, by the kernel's
-/// version: 64 is the last to be given out, or never.
+/// RDMA's connection manager has a dynamic minor of [`MISC`]. These count down from 127 or start at 256, by the
+/// kernel's version: 64 is the last to be given out, or never.
 const RDMA_CM: (&str, u64, &str) = ("rdma_cm", 64, "infiniband/rdma_cm");
 
 /// A GPU of another vendor, which must never be taken for one of the driver's.

@@ -1,8 +1,7 @@
 //! MIG devices, and a libnvidia-ml that knows them.
 
-use std::fmt::Write;
-
 use super::{Gpu, Mig};
+use std::fmt::Write;
 
 /// The functions; its own GPUs are others.
 const MOCK: &str = include_str!("../../../../tests/nvml/mock.c");

@@ -1,12 +1,11 @@
 //! The simulated driver's code: shared objects and one program, made by the system's C compiler.
 //!
 //! They answer as the real ones do on a machine whose kernel module is not there.
+use super::layout::Width;
+use crate::process::{self, ProcessError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use super::layout::Width;
-use crate::process::{self, ProcessError};
 
 /// Why the compiler gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -139,10 +138,9 @@ fn marker(stem: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use object::read::elf::{ElfFile, FileHeader};
     use object::{Endianness, Object, ObjectSymbol, elf};
-
-    use super::*;
 
     #[test]
     fn a_marker_is_a_c_identifier() {

@@ -1,11 +1,10 @@
 //! A simulated NVIDIA driver under Windows' Subsystem for Linux, version 2: the libraries that Windows lays into the
 //! machine, one device for all GPUs, and nothing of an NVIDIA kernel module.
-use std::path::Path;
-
 use super::kernel::{self, MISC};
 use super::layout::Width;
 use super::{SimError, objects, program, shared_object};
 use crate::tree::Tree;
+use std::path::Path;
 
 /// Where WSL lays what its own loader configuration names.
 const LIB: &str = "usr/lib/wsl/lib";

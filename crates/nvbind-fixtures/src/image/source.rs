@@ -1,12 +1,11 @@
 //! The machine or tree that an image's programs come from.
+use super::ImageError;
+use crate::elf;
+use crate::tree::Tree;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-
-use super::ImageError;
-use crate::elf;
-use crate::tree::Tree;
 
 /// Where programs are.
 const PROGRAM_DIRECTORIES: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];

@@ -1,14 +1,12 @@
 //! Which device nodes there are, and what opening each gives.
-use std::fs::OpenOptions;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
-
+use super::{Expected, names};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{major, minor};
 use serde::Serialize;
-
-use super::{Expected, names};
+use std::fs::OpenOptions;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
 /// Directories with nodes of the driver, and how the nodes' names begin.
 const PLACES: &[(&str, &str)] =

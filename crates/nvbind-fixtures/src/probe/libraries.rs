@@ -2,14 +2,12 @@
 //!
 //! Each is loaded by a process of its own: one cannot find another's dependencies already loaded, and one that crashes
 //! is a line in the report.
+use super::{Expected, names};
+use crate::{elf, process};
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-
-use serde::Serialize;
-
-use super::{Expected, names};
-use crate::{elf, process};
 
 /// Functions that take no argument or a zero, and say whether there is a driver.
 const CALLS: &[(&str, &str)] = &[("libcuda.so.1", "cuInit"), ("libnvidia-ml.so.1", "nvmlInit_v2")];

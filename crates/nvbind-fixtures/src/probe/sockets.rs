@@ -1,10 +1,8 @@
 //! Which sockets of the host's programs answer.
-use std::os::unix::net::UnixStream;
-
-use serde::Serialize;
-
 use super::Expected;
 use super::devices::name_of;
+use serde::Serialize;
+use std::os::unix::net::UnixStream;
 
 /// One socket.
 #[derive(Debug, Serialize)]

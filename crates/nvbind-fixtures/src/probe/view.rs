@@ -1,11 +1,9 @@
 //! Whether the driver's directory in the container is as it should be: mounted, and read-only.
-use std::fs::{File, OpenOptions};
-use std::path::Path;
-
-use serde::Serialize;
-
 use super::devices::name_of;
 use super::names;
+use serde::Serialize;
+use std::fs::{File, OpenOptions};
+use std::path::Path;
 
 /// The driver's directory.
 #[derive(Debug, Serialize)]

@@ -1,10 +1,9 @@
 //! An apt that shares nothing with the machine's but its sources and keys: lists, cache and state are its own.
+use super::{RealDriverError, sources};
+use crate::process;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use super::{RealDriverError, sources};
-use crate::process;
 
 /// Where apt keeps the machine's sources.
 const ETC: &str = "/etc/apt";

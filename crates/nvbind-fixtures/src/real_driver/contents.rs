@@ -1,10 +1,10 @@
-//! What the packages put into the driver root that a plan has to have: shared objects of both word sizes, and data files.
+//! What the packages put into the driver root that a plan has to have: shared objects of both word sizes, and data
+//! files.
+use super::RealDriverError;
+use crate::elf;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-
-use super::RealDriverError;
-use crate::elf;
 
 /// The start of an ELF file of 32 bits in little-endian order: magic number, ELFCLASS32, ELFDATA2LSB.
 const ELF32: &[u8] = b"\x7fELF\x01\x01";

@@ -1,13 +1,11 @@
 //! Whether a plan has every shared object and every data file of the driver's packages.
+use crate::driver_sim::TRIPLET_32;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use serde_json::Value;
-
-use crate::driver_sim::TRIPLET_32;
 
 /// What a plan need not have, with reasons: see its head.
 const EXCEPTIONS: &str = include_str!("../../../../tests/fixtures/real-driver-exceptions.txt");
@@ -32,9 +30,9 @@ enum Found {
     Missing,
 }
 
-/// Those of `objects` (paths in the driver root, of all word sizes) that `plan`, the JSON of `nvbind plan`, does not bind
-/// below `lib64` or `xorg`, or below `lib` for the 32-bit ones, and the list of exceptions does not excuse, and exceptions that
-/// nothing needs any more.
+/// Those of `objects` (paths in the driver root, of all word sizes) that `plan`, the JSON of `nvbind plan`, does not
+/// bind below `lib64` or `xorg`, or below `lib` for the 32-bit ones, and the list of exceptions does not excuse, and
+/// exceptions that nothing needs any more.
 pub fn differences<'a>(plan: &Value, objects: impl IntoIterator<Item = &'a Path>) -> Vec<String> {
     let bound: Vec<(&str, &str)> = steps(plan)
         .iter()
@@ -128,9 +126,8 @@ fn compare<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn a_library_is_planned_or_excepted_but_not_both_and_not_neither() {

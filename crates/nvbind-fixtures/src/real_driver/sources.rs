@@ -4,8 +4,8 @@
 
 /// The components that hold the driver (non-free), and what it needs around it (contrib, main).
 const COMPONENTS: &str = "main contrib non-free non-free-firmware";
-/// The one component of a foreign architecture: all of NVIDIA's 32-bit driver is in it, and its lists are small. The EGL
-/// platform libraries, which are in main and contrib, stay 64-bit alone.
+/// The one component of a foreign architecture: all of NVIDIA's 32-bit driver is in it, and its lists are small. The
+/// EGL platform libraries, which are in main and contrib, stay 64-bit alone.
 const FOREIGN_COMPONENT: &str = "non-free";
 /// What a sources entry's suite may be called besides the code name.
 const ALIASES: &[&str] = &["stable", "oldstable", "testing"];

@@ -1,4 +1,5 @@
-//! `nvbind devices`: the driver's modules loaded and its device nodes made, which a rootless container cannot have done.
+//! `nvbind devices`: the driver's modules loaded and its device nodes made, which a rootless container cannot have
+//! done.
 
 use crate::driver::{self, HookOptions};
 use crate::failure::Failure;

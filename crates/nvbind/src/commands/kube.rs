@@ -1,4 +1,5 @@
-//! `nvbind kube play`: turns what the pods of Kubernetes files ask for into annotations and variables, and becomes podman.
+//! `nvbind kube play`: turns what the pods of Kubernetes files ask for into annotations and variables, and becomes
+//! podman.
 
 use crate::driver::{HookOptions, Machine};
 use crate::failure::Failure;
@@ -88,8 +89,8 @@ fn start(arguments: Vec<OsString>, messages: Messages) -> Result<(), Failure> {
     Err(engine::become_podman(&arguments).into())
 }
 
-/// The text that podman is to have instead of the files; none where they ask for nothing that it does not understand. Fails
-/// where a container would start without its GPUs, or not start for a reason that crun does not tell.
+/// The text that podman is to have instead of the files; none where they ask for nothing that it does not understand.
+/// Fails where a container would start without its GPUs, or not start for a reason that crun does not tell.
 fn change(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
     let mut documents = Documents::default();
     for (file, text) in &files.0 {
@@ -158,8 +159,8 @@ fn read(name: &OsStr) -> Result<String, Error> {
     }
 }
 
-/// A file without a name, which lives as long as podman. Not stdin: podman reads that once and, with `--wait`, its file twice;
-/// and it stays the terminal where podman asks which registry a short name is of.
+/// A file without a name, which lives as long as podman. Not stdin: podman reads that once and, with `--wait`, its file
+/// twice; and it stays the terminal where podman asks which registry a short name is of.
 fn in_memory(text: &str) -> io::Result<OsString> {
     let mut file = File::from(memfd_create(c"nvbind-kube", MFdFlags::empty())?);
     file.write_all(text.as_bytes())?;

@@ -83,8 +83,8 @@ fn cookie(machine: &Machine, number: &str) -> Result<(), Wrong> {
     }
 }
 
-/// Whether an entry is for this display, or for any. An entry is a number for the kind of address and four counted strings:
-/// address, display, name and data (XauReadAuth, libXau); numbers have the high byte first.
+/// Whether an entry is for this display, or for any. An entry is a number for the kind of address and four counted
+/// strings: address, display, name and data (XauReadAuth, libXau); numbers have the high byte first.
 fn has_cookie(mut bytes: &[u8], number: &str) -> bool {
     while let Some((display, rest)) = entry(bytes) {
         if display.is_empty() || display == number.as_bytes() {

@@ -26,9 +26,9 @@ impl Fix {
         Fix::new(sudo.into_iter().chain(command.into_iter().map(Into::into)))
     }
 
-    /// One that `--fix` may run: it changes nothing but files of nvbind's own, which `nvbind setup --uninstall` takes back,
-    /// or does what the driver's own tools do at boot; it installs no package, and nobody may do more afterwards than before.
-    /// Not where it needs sudo, which may ask for a password.
+    /// One that `--fix` may run: it changes nothing but files of nvbind's own, which `nvbind setup --uninstall` takes
+    /// back, or does what the driver's own tools do at boot; it installs no package, and nobody may do more afterwards
+    /// than before. Not where it needs sudo, which may ask for a password.
     #[must_use]
     pub(super) fn safe(mut self) -> Fix {
         self.runs = self.command.first().is_some_and(|program| program != "sudo");

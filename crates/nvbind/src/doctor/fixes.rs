@@ -24,8 +24,8 @@ pub(super) struct Attempt {
     pub(super) error: Option<String>,
 }
 
-/// Runs the safe fixes, and checks again after each: a later check may have been skipped for want of the earlier. None is
-/// run twice.
+/// Runs the safe fixes, and checks again after each: a later check may have been skipped for want of the earlier. None
+/// is run twice.
 pub(crate) fn run_fixes(machine: &Machine) -> Fixed {
     let mut fixes: Vec<Attempt> = Vec::new();
     loop {

@@ -26,13 +26,12 @@ mod version;
 mod tests;
 
 pub(crate) use facts::Facts;
+use fix::Fix;
 pub(crate) use fixes::run_fixes;
 pub(crate) use last::Record;
 pub(crate) use report::Report;
-pub(crate) use subject::Machine;
-
-use fix::Fix;
 use serde::Serialize;
+pub(crate) use subject::Machine;
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

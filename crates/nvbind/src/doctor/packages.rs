@@ -13,8 +13,8 @@ const MANAGERS: &[Manager] = &[
     ("/usr/bin/pacman", &["pacman", "-S"], &["pacman", "-Syu"]),
 ];
 
-/// What releases stay with to their end, where it is old enough to matter: `ID` and `VERSION_ID` of os-release(5), package,
-/// version (packages.debian.org, packages.ubuntu.com).
+/// What releases stay with to their end, where it is old enough to matter: `ID` and `VERSION_ID` of os-release(5),
+/// package, version (packages.debian.org, packages.ubuntu.com).
 const FROZEN: &[(&str, &str, &str, Version)] = &[
     ("debian", "12", "podman", Version([4, 3, 1])),
     ("debian", "12", "crun", Version([1, 8, 1])),

@@ -1,5 +1,5 @@
-//! registries.conf(5): while it is wrong, podman pulls no image, and starts one that it has by its full name alone (tried
-//! with Podman 4.3.1).
+//! registries.conf(5): while it is wrong, podman pulls no image, and starts one that it has by its full name alone
+//! (tried with Podman 4.3.1).
 //!
 //! Which files are read, and what is an error, is `pkg/sysregistriesv2/system_registries_v2.go` of containers/image.
 

@@ -5,10 +5,10 @@ use super::{Facts, Finding, Fix};
 use crate::driver::label;
 use std::fs;
 
-/// Rootful without a user namespace the nodes are made inside, and have the container's label. Otherwise they are bind mounts
-/// and keep the host's, `xserver_misc_device_t`, which container_t may not use. The type of nvbind's module may
-/// (packaging/selinux/nvbind.cil). A boolean of container-selinux (container.te) is the other way: it is for all containers,
-/// and the first for all devices.
+/// Rootful without a user namespace the nodes are made inside, and have the container's label. Otherwise they are bind
+/// mounts and keep the host's, `xserver_misc_device_t`, which container_t may not use. The type of nvbind's module may
+/// (packaging/selinux/nvbind.cil). A boolean of container-selinux (container.te) is the other way: it is for all
+/// containers, and the first for all devices.
 pub(super) fn selinux(facts: &Facts<'_>) -> Finding {
     const BOOLEANS: &[&str] = &[ALL_DEVICES, "container_use_xserver_devices"];
     const TYPE: &str = "nvbind_container_t";
@@ -53,8 +53,9 @@ pub(super) fn selinux(facts: &Facts<'_>) -> Finding {
 /// The boolean of container-selinux for all devices.
 const ALL_DEVICES: &str = "container_use_devices";
 
-/// A hook with the label of most that is in `/usr/local`. In the reference policy, Debian's, podman has a domain of its own where it is a
-/// service of the system's, and runs no file of that label (policy/modules/services/podman.te); with container-selinux it has not.
+/// A hook with the label of most that is in `/usr/local`. In the reference policy, Debian's, podman has a domain of its
+/// own where it is a service of the system's, and runs no file of that label (policy/modules/services/podman.te); with
+/// container-selinux it has not.
 fn labelled_as_data(facts: &Facts<'_>) -> Option<Finding> {
     const DATA: &str = "usr_t";
     const RELABEL: &str = "semanage fcontext -a -e /usr/libexec \"$0\" && restorecon -R \"$0\"";
@@ -91,8 +92,8 @@ fn unlabelled(facts: &Facts<'_>) -> Option<Finding> {
 }
 
 /// In a container nothing is needed: its default profile has the rule `file`, and nvbind mounts before it holds
-/// (containers/common, pkg/apparmor). But Ubuntu's kernel lets only programs with a profile that says `userns` make user
-/// namespaces, and a rootless podman is nothing without one; the package apparmor has that profile.
+/// (containers/common, pkg/apparmor). But Ubuntu's kernel lets only programs with a profile that says `userns` make
+/// user namespaces, and a rootless podman is nothing without one; the package apparmor has that profile.
 pub(super) fn apparmor(facts: &Facts<'_>) -> Finding {
     const RESTRICTED: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
     const PROFILES: &str = "/etc/apparmor.d";

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// Where people put units (systemd.unit(5)).
 const UNITS: &[&str] = &["/etc/systemd/system", "/usr/local/lib/systemd/system"];
 
-/// The programs that want the user's runtime directory and services, which are there with a session or with lingering alone.
+/// The programs that want the user's runtime directory and services, which are there with a session or with lingering
+/// alone.
 const PROGRAMS: &[&str] = &["podman", "nvbind"];
 
 /// What matters of a service.

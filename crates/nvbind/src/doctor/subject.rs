@@ -126,7 +126,8 @@ impl Machine {
     }
 }
 
-/// The files of a directory whose names end in one of these, all where there is none, in order; none where it can't be read.
+/// The files of a directory whose names end in one of these, all where there is none, in order; none where it can't be
+/// read.
 pub(super) fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let is_meant = |path: &PathBuf| {

@@ -71,7 +71,8 @@ pub(super) fn cdi(facts: &Facts<'_>) -> Finding {
     }
 }
 
-/// The value of a `hostPath` of a CDI specification, as generators write it: one in a line, in YAML or in indented JSON.
+/// The value of a `hostPath` of a CDI specification, as generators write it: one in a line, in YAML or in indented
+/// JSON.
 fn host_path(line: &str) -> Option<&str> {
     let line = line.trim().trim_start_matches("- ");
     let rest = line.strip_prefix("hostPath:").or_else(|| line.strip_prefix("\"hostPath\":"))?;

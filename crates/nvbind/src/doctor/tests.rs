@@ -203,7 +203,8 @@ fn hooks_that_podman_skips_or_reads_in_its_old_way_are_not_broken() {
     assert_eq!(report(&tree, USER).ids(Status::Fail), Vec::<&str>::new());
 }
 
-/// How a tree is broken, what fails then for a user, and what warns; the last of them has this in its detail or its fix.
+/// How a tree is broken, what fails then for a user, and what warns; the last of them has this in its detail or its
+/// fix.
 struct Case {
     breaks: fn(&fixture::Machine),
     fails: &'static [&'static str],

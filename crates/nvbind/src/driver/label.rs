@@ -1,6 +1,6 @@
-//! SELinux's labels of the driver's nodes. Whoever makes them makes them by `mknod`, with the label of `/dev` itself, which no
-//! container may use: the policy has transitions for some of their names, or for none, and udev, which would give the right
-//! one, does not know of them.
+//! SELinux's labels of the driver's nodes. Whoever makes them makes them by `mknod`, with the label of `/dev` itself,
+//! which no container may use: the policy has transitions for some of their names, or for none, and udev, which would
+//! give the right one, does not know of them.
 
 use nvbind_core::selinux;
 use std::path::Path;

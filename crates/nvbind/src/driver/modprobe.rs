@@ -45,8 +45,8 @@ impl Explain for Error {
     }
 }
 
-/// Has the driver's modules loaded, all its nodes made that are missing, and labelled where SELinux is; returns the paths of
-/// those that were made.
+/// Has the driver's modules loaded, all its nodes made that are missing, and labelled where SELinux is; returns the
+/// paths of those that were made.
 pub(crate) fn make_nodes(hook: &HookOptions) -> Result<Vec<String>, super::Error> {
     let machine = hook.open_for_all(Modules::Load)?;
     let host = machine.host();

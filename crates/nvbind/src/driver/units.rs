@@ -30,8 +30,8 @@ pub(crate) enum UnitKind {
     Whole,
     /// A GPU that is divided into MIG devices, without them.
     Divided,
-    /// A MIG device, and its profile where that is known: `1g.10gb.me` is 1g.10gb+me, as in names of Kubernetes' resources, which
-    /// have no `+`.
+    /// A MIG device, and its profile where that is known: `1g.10gb.me` is 1g.10gb+me, as in names of Kubernetes'
+    /// resources, which have no `+`.
     Mig(Option<String>),
 }
 

@@ -96,7 +96,8 @@ pub(crate) enum Error {
     /// It would end the line, or the value.
     #[error("{image:?} cannot stand in a Quadlet as an image")]
     Image { image: String },
-    /// Quadlet hands `;` to systemd unquoted, which begins another command there, and drops all that follows an empty word.
+    /// Quadlet hands `;` to systemd unquoted, which begins another command there, and drops all that follows an empty
+    /// word.
     #[error("the command has the word {word:?}, which Quadlet cannot hold")]
     Word { word: &'static str },
     #[error("podman has no restart policy {policy:?}")]

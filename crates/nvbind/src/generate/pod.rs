@@ -323,8 +323,8 @@ impl Pod {
     }
 }
 
-/// `[[IP:]HOST PORT:]CONTAINER PORT[/PROTOCOL]`, where both ports are numbers: a pod has no ranges, and publishes no port
-/// that the host is to choose.
+/// `[[IP:]HOST PORT:]CONTAINER PORT[/PROTOCOL]`, where both ports are numbers: a pod has no ranges, and publishes no
+/// port that the host is to choose.
 fn port(value: &str) -> Option<Value> {
     let (value, protocol) = value.split_once('/').map_or((value, None), |(value, it)| (value, Some(it)));
     let (before, container) = value.rsplit_once(':')?;

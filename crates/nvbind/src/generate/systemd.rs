@@ -1,5 +1,5 @@
-//! A systemd service that calls `nvbind run` itself, so that the configuration and the pre-flight count at every start. As
-//! `podman generate systemd --new` makes them (`pkg/systemd/generate/containers.go` of podman's source): its
+//! A systemd service that calls `nvbind run` itself, so that the configuration and the pre-flight count at every start.
+//! As `podman generate systemd --new` makes them (`pkg/systemd/generate/containers.go` of podman's source): its
 //! `--cgroups=no-conmon` works with cgroup v1 as well, which Quadlet's `split` does not.
 
 use super::unit::{self, Unit};

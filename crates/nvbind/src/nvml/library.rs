@@ -1,8 +1,8 @@
 //! The functions of libnvidia-ml that are used, with the types that `nvml.h` gives them: the only unsafe code of the
 //! command line.
 //!
-//! NVIDIA gives a function that changes its meaning a new name, and keeps the old one: of several names the first that the
-//! library has is called.
+//! NVIDIA gives a function that changes its meaning a new name, and keeps the old one: of several names the first that
+//! the library has is called.
 #![expect(unsafe_code, reason = "functions of a library that is written in C")]
 
 use super::Error;
@@ -101,8 +101,8 @@ pub(super) struct Divided<'n> {
     gpu: Device,
 }
 
-/// Looks a function up by its name, else by the one that older libraries have it under; its type is the field's that it is
-/// for.
+/// Looks a function up by its name, else by the one that older libraries have it under; its type is the field's that it
+/// is for.
 macro_rules! call {
     ($library:expr, $path:expr, $name:literal $(or $older:literal)?) => {{
         let older: &[&'static str] = &[$($older)?];
@@ -205,8 +205,8 @@ impl Nvml {
         self.text(&self.name, device)
     }
 
-    /// How many bytes of memory a GPU has; none where it has none of its own, or where only root may know, as of one that is
-    /// divided.
+    /// How many bytes of memory a GPU has; none where it has none of its own, or where only root may know, as of one
+    /// that is divided.
     pub(super) fn memory(&self, gpu: Device) -> Result<Option<u64>, Error> {
         let mut memory = Memory::default();
         // SAFETY: the handle is NVML's own, and the structure is the one that nvml.h has for this name.

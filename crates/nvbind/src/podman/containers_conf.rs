@@ -1,5 +1,5 @@
-//! The settings of containers.conf(5) that decide whether the hook runs, `[engine] hooks_dir` and `remote`, and the `runtime`
-//! that runs it.
+//! The settings of containers.conf(5) that decide whether the hook runs, `[engine] hooks_dir` and `remote`, and the
+//! `runtime` that runs it.
 //!
 //! The order of files is that of `pkg/config/new.go` in containers/common (Podman 5; Podman 4.3 lacks modules and
 //! `CONTAINERS_CONF_OVERRIDE`, and reads no user's files as root).

@@ -54,9 +54,9 @@ impl CommandLine {
             .with_isolation(isolate)
     }
 
-    /// What podman is told. The annotations and variables come first, so that one that the user gives wins. Where NVIDIA's
-    /// own hook is installed, the variable that it reads must not ask it for anything. `device_rules` are values of
-    /// `--device-cgroup-rule`.
+    /// What podman is told. The annotations and variables come first, so that one that the user gives wins. Where
+    /// NVIDIA's own hook is installed, the variable that it reads must not ask it for anything. `device_rules` are
+    /// values of `--device-cgroup-rule`.
     #[must_use]
     pub(crate) fn invocation(
         &self,

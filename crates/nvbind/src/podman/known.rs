@@ -1,9 +1,9 @@
 //! Which of podman's options take a value, and which ones podman takes only before `run`.
 //!
 //! The union of Podman 4.3 to 5.8, hidden options included, as `cmd/podman/common/create.go`, `netflags.go`,
-//! `containers/run.go`, `containers/create.go`, `kube/play.go`, `root.go` and `utils/alias.go` of its source define them: no
-//! option takes a value of one command and none of another. A switch needs no entry here, and an
-//! option that is in no table counts as a switch: a newer podman's `--option=value` works without a newer nvbind.
+//! `containers/run.go`, `containers/create.go`, `kube/play.go`, `root.go` and `utils/alias.go` of its source define
+//! them: no option takes a value of one command and none of another. A switch needs no entry here, and an option that
+//! is in no table counts as a switch: a newer podman's `--option=value` works without a newer nvbind.
 
 /// How an option is written on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,8 @@ impl Syntax {
     }
 }
 
-/// nvbind's own. podman's `--config`, which names a directory with credentials, is one of them: `--authfile` does the same.
+/// nvbind's own. podman's `--config`, which names a directory with credentials, is one of them: `--authfile` does the
+/// same.
 const OWN_WITH_VALUE: &[&str] = &["capabilities", "color", "config", "extras", "gpu", "gpus", "profile"];
 
 /// Of `podman run`, and of podman's global options those whose letters it does not reuse (as it does `-c` and `-v`).

@@ -1,5 +1,5 @@
-//! What follows `nvbind kube play`: options, nvbind's and podman's mixed, and the files, which podman takes anywhere among its
-//! options.
+//! What follows `nvbind kube play`: options, nvbind's and podman's mixed, and the files, which podman takes anywhere
+//! among its options.
 
 use super::known::KUBE_PLAY;
 use super::lexer::{Group, Origin};
@@ -39,7 +39,8 @@ impl KubePlay {
         self.options.values("annotation").filter_map(|value| value.to_str()?.split_once('='))
     }
 
-    /// podman's arguments, without `podman` itself. `runtime` is for a command line without one, and `files` replace its own.
+    /// podman's arguments, without `podman` itself. `runtime` is for a command line without one, and `files` replace
+    /// its own.
     pub(crate) fn podman_arguments(&self, runtime: &Runtime, files: &[OsString]) -> Vec<OsString> {
         let Runtime(runtime) = self.options.own.runtime.as_ref().unwrap_or(runtime);
         let runtime = runtime.iter().flat_map(|name| [OsString::from("--runtime"), name.clone()]);

@@ -1,5 +1,5 @@
-//! A podman command line as podman's own parser (spf13/pflag, not interspersed) cuts it: options with their values, up to
-//! the first argument that is neither.
+//! A podman command line as podman's own parser (spf13/pflag, not interspersed) cuts it: options with their values, up
+//! to the first argument that is neither.
 
 use super::known::{self, Form, Syntax};
 use std::ffi::{OsStr, OsString};

@@ -82,8 +82,8 @@ impl Own {
         Ok(())
     }
 
-    /// These options, and the earlier ones where these say nothing. What tells nvbind how to run, and not what to start, is
-    /// only for who types it.
+    /// These options, and the earlier ones where these say nothing. What tells nvbind how to run, and not what to
+    /// start, is only for who types it.
     pub(super) fn after(self, earlier: Own) -> Own {
         Own {
             gpu: self.gpu.or(earlier.gpu),

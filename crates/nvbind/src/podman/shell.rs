@@ -1,9 +1,8 @@
 //! A command as a line that a POSIX shell reads back as the same words.
 
+use shlex::bytes::Quoter;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-
-use shlex::bytes::Quoter;
 
 /// The words, quoted where a shell would change them. Bytes, because a path need not be text.
 #[must_use]
@@ -14,9 +13,8 @@ pub(crate) fn quote<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
+    use std::process::Command;
 
     #[test]
     fn only_words_that_a_shell_would_change_are_quoted() {

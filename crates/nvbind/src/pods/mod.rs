@@ -1,5 +1,5 @@
-//! GPUs for the pods of a Kubernetes file, as `podman kube play` starts them: what Kubernetes asks for by resources becomes
-//! the annotation of the pod and a variable of each container.
+//! GPUs for the pods of a Kubernetes file, as `podman kube play` starts them: what Kubernetes asks for by resources
+//! becomes the annotation of the pod and a variable of each container.
 
 mod object;
 mod share;
@@ -99,8 +99,8 @@ impl Explain for Error {
     }
 }
 
-/// What the hook will be asked by a container; none for one that is to have nothing of the driver, or of which it stands
-/// elsewhere.
+/// What the hook will be asked by a container; none for one that is to have nothing of the driver, or of which it
+/// stands elsewhere.
 fn read_request(
     pod: &Pod,
     container: &Container,

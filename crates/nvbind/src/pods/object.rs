@@ -6,8 +6,8 @@ use nvbind_core::request::{
     CAPABILITIES_ANNOTATION, DEVICES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, ISOLATE_ANNOTATION,
 };
 
-/// What podman starts (`pkg/domain/infra/abi/play.go` of its source), and where its pod is. Annotations it takes from the
-/// object's own metadata, never from those of a template.
+/// What podman starts (`pkg/domain/infra/abi/play.go` of its source), and where its pod is. Annotations it takes from
+/// the object's own metadata, never from those of a template.
 const KINDS: &[(&str, &[&str])] = &[
     ("Pod", &[]),
     ("Deployment", &["spec", "template"]),

@@ -26,8 +26,8 @@ struct Share {
     is_void: bool,
 }
 
-/// Decides for every pod; nothing changes in one whose containers ask for nothing. `machine` is where they are to run, if that is
-/// this one.
+/// Decides for every pod; nothing changes in one whose containers ask for nothing. `machine` is where they are to run,
+/// if that is this one.
 pub(super) fn share(
     pods: &[Pod],
     machine: Option<&mut Machine>,

@@ -1,8 +1,8 @@
 //! YAML that is changed in places and means what it meant everywhere else.
 //!
-//! Readers of YAML do not agree on what a word without quotes is: podman's takes `0644` for an octal number and `1e3` for a
-//! thousand. So no word is taken for anything here: one without quotes is written without quotes again, any other with
-//! quotes. Anchors and merges are carried out, comments are not kept.
+//! Readers of YAML do not agree on what a word without quotes is: podman's takes `0644` for an octal number and `1e3`
+//! for a thousand. So no word is taken for anything here: one without quotes is written without quotes again, any other
+//! with quotes. Anchors and merges are carried out, comments are not kept.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 use std::collections::HashMap;
@@ -283,7 +283,8 @@ impl Reader {
 
 const TOO_DEEP: &str = "lists and mappings lie deeper than 64 in each other";
 
-/// A mapping without merges, whose pairs count where it has no such key itself; the first of several that has the key counts.
+/// A mapping without merges, whose pairs count where it has no such key itself; the first of several that has the key
+/// counts.
 fn merged(node: Node) -> Result<Node, &'static str> {
     let Value::Map(pairs) = node.value else { return Ok(node) };
     let (merges, mut pairs): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(key, _)| is_merge(key));
@@ -403,7 +404,8 @@ fn put_word(text: &mut String, word: &str, bare: bool, is_typed: bool) {
     }
 }
 
-/// Whether a reader could take it for a number, a date, a yes or no, or nothing. Those have no other letters than these.
+/// Whether a reader could take it for a number, a date, a yes or no, or nothing. Those have no other letters than
+/// these.
 fn could_be_no_text(word: &str) -> bool {
     let is_of_those = |letter: char| letter.is_ascii_alphanumeric() || "_.+-~: ".contains(letter);
     word.len() <= WORD

@@ -1,10 +1,8 @@
 //! Installs what is missing, with the system's own package manager, and says so.
+use super::DemoError;
+use nvbind_fixtures::process;
 use std::path::Path;
 use std::process::Command;
-
-use nvbind_fixtures::process;
-
-use super::DemoError;
 
 /// A package manager: its program, how it refreshes its lists, how it installs without asking.
 struct Manager {

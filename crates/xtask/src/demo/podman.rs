@@ -1,11 +1,9 @@
 //! Podman with a storage of the demo's own, and an OCI runtime that works on this machine.
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use super::{DemoError, packages};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t};
 use nvbind_fixtures::process;
-
-use super::{DemoError, packages};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Runtimes to try besides podman's default, which is crun nearly everywhere.
 const RUNTIMES: &[&str] = &["runc", "crun"];
@@ -76,7 +74,8 @@ impl Podman {
         Ok(())
     }
 
-    /// The first way to run a container that works here; where it is not podman's default, that is said with the reason.
+    /// The first way to run a container that works here; where it is not podman's default, that is said with the
+    /// reason.
     pub(super) fn find_way(&self, image: &str) -> Result<Way, DemoError> {
         let mut reasons: Vec<String> = Vec::new();
         for way in ways(&own_limits()) {

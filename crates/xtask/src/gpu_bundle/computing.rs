@@ -1,12 +1,11 @@
-//! A simulated driver whose libcuda computes and whose nvidia-smi lists: with it the checks do all that they do with a GPU.
-use std::fs;
-use std::path::Path;
-
+//! A simulated driver whose libcuda computes and whose nvidia-smi lists: with it the checks do all that they do with a
+//! GPU.
+use super::{compile, fixture};
 use nvbind_fixtures::driver_sim::{DriverSim, Layout};
 use nvbind_fixtures::error::{Doing, Result};
 use nvbind_fixtures::tools::{self, Tool};
-
-use super::{compile, fixture};
+use std::fs;
+use std::path::Path;
 
 /// The file that tells the checks so.
 const MARKER: &str = "computes";
@@ -28,10 +27,9 @@ pub(crate) fn ensure(project: &Path, root: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Output};
-
     use super::*;
     use nvbind_fixtures::process;
+    use std::process::{Command, Output};
 
     const UUID: &str = "GPU-51a7ed01-5170-4000-8000-0000000000b3";
 

@@ -1,16 +1,14 @@
 //! The bundle's programs, each made to run with the bundle's own loader and libraries wherever it is.
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use super::{PLACE, fixture};
 use nvbind_fixtures::elf;
 use nvbind_fixtures::error::{Error, Result};
 use nvbind_fixtures::image::source::Source;
 use nvbind_fixtures::process;
 use nvbind_fixtures::tree::Tree;
-
-use super::{PLACE, fixture};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Programs of the Debian system. podman does not start without netavark, also where no container has a network.
 const SYSTEM: &[&str] = &[
@@ -58,7 +56,8 @@ impl<'a> Toolbox<'a> {
             self.bundle.copy(&self.system.real(Path::new(&loader)), LOADER).map_err(fixture)?;
         }
         self.libraries(program)?;
-        // DT_RPATH, unlike DT_RUNPATH and LD_LIBRARY_PATH, serves the libraries' own libraries, and no program of the machine.
+        // DT_RPATH, unlike DT_RUNPATH and LD_LIBRARY_PATH, serves the libraries' own libraries, and no program of the
+        // machine.
         process::read(
             Command::new("patchelf")
                 .args(["--force-rpath", "--set-rpath", &format!("{PLACE}/lib")])

@@ -1,12 +1,10 @@
 //! For Arch Linux: the archive of the source, and the PKGBUILD that builds from exactly this archive.
+use super::{Release, sha256};
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::process;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-
-use nvbind_fixtures::error::{Doing, Error, Result};
-use nvbind_fixtures::process;
-
-use super::{Release, sha256};
 
 pub(super) fn make(release: &Release) -> Result<PathBuf> {
     let archive = source(release)?;

@@ -1,13 +1,11 @@
 //! The Debian package, by dpkg's own tools: they know what the programs' libraries are called there.
-use std::path::PathBuf;
-
-use nvbind_fixtures::error::Result;
-use nvbind_fixtures::process;
-use nvbind_fixtures::tools::{self, Tool};
-
 use super::files::{For, set_times};
 use super::version::with_tilde;
 use super::{Release, fixture};
+use nvbind_fixtures::error::Result;
+use nvbind_fixtures::process;
+use nvbind_fixtures::tools::{self, Tool};
+use std::path::PathBuf;
 
 /// Every file's checksum, as `dpkg --verify` reads them.
 const SUMS: &str = "cd root && find usr -type f | sort | xargs -d '\\n' md5sum";

@@ -1,16 +1,14 @@
 //! What a package consists of: the one table of files for all formats, and the tree that is made of it.
-use std::fs::{self, File, FileTimes};
-use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, SystemTime};
-
+use super::{Release, fixture, notices};
+use crate::release;
 use nvbind_fixtures::error::{Doing, Result};
 use nvbind_fixtures::process;
 use nvbind_fixtures::tree::Packaged;
 use nvbind_fixtures::tree::Tree;
-
-use super::{Release, fixture, notices};
-use crate::release;
+use std::fs::{self, File, FileTimes};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 /// Where a file's content comes from.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +44,8 @@ pub(crate) enum For {
 /// A row: content, place below the root, permissions, packages. A name that ends in `.gz` is compressed.
 type Row = (Content, &'static str, u32, For);
 
-/// The files. Package managers install them in the order of their names and remove them in the reverse order: the JSON that
-/// podman reads is never there without the hook. The other JSON lies where podman looks only when it is told to.
+/// The files. Package managers install them in the order of their names and remove them in the reverse order: the JSON
+/// that podman reads is never there without the hook. The other JSON lies where podman looks only when it is told to.
 const FILES: &[Row] = &[
     (Built("nvbind"), "usr/bin/nvbind", 0o755, For::All),
     (Built("nvbind-hook"), "usr/libexec/nvbind/nvbind-hook", 0o755, For::All),
@@ -182,10 +180,9 @@ pub(super) fn time(epoch: u64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::collections::BTreeSet;
     use std::path::PathBuf;
-
-    use super::*;
 
     fn places(of: For) -> Vec<&'static str> {
         let rows = FILES.iter().filter(|(.., packages)| [For::All, of].contains(packages));

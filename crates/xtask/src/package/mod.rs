@@ -9,25 +9,23 @@ mod rpm;
 mod tarball;
 mod version;
 
+use crate::release;
+use files::For;
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::process;
+use nvbind_fixtures::tree::Packaged;
+use nvbind_fixtures::tree::Tree;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use nvbind_fixtures::error::{Doing, Error, Result};
-use nvbind_fixtures::process;
-use nvbind_fixtures::tree::Packaged;
-use nvbind_fixtures::tree::Tree;
-
-use crate::release;
-use files::For;
-
 /// A format: its name on the command line, and what makes it.
 type Format = (&'static str, fn(&Release) -> Result<PathBuf>);
 
-/// The formats. All but the last are made when none is named; that one is for package builders with tools of their own, as
-/// Arch's: `cp --archive` puts it into whatever becomes a package.
+/// The formats. All but the last are made when none is named; that one is for package builders with tools of their own,
+/// as Arch's: `cp --archive` puts it into whatever becomes a package.
 const FORMATS: [Format; 5] = [
     ("deb", deb::make),
     ("rpm", rpm::make),
@@ -149,7 +147,8 @@ impl Release {
     }
 }
 
-/// `SOURCE_DATE_EPOCH` (reproducible-builds.org), else the time of the commit, which is that of all files in a source archive.
+/// `SOURCE_DATE_EPOCH` (reproducible-builds.org), else the time of the commit, which is that of all files in a source
+/// archive.
 fn epoch(project: &Path) -> Result<u64> {
     if let Ok(text) = env::var("SOURCE_DATE_EPOCH") {
         return seconds(&text);

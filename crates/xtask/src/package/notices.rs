@@ -1,14 +1,12 @@
 //! The licences of the crates that are linked into the programs: who passes the programs on has to pass these on, too.
+use crate::release;
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::process;
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-
-use nvbind_fixtures::error::{Doing, Error, Result};
-use nvbind_fixtures::process;
-use serde::Deserialize;
-
-use crate::release;
 
 /// What `cargo metadata` prints, as far as it matters here.
 #[derive(Debug, Deserialize)]
@@ -99,7 +97,8 @@ fn linked(metadata: &Metadata) -> Vec<&Package> {
     found
 }
 
-/// The texts in a crate's folder. Of a choice that includes it the MIT licence is taken, which is the one with names in it.
+/// The texts in a crate's folder. Of a choice that includes it the MIT licence is taken, which is the one with names in
+/// it.
 fn licences(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).on("list", folder)? {

@@ -1,15 +1,13 @@
 //! The RPM package, by rpmbuild, which finds the libraries that the programs need.
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
+use super::files::For;
+use super::version::with_tilde;
+use super::{Release, fixture};
 use nvbind_fixtures::error::Result;
 use nvbind_fixtures::process;
 use nvbind_fixtures::tools::{self, Tool};
 use nvbind_fixtures::tree::Packaged;
-
-use super::files::For;
-use super::version::with_tilde;
-use super::{Release, fixture};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 pub(super) fn make(release: &Release) -> Result<PathBuf> {
     tools::install(&[Tool::Rpmbuild])?;

@@ -1,12 +1,10 @@
 //! The release's archive for any distribution: the same files below one folder, and `install.sh`.
-use std::fs;
-use std::path::PathBuf;
-
-use nvbind_fixtures::error::{Doing, Result};
-use nvbind_fixtures::process;
-
 use super::files::{For, set_times};
 use super::{Release, fixture, sha256};
+use nvbind_fixtures::error::{Doing, Result};
+use nvbind_fixtures::process;
+use std::fs;
+use std::path::PathBuf;
 
 /// The script, in the repository and in the archive.
 const SCRIPT: &str = "install.sh";

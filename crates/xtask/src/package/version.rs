@@ -34,7 +34,8 @@ mod tests {
         }
     }
 
-    /// dpkg itself is asked, where it is installed: rpm and pacman compare by the same rules, but are not where tests run.
+    /// dpkg itself is asked, where it is installed: rpm and pacman compare by the same rules, but are not where tests
+    /// run.
     #[test]
     fn dpkg_takes_it_for_older_than_the_release() {
         let compare = |older: &str, newer: &str| {

@@ -1,16 +1,14 @@
 //! The hook directories of the variants: the JSON as nvbind installed it, with another program for each.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-
+use super::programs::{FLOOR, NOOP, TIMER};
+use super::sample::Variant;
 use nvbind_fixtures::error::{Doing, Error, Result};
 use nvbind_lanes::spec::PAYLOAD;
 use nvbind_lanes::tree::write;
 use serde_json::{Value, json};
-
-use super::programs::{FLOOR, NOOP, TIMER};
-use super::sample::Variant;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 /// The hook JSON that `nvbind setup` made in the lane.
 const INSTALLED: &str = "/usr/share/containers/oci/hooks.d/nvbind.json";

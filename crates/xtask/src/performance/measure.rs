@@ -1,27 +1,26 @@
 //! The measuring itself, inside the lane.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
-
+use super::hooks::{Hooks, record};
+use super::programs::FIRST;
+use super::sample::{Place, Sample, Variant, podmans};
+use super::{SETTINGS, Settings, shim, steps};
 use nix::time::{ClockId, clock_gettime};
 use nvbind_e2e::lane::{DRIVER, Lane};
 use nvbind_e2e::podman::{IMAGE, Podman, Runtime, User, as_user};
 use nvbind_fixtures::error::{Doing, Error, Result};
 use nvbind_fixtures::process;
 use nvbind_lanes::spec::{PAYLOAD, RESULTS, Spec};
-
-use super::hooks::{Hooks, record};
-use super::programs::FIRST;
-use super::sample::{Place, Sample, Variant, podmans};
-use super::{SETTINGS, Settings, shim, steps};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// What asks for a GPU; plain podman is told it too.
 const GPU: &str = "io.nvbind.gpu=0";
 
-/// How often a container is started until podman passes on what it says: of one that ends at once, it sometimes does not.
+/// How often a container is started until podman passes on what it says: of one that ends at once, it sometimes does
+/// not.
 const ATTEMPTS: usize = 5;
 
 /// Capabilities for which the inodes in the upper layer are counted: what most containers need, and everything. podman

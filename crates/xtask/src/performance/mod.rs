@@ -2,8 +2,8 @@
 //!
 //! Real podman in a lane of its own, with the simulated driver and GPU 0 of it. Rounds are interleaved: each has every
 //! variant once for both runtimes and both users, in an order that turns with the round, so that what the machine does
-//! beside hits all alike. The start is from before podman is started to the container's first instruction. The hook's own
-//! wall time and memory come from further rounds in which a small program starts it and waits for it, so that the
+//! beside hits all alike. The start is from before podman is started to the container's first instruction. The hook's
+//! own wall time and memory come from further rounds in which a small program starts it and waits for it, so that the
 //! wrapper is in no start time. `nvbind run` is measured up to the moment at which podman takes its place.
 
 mod hooks;
@@ -15,21 +15,18 @@ mod steps;
 mod summary;
 mod table;
 
-use std::fs;
-use std::path::Path;
-
+use crate::release;
+use crate::test::payload;
+pub use measure::inside;
 use nvbind_fixtures::error::{Doing, Error, Result};
 use nvbind_lanes::Lane;
 use nvbind_lanes::cgroup::View;
 use nvbind_lanes::spec::{Init, Spec, Suite};
 use nvbind_lanes::tree;
 use serde::{Deserialize, Serialize};
-
-use crate::release;
-use crate::test::payload;
+use std::fs;
+use std::path::Path;
 use summary::Report;
-
-pub use measure::inside;
 
 /// Debian 12 and nothing but cgroup v2: the least noisy, with no systemd beside the containers.
 const LANE: Lane = Lane {

@@ -1,16 +1,14 @@
 //! The small C programs of the benchmark, compiled with the system's compiler, and the sizes of what is shipped.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
+use crate::release;
 use nvbind_fixtures::error::{Doing, Error, Result};
 use nvbind_fixtures::image::Image;
 use nvbind_fixtures::process;
 use nvbind_fixtures::tools::{self, Tool};
-
-use crate::release;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// The container's first process, as its image has it.
 pub(crate) const FIRST: &str = "first_instruction";

@@ -1,16 +1,14 @@
 //! What `nvbind run` takes before podman runs in its place: a program that tells the clock stands in for podman.
 
+use super::measure::{milliseconds, now};
+use super::programs::FIRST;
+use super::sample::Sample;
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_lanes::spec::PAYLOAD;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-use nvbind_fixtures::error::{Doing, Error, Result};
-use nvbind_lanes::spec::PAYLOAD;
-
-use super::measure::{milliseconds, now};
-use super::programs::FIRST;
-use super::sample::Sample;
 
 const FOLDER: &str = "/tmp/stand-in";
 

@@ -1,10 +1,9 @@
 //! What the floor is to do: nvbind's own plan, as lines that a small C program can read.
 
+use super::sample::Sample;
 use nvbind_e2e::lane::DRIVER;
 use nvbind_fixtures::error::{Error, Result};
 use serde::Deserialize;
-
-use super::sample::Sample;
 
 /// The parts of `nvbind plan --json` that are mounts, nodes and links.
 #[derive(Debug, Deserialize)]

@@ -1,11 +1,9 @@
 //! From samples to a row for every place and variant.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-
 use super::Settings;
 use super::sample::{Place, Sample, Variant, podmans};
+use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// All that was found.
 #[derive(Debug, Serialize)]

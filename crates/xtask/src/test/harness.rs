@@ -1,20 +1,19 @@
-//! The cells as tests of a harness: each waits until its lane reports it. Lanes run side by side, those that take longest first.
+//! The cells as tests of a harness: each waits until its lane reports it. Lanes run side by side, those that take
+//! longest first.
 
+use super::words::Words;
+use super::{packages, payload};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nvbind_e2e::cells::{Cell, cells};
+use nvbind_fixtures::error::Result;
+use nvbind_lanes::Lane;
+use nvbind_lanes::report::{Case, Outcome, Totals};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, available_parallelism};
 use std::time::Instant;
-
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use nvbind_e2e::cells::{Cell, cells};
-use nvbind_fixtures::error::Result;
-use nvbind_lanes::Lane;
-use nvbind_lanes::report::{Case, Outcome, Totals};
-
-use super::words::Words;
-use super::{packages, payload};
 
 /// The lane with the case that runs on the host.
 const PACKAGES: &str = "packages";
@@ -120,7 +119,8 @@ fn trial(test: &Test, board: &Arc<Board>) -> Trial {
 }
 
 impl Test {
-    /// How it ended: a cell that did not report, or that was skipped for a reason that its case does not declare, failed.
+    /// How it ended: a cell that did not report, or that was skipped for a reason that its case does not declare,
+    /// failed.
     fn judged(&self, board: &Board) -> Case {
         let state = board.state();
         let Some(case) = state.cases.get(&self.name) else {
@@ -252,10 +252,9 @@ fn run_lane(project: &Path, lane: &Lane, tests: &[&Test], board: &Board) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use nvbind_e2e::cells::Extent;
     use nvbind_lanes::{LANES, MACHINES};
-
-    use super::*;
 
     /// One that may be skipped where Podman is old and the user root.
     fn keep_id() -> Test {

@@ -7,15 +7,13 @@ pub(crate) mod payload;
 mod unit;
 mod words;
 
-use std::path::Path;
-use std::time::Instant;
-
+use crate::release;
+use harness::Harness;
 use nvbind_fixtures::error::{Error, Result};
 use nvbind_lanes::report::{self, Case, Outcome, Totals};
 use nvbind_lanes::{ARCHITECTURE, tree};
-
-use crate::release;
-use harness::Harness;
+use std::path::Path;
+use std::time::Instant;
 use words::Words;
 
 /// Runs what the words after `test` ask for; whether nothing failed.

@@ -1,17 +1,15 @@
 //! What the lanes of packages are given: packages, and what their files should be.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use crate::package::Release;
+use crate::package::files::For;
 use nvbind_e2e::packages::{ARCH, ARCHIVE, DEB, DEBIAN_FILES, NEWER, NEWER_DEB, OTHER_FILES, RPM, SCRIPT};
 use nvbind_fixtures::error::{Doing, Error, Result};
 use nvbind_fixtures::process;
 use nvbind_fixtures::tree::Packaged;
 use nvbind_lanes::spec::Spec;
-
-use crate::package::Release;
-use crate::package::files::For;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What is installed where nothing is.
 pub(super) fn fill_installation(project: &Path, spec: &Spec) -> Result<()> {

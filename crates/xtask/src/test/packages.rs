@@ -1,17 +1,15 @@
 //! The case of packages that runs on the host: made twice from the same source, in different folders.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
-
+use crate::package::Release;
+use crate::release;
 use nvbind_fixtures::error::{Doing, Error, Result};
 use nvbind_fixtures::limits::limited;
 use nvbind_fixtures::process;
 use nvbind_lanes::report::{Case, Outcome};
-
-use crate::package::Release;
-use crate::release;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// The case of this file.
 pub(super) const SAME_BYTES: &str = "packages/from-source-the-same-bytes";
@@ -33,8 +31,8 @@ pub(super) fn case(project: &Path) -> Case {
     case
 }
 
-/// The archive of the source, unpacked elsewhere, is built and installed by its `install.sh`; its packages are those that
-/// are made here, byte for byte.
+/// The archive of the source, unpacked elsewhere, is built and installed by its `install.sh`; its packages are those
+/// that are made here, byte for byte.
 fn same_bytes(project: &Path) -> Result<()> {
     let elsewhere = project.join("target/lanes/elsewhere");
     if elsewhere.exists() {
@@ -63,7 +61,8 @@ fn binary(release: &Release) -> Result<Vec<PathBuf>> {
     Ok(vec![release.deb()?, release.rpm()?, release.tarball()?])
 }
 
-/// Builds by the script, with the environment of every release build, and compares what it installed with what was built here.
+/// Builds by the script, with the environment of every release build, and compares what it installed with what was
+/// built here.
 fn install(source: &Path, prefix: &Path, project: &Path) -> Result<()> {
     let mut script = limited(LIMIT, "sh");
     script.arg(source.join("install.sh")).arg("--prefix").arg(prefix);

@@ -1,8 +1,9 @@
-//! What a lane is given from the host: this program, the release binaries or packages, the simulated driver and the image.
+//! What a lane is given from the host: this program, the release binaries or packages, the simulated driver and the
+//! image.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
+use super::package_payload;
+use crate::gpu_bundle::{self, computing};
+use crate::release;
 use nvbind_e2e::devices::mig;
 use nvbind_e2e::drivers::compat;
 use nvbind_e2e::drivers::gpu_checks::{self, COMPUTING, PLACE};
@@ -15,13 +16,11 @@ use nvbind_fixtures::error::{Doing, Error, Result};
 use nvbind_fixtures::{commands, real_driver};
 use nvbind_lanes::spec::{Spec, Suite};
 use nvbind_lanes::{Lane, lock, tree};
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use super::package_payload;
-use crate::gpu_bundle::{self, computing};
-use crate::release;
-
-/// Fills a run's payload, and names the folders that are to be seen in the lane, each with its place there. Lanes that run side
-/// by side share what is made here: one at a time.
+/// Fills a run's payload, and names the folders that are to be seen in the lane, each with its place there. Lanes that
+/// run side by side share what is made here: one at a time.
 pub(crate) fn fill(project: &Path, spec: &mut Spec) -> Result<()> {
     let _alone = lock(&project.join("target/lanes/payload.lock"))?;
     let folders = match spec.suite {

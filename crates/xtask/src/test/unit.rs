@@ -1,14 +1,13 @@
 //! The lane of tests that need no privileges: `cargo test` of the workspace, counted from what libtest prints.
 
+use nvbind_fixtures::error::{Doing, Result};
+use nvbind_fixtures::limits::limited;
+use nvbind_lanes::report::{Case, Outcome};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-
-use nvbind_fixtures::error::{Doing, Result};
-use nvbind_fixtures::limits::limited;
-use nvbind_lanes::report::{Case, Outcome};
 
 /// Runs the tests of the workspace.
 pub(super) fn run(project: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {

@@ -1,12 +1,5 @@
 //! The configuration of one's own, as `nvbind run` and `create` use it.
 
-use std::fs;
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_lanes::tree::{USER, USER_ID, write};
-
 use crate::case::{Case, RELEASE, ROOTFUL, RUNTIME, WHO};
 use crate::command_line::shim::{NOT_STARTED, nvbind};
 use crate::container::{GPU, then_remove};
@@ -14,6 +7,11 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, Said, User};
 use crate::probe;
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_lanes::tree::{USER, USER_ID, write};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

@@ -1,13 +1,5 @@
 //! `nvbind doctor`, and what `--fix` mends.
 
-use std::fs;
-use std::path::Path;
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_fixtures::limits::limited;
-use nvbind_lanes::spec::PAYLOAD;
-use serde_json::Value;
-
 use crate::case::{Case, RELEASE, WHO};
 use crate::command_line::shim::{HOOK, LIMIT};
 use crate::container::{ASK, GPU, run, then_remove};
@@ -15,6 +7,12 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{Podman, Said, User, as_user, said};
 use crate::probe;
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_fixtures::limits::limited;
+use nvbind_lanes::spec::PAYLOAD;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("doctor", hook_is_gone).each(&[WHO, RELEASE])];

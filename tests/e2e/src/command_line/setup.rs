@@ -1,13 +1,5 @@
-//! What `nvbind setup` leaves on a machine: nothing in a dry run, the same the second time, and what was there before after
-//! `--uninstall`.
-
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::tree::USER;
+//! What `nvbind setup` leaves on a machine: nothing in a dry run, the same the second time, and what was there before
+//! after `--uninstall`.
 
 use crate::case::{CRUN, Case, RELEASE, ROOTFUL, ROOTLESS};
 use crate::command_line::shim::nvbind;
@@ -16,6 +8,12 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, User, said};
 use crate::{probe, snapshot};
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::tree::USER;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

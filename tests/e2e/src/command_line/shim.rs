@@ -1,18 +1,16 @@
 //! `nvbind run` and `nvbind setup` as a person uses them.
 
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_fixtures::limits::limited;
-
 use crate::case::{CRUN, Case, RELEASE, ROOTFUL, ROOTLESS, RUNTIME, WHO};
 use crate::container::{GPU, then_remove};
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, Said, User, as_user, said};
 use crate::probe;
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_fixtures::limits::limited;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

@@ -1,17 +1,5 @@
 //! Compose files, as `podman-compose` reads them, and `docker-compose` over podman's socket.
 
-use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_fixtures::limits::limited;
-use nvbind_lanes::tree::{USER_ID, write};
-
 use crate::case::{
     BOOKWORM_PODMAN, CRUN, Case, NO_SYSTEMD, ONE_OF_EACH_RELEASE, RELEASE, ROOTLESS, SYSTEMD, TRIXIE_PODMAN,
     V1, WHO, Where,
@@ -22,6 +10,16 @@ use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, configure, use_driver};
 use crate::podman::{IMAGE, Podman, Said, User, as_user, said};
 use crate::probe;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_fixtures::limits::limited;
+use nvbind_lanes::tree::{USER_ID, write};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The same with crun only.
 const CRUN_OF_EACH_RELEASE: Where =

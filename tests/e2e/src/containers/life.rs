@@ -1,8 +1,5 @@
 //! A container's life: joined, restarted by hand and by podman itself, stopped and started, committed.
 
-use std::thread;
-use std::time::Duration;
-
 use crate::case::{Case, INIT, RELEASE, RUNTIME, WHO};
 use crate::container;
 use crate::container::{ASK, GPU, PLAIN, claim_works_in, control, keep, then_remove};
@@ -10,6 +7,8 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman};
 use crate::{probe, traces};
+use std::thread;
+use std::time::Duration;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

@@ -70,8 +70,8 @@ const NO_KEEP_ID: &[Skip] =
 pub(crate) const PLAIN: Case = cell!("default/plain", Default, Plain).each(ALL);
 pub(crate) const READ_ONLY_IN_RANGE: Case = cell!("auto/read-only", Auto, ReadOnly).each(BOTH).sample(NEW_V2);
 
-/// Every user namespace with every confinement, with every user and runtime. Where not all combinations run, each namespace and
-/// each confinement still meets both versions of cgroups with both releases of Podman: a Latin square.
+/// Every user namespace with every confinement, with every user and runtime. Where not all combinations run, each
+/// namespace and each confinement still meets both versions of cgroups with both releases of Podman: a Latin square.
 pub(crate) const CASES: &[Case] = &[
     PLAIN,
     cell!("default/read-only", Default, ReadOnly).each(BOTH).sample(OLD_V2),
@@ -115,8 +115,8 @@ impl Options {
         map.iter().chain(mode).copied().collect()
     }
 
-    /// Whether podman and the runtime have to filter devices on their own. In a user namespace that is theirs to decide:
-    /// podman 5 gives no rules, from which crun makes no filter and runc its own.
+    /// Whether podman and the runtime have to filter devices on their own. In a user namespace that is theirs to
+    /// decide: podman 5 gives no rules, from which crun makes no filter and runc its own.
     pub(crate) fn must_be_filtered(self, podman: Podman) -> bool {
         podman.user == User::Root && self.userns == Userns::Default && self.mode != Mode::Privileged
     }
@@ -124,10 +124,9 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::cells::{Extent, cells};
+    use std::collections::BTreeSet;
 
     /// The name of a cell: its namespace and its confinement.
     fn parts(name: &str) -> (&str, &str) {

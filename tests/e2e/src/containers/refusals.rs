@@ -1,18 +1,16 @@
 //! Bad input: a message of its own, a documented exit code, no container, and nothing changed.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::tree::USER_ID;
-
 use crate::case::{Case, RELEASE, RUNTIME, WHO};
 use crate::container::{ASK, GPU, run, then_remove};
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, use_driver};
 use crate::podman::{Podman, Runtime, User, said};
 use crate::{probe, traces};
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::tree::USER_ID;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

@@ -1,20 +1,18 @@
 //! Containers whose root file system is a folder of the user's.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::spec::PAYLOAD;
-use nvbind_lanes::tree::{USER, write};
-
 use crate::case::{Case, RUNTIME, WHO};
 use crate::container::{ASK, GPU, PLAIN, control_image, run_image, then_remove};
 use crate::ended::Ended;
 use crate::lane::Lane;
 use crate::podman::{Podman, User, said};
 use crate::{probe, snapshot};
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::spec::PAYLOAD;
+use nvbind_lanes::tree::{USER, write};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

@@ -1,15 +1,13 @@
 //! The hook at stage createContainer, the alternative for runtimes that give no usable pid.
 
-use std::path::Path;
-
-use nvbind_lanes::tree::write;
-
 use crate::case::{Case, RUNTIME, WHO};
 use crate::container::{ASK, GPU, control, run, then_remove};
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane};
 use crate::podman::{Podman, Runtime, User};
 use crate::probe;
+use nvbind_lanes::tree::write;
+use std::path::Path;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("create-container", create_container).each(&[RUNTIME, WHO])];

@@ -1,5 +1,5 @@
-//! `podman update`, which hands the runtime podman's own list of device rules. It does not have those that the hook made,
-//! and crun of Podman 5 takes away what is not in it; `nvbind run --device-rules` puts them there.
+//! `podman update`, which hands the runtime podman's own list of device rules. It does not have those that the hook
+//! made, and crun of Podman 5 takes away what is not in it; `nvbind run --device-rules` puts them there.
 
 use crate::case::{
     CRUN, Case, RELEASE, ROOTFUL, ROOTLESS, RUNC, RUNTIME, SAME_KERNEL, Skip, V1, V2, WHO, skip,
@@ -24,8 +24,8 @@ pub(crate) const CASES: &[Case] = &[
 pub(crate) const WITH_RULES: Case =
     Case::new("podman-update", update).each(&[RUNTIME, WHO, RELEASE]).may_skip(NO_CONTROLLER);
 
-/// Lanes of version 2 have the controllers that the machine's version 1 leaves over, and a user has none of version 1. Virtual
-/// machines have all.
+/// Lanes of version 2 have the controllers that the machine's version 1 leaves over, and a user has none of version 1.
+/// Virtual machines have all.
 const NO_CONTROLLER: &[Skip] = &[
     skip(&[&[V2, SAME_KERNEL, CRUN]], "controller `cpu` is not available"),
     skip(&[&[V2, SAME_KERNEL, RUNC]], "/cpu.weight: no such file or directory"),
@@ -78,7 +78,8 @@ fn without_rules(_: &Lane, podman: Podman) -> Result<(), Ended> {
     })
 }
 
-/// The same without a GPU; where the runtime can't do it, as without the cgroup controller, the case is skipped in its words.
+/// The same without a GPU; where the runtime can't do it, as without the cgroup controller, the case is skipped in its
+/// words.
 fn control(podman: Podman) -> Result<(), Ended> {
     run(podman, PLAIN, &["--detach", "--stop-timeout=0"], "sleep 1000")?.must()?;
     let said = podman.run(&["update", LIMIT, PLAIN])?;

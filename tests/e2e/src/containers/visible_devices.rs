@@ -1,12 +1,5 @@
-//! The second hook JSON, by which `NVIDIA_VISIBLE_DEVICES` is a request: it is in a hooks directory of this case's own, since it
-//! refuses containers of images that have the variable.
-
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::error::Error;
-use nvbind_lanes::spec::PAYLOAD;
-use nvbind_lanes::tree::write;
+//! The second hook JSON, by which `NVIDIA_VISIBLE_DEVICES` is a request: it is in a hooks directory of this case's own,
+//! since it refuses containers of images that have the variable.
 
 use crate::case::{Case, RELEASE, RUNTIME, WHO};
 use crate::command_line::shim;
@@ -17,6 +10,11 @@ use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, configure, use_driver};
 use crate::podman::{IMAGE, Podman, Said, said};
 use crate::probe;
+use nvbind_fixtures::error::Error;
+use nvbind_lanes::spec::PAYLOAD;
+use nvbind_lanes::tree::write;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] =

@@ -1,11 +1,5 @@
-//! Volumes over the places where nvbind puts things: the GPU works, and the host's files behind the volume stay as they are.
-
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::tree::write;
+//! Volumes over the places where nvbind puts things: the GPU works, and the host's files behind the volume stay as they
+//! are.
 
 use crate::case::{CGROUP, Case, RUNTIME, WHO};
 use crate::container::{ASK, GPU, claim_works_with, control, run, then_remove};
@@ -13,6 +7,11 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::Podman;
 use crate::{probe, snapshot};
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::tree::write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

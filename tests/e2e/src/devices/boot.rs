@@ -1,18 +1,16 @@
 //! `nvbind devices` on a machine where nothing has used the driver since it booted: a root of its own with a simulated
 //! driver whose nodes are missing, and a simulated `nvidia-modprobe` that makes them as the real one does.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_lanes::tree::write;
-
 use crate::case::{CRUN, Case, RELEASE, ROOTFUL};
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane};
 use crate::podman::{Podman, Said, said};
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_lanes::tree::write;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("devices", devices).each(&[RELEASE]).only(&[&[CRUN, ROOTFUL]])];

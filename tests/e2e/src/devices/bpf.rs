@@ -110,8 +110,9 @@ impl Program {
 fn bpf<T>(command: Command, attribute: &mut T) -> io::Result<RawFd> {
     let size = size_of::<T>();
     let attribute = std::ptr::from_mut(attribute);
-    // SAFETY: the attribute is a live structure of this file, laid out as the kernel's for this command, and its size goes
-    // with it; the one address in it is of a buffer that the caller holds over the call, as long as the count beside it.
+    // SAFETY: the attribute is a live structure of this file, laid out as the kernel's for this command, and its size
+    // goes with it; the one address in it is of a buffer that the caller holds over the call, as long as the count
+    // beside it.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, attribute, size) };
     if answer == -1 {
         Err(io::Error::last_os_error())

@@ -1,8 +1,5 @@
 //! Device access over a container's life, and where it has no cgroup of its own.
 
-use std::fs::OpenOptions;
-use std::process::Command;
-
 use crate::case::{
     CGROUP, CRUN, Case, NO_SYSTEMD, RELEASE, ROOTLESS, RUNC, RUNTIME, SYSTEMD, Skip, V1, V2, WHO, skip,
 };
@@ -12,6 +9,8 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{Podman, User, said};
 use crate::probe;
+use std::fs::OpenOptions;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -56,8 +55,8 @@ fn open_unasked() -> String {
     format!("{:?}", OpenOptions::new().read(true).write(true).open(node).err())
 }
 
-/// systemd makes its own filter of a scope's properties: at a reload or when it starts anew (older versions), and whenever
-/// a device property of the scope is set. Afterwards the GPU still works, and the other one still does not.
+/// systemd makes its own filter of a scope's properties: at a reload or when it starts anew (older versions), and
+/// whenever a device property of the scope is set. Afterwards the GPU still works, and the other one still does not.
 fn daemon_reload(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let filtered = podman.user == User::Root;
     then_remove(podman, || {
@@ -91,8 +90,8 @@ fn cgroupfs(_: &Lane, podman: Podman) -> Result<(), Ended> {
     })
 }
 
-/// A container that was frozen has the GPU afterwards as before, and nothing of the other one. Where podman cannot freeze a
-/// container without a GPU, it says why.
+/// A container that was frozen has the GPU afterwards as before, and nothing of the other one. Where podman cannot
+/// freeze a container without a GPU, it says why.
 fn pause(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let filtered = podman.user == User::Root;
     let unasked = filtered.then_some("EPERM");
@@ -101,7 +100,8 @@ fn pause(_: &Lane, podman: Podman) -> Result<(), Ended> {
         container::run(podman, PLAIN, &["--detach", "--stop-timeout=0"], "sleep 1000")?.must()?;
         let frozen = podman.run(&["pause", PLAIN])?;
         if frozen.code != 0 {
-            // Where it is the runtime that refuses, its reason comes before podman's last words, and after its warnings.
+            // Where it is the runtime that refuses, its reason comes before podman's last words, and after its
+            // warnings.
             let reason = frozen.err.lines().find(|line| !line.contains("level=warning"));
             return Err(Ended::Skipped(reason.unwrap_or_default().to_owned()));
         }

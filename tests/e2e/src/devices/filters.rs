@@ -1,16 +1,5 @@
 //! The device filters of the lane's cgroups: nvbind changes those of the container's own, and no others.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::cgroup::View;
-use nvbind_lanes::spec::{Init, Spec};
-use nvbind_lanes::tree::write;
-
 use crate::case::{CGROUP, Case, INIT, ROOTFUL, RUNTIME};
 use crate::container::{GPU, PLAIN, claim_works_in, keep, run, then_remove};
 use crate::devices::bpf;
@@ -18,6 +7,15 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{Podman, said};
 use crate::probe;
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::cgroup::View;
+use nvbind_lanes::spec::{Init, Spec};
+use nvbind_lanes::tree::write;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The cases, by name. Only the host's root can change a filter.
 pub(crate) const CASES: &[Case] = &[
@@ -86,8 +84,8 @@ fn claim_others_unchanged(spec: &Spec, before: &Filters, id: &str) -> Result<(),
     claim(changed.is_empty(), "the filter of another cgroup changed", || changed.join("\n"))
 }
 
-/// Containers that GPUs are given to leave all other cgroups as they are, also one whose filter could be changed because it
-/// is around theirs or is their caller's, and a container's that runs meanwhile.
+/// Containers that GPUs are given to leave all other cgroups as they are, also one whose filter could be changed
+/// because it is around theirs or is their caller's, and a container's that runs meanwhile.
 fn host_cgroups(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     then_remove(podman, || {
         let every = ["--detach", "--stop-timeout=0", "--device-cgroup-rule=c *:* rwm"];

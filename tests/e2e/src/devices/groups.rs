@@ -1,13 +1,5 @@
 //! Device nodes that only a group of the host, or only root, may use.
 
-use std::io;
-use std::path::Path;
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_fixtures::limits::limited;
-use nvbind_lanes::tree::USER_ID;
-use rustix::fs::{XattrFlags, setxattr};
-
 use crate::case::{Case, ROOTLESS, RUNTIME, WHO};
 use crate::command_line::shim::{LIMIT, NOT_STARTED, NVBIND};
 use crate::container::{ASK, GPU, run, then_remove};
@@ -16,6 +8,12 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, Runtime, Said, User, said};
 use crate::probe;
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_fixtures::limits::limited;
+use nvbind_lanes::tree::USER_ID;
+use rustix::fs::{XattrFlags, setxattr};
+use std::io;
+use std::path::Path;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

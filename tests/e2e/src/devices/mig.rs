@@ -1,15 +1,13 @@
 //! MIG devices: by index and UUID, for which the hook asks a mock of NVML, and by instances.
 
-use std::path::{Path, PathBuf};
-
-use nvbind_fixtures::driver_sim::{DriverSim, Gpu, Mig};
-use nvbind_fixtures::error::{Error, Result as Made};
-
 use crate::case::{CGROUP, Case, RUNTIME, WHO};
 use crate::container::{GPU, run, then_remove};
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, use_driver};
 use crate::podman::Podman;
+use nvbind_fixtures::driver_sim::{DriverSim, Gpu, Mig};
+use nvbind_fixtures::error::{Error, Result as Made};
+use std::path::{Path, PathBuf};
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("mig", mig).each(&[RUNTIME, WHO, CGROUP])];

@@ -1,13 +1,12 @@
 //! Every device node of a machine with several GPUs, tried in containers that ask for some of them.
 
-use std::process::Command;
-
 use crate::case::{CGROUP, Case, RUNTIME, WHO};
 use crate::container::{GPU, run, then_remove};
 use crate::devices::mig::MIG;
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, use_driver};
 use crate::podman::{Podman, User, said};
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("every-node", every_node).each(&[RUNTIME, WHO, CGROUP])];
@@ -66,8 +65,8 @@ fn find(kind: &str) -> Result<Vec<String>, Ended> {
     Ok(said(Command::new("find").args(words))?.must()?.out.lines().map(str::to_owned).collect())
 }
 
-/// Fails the case unless the container has the request's nodes and nothing else of the driver's `/dev`. Where its devices
-/// are filtered, those of the volume are forbidden but for the same.
+/// Fails the case unless the container has the request's nodes and nothing else of the driver's `/dev`. Where its
+/// devices are filtered, those of the volume are forbidden but for the same.
 fn claim_has_these_alone(
     podman: Podman,
     (name, own, gpus): &Request,

@@ -1,11 +1,5 @@
 //! Images for a newer CUDA: which libcuda programs load, the image's or the driver's.
 
-use std::path::{Path, PathBuf};
-
-use nvbind_fixtures::driver_sim::ForwardCompat;
-use nvbind_fixtures::error::{Error, Result as Made};
-use nvbind_lanes::tree::write;
-
 use crate::case::{Case, RUNTIME, WHO};
 use crate::container::{ASK, GPU, run_image, then_remove};
 use crate::containers::life::start;
@@ -13,6 +7,10 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman};
 use crate::traces;
+use nvbind_fixtures::driver_sim::ForwardCompat;
+use nvbind_fixtures::error::{Error, Result as Made};
+use nvbind_lanes::tree::write;
+use std::path::{Path, PathBuf};
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

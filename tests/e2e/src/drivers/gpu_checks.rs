@@ -1,16 +1,14 @@
 //! The checks for real GPUs, with what they need and as they are run there: here with simulated drivers, and none.
 
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_fixtures::limits::limited;
-
 use crate::case::{CRUN, Case, ROOTFUL, TRIXIE_PODMAN, V1, Where};
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane};
 use crate::podman::{Podman, Said, said};
+use nvbind_fixtures::error::Doing;
+use nvbind_fixtures::limits::limited;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -25,7 +23,8 @@ const GPU_CHECKS: Where = &[&[TRIXIE_PODMAN, V1, CRUN, ROOTFUL]];
 /// What is in the name of each of these cases.
 pub const NAME: &str = "/gpu-checks/";
 
-/// Where the bundle is unpacked: its programs name their loader and their libraries by this path, and `tests/gpu` its files.
+/// Where the bundle is unpacked: its programs name their loader and their libraries by this path, and `tests/gpu` its
+/// files.
 pub const PLACE: &str = "/opt/nvbind-gpu";
 /// The place in the lane of a driver that computes.
 pub const COMPUTING: &str = "/opt/computing-driver";
@@ -54,8 +53,8 @@ fn no_gpu(_: &Lane, _: Podman) -> Result<(), Ended> {
     claim(told, "the checks do not tell that there is no GPU", || said.told())
 }
 
-/// The driver that all cases have: its libcuda knows no GPU. Storage is on the lane's overlay, where no second one can be,
-/// by copies where there is no fuse-overlayfs.
+/// The driver that all cases have: its libcuda knows no GPU. Storage is on the lane's overlay, where no second one can
+/// be, by copies where there is no fuse-overlayfs.
 fn no_cuda(_: &Lane, _: Podman) -> Result<(), Ended> {
     let aside = format!("{FUSE}.aside");
     fs::rename(FUSE, &aside).on("move", Path::new(FUSE))?;

@@ -1,13 +1,12 @@
 //! Wherever a distribution keeps the driver, the container gets all of it.
 
-use nvbind_fixtures::driver_sim::Layout;
-
 use crate::case::{CRUN, Case, ROOTFUL};
 use crate::container::{ASK, GPU, run, then_remove};
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, use_driver};
 use crate::podman::Podman;
 use crate::probe;
+use nvbind_fixtures::driver_sim::Layout;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("layouts", layouts).only(&[&[CRUN, ROOTFUL]]).takes(4)];

@@ -1,18 +1,16 @@
 //! NVIDIA's real user-space driver: all of it is in the plan, and in a container its own programs and libraries run.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::driver_sim::TRIPLET;
-use nvbind_fixtures::real_driver::{self, RealDriverError};
-use nvbind_lanes::spec::PAYLOAD;
-
 use crate::case::{CRUN, Case, RELEASE, ROOTFUL, RUNTIME, WHO};
 use crate::container::{ASK, GPU, run, then_remove};
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, use_driver};
 use crate::podman::{Podman, said};
+use nvbind_fixtures::driver_sim::TRIPLET;
+use nvbind_fixtures::real_driver::{self, RealDriverError};
+use nvbind_lanes::spec::PAYLOAD;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -46,7 +44,8 @@ fn plan(_: &Lane, _: Podman) -> Result<(), Ended> {
     claim(differences.is_empty(), &differences.join("; "), || said.told())
 }
 
-/// The real library is loaded, all functions are found in it, and its own words for a missing kernel module reach the user.
+/// The real library is loaded, all functions are found in it, and its own words for a missing kernel module reach the
+/// user.
 fn nvml(_: &Lane, _: Podman) -> Result<(), Ended> {
     needs_driver()?;
     let script =

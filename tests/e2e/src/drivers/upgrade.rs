@@ -1,12 +1,5 @@
 //! The driver of a running host is replaced by another version, and steps of a build that have a GPU.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::tree::write;
-
 use crate::case::{Case, RELEASE, RUNTIME, WHO};
 use crate::container::{ASK, GPU, then_remove};
 use crate::containers::refusals::{BROKEN, with_driver};
@@ -14,6 +7,11 @@ use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, use_driver};
 use crate::podman::{IMAGE, Podman, Said};
 use crate::probe;
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::tree::write;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

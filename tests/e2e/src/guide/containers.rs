@@ -1,12 +1,10 @@
 //! Containers that the guide's commands started and left: those that asked for a GPU have one.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
-
 use crate::ended::{Ended, claim};
 use crate::podman::Podman;
 use crate::stand_in::{Report, has_smi};
+use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// One user's containers.
 #[derive(Debug)]
@@ -77,9 +75,8 @@ fn text<'a>(container: &'a Value, pointer: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_container_asks_unless_its_pod_alone_does() {

@@ -1,12 +1,5 @@
 //! The lane before a file of the guide, and after it: what its commands made and left is removed.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use nvbind_fixtures::error::Doing;
-
 use crate::ended::Ended;
 use crate::guide::typing::Traces;
 use crate::podman::{Podman, User, said};
@@ -14,6 +7,11 @@ use crate::profiles::desktop::home;
 use crate::services::quadlet::systemctl;
 use crate::snapshot;
 use crate::snapshot::Snapshot;
+use nvbind_fixtures::error::Doing;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What podman keeps: how it is listed, and removed.
 const KEPT: &[(&[&str], &[&str])] = &[

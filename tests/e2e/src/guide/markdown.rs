@@ -1,16 +1,15 @@
 //! A file of the guide as what a reader does with it: commands that are typed, and files that are written.
 //!
-//! * A block `console` has commands: after `$ ` an ordinary user's, after `# ` root's, with `\` at the end of a line that goes
-//!   on. Its other lines are output.
-//! * A block `text` is for the reader alone. Any other is a file, and the line above it ends with its path: `` `PATH`: ``.
+//! * A block `console` has commands: after `$ ` an ordinary user's, after `# ` root's, with `\` at the end of a line
+//!   that goes on. Its other lines are output.
+//! * A block `text` is for the reader alone. Any other is a file, and the line above it ends with its path: `` `PATH`:
+//!   ``.
 //! * Comments directly above a block say otherwise: `<!-- needs: NEED, NEED -->`, `<!-- not run: REASON -->`, and
 //!   `<!-- exit code: N -->` for the last command, whose output is then claimed as well.
 
-use std::ops::Range;
-
-use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
-
 use crate::guide::needs::Need;
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
+use std::ops::Range;
 
 /// What a reader does at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The user guide, as its reader does it: what its files say is typed and written, with stand-ins for the images, on a simulated
-//! desktop.
+//! The user guide, as its reader does it: what its files say is typed and written, with stand-ins for the images, on a
+//! simulated desktop.
 
 mod containers;
 mod machine;
@@ -39,8 +39,8 @@ macro_rules! guide {
     };
 }
 
-/// Each release has ordinary users, and the newer one root too, not every user with every runtime: that is what the other
-/// cases have.
+/// Each release has ordinary users, and the newer one root too, not every user with every runtime: that is what the
+/// other cases have.
 const ALL: Where = &[
     &[BOOKWORM_PODMAN, V1, NO_SYSTEMD, RUNC, ROOTLESS],
     &[TRIXIE_PODMAN, SYSTEMD, CRUN, ROOTLESS],
@@ -116,11 +116,10 @@ fn at(name: &str, block: &Block, ended: Ended) -> Ended {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::collections::BTreeSet;
     use std::fs;
     use std::path::{Path, PathBuf};
-
-    use super::*;
 
     /// Why a block is not run in any lane, and nothing else is a reason.
     const REASONS: &[&str] = &[

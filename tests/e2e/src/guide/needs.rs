@@ -1,12 +1,10 @@
 //! What a block of the guide takes, and which lanes, users and podmans have.
 
-use std::path::Path;
-
-use nvbind_lanes::spec::Init;
-
 use crate::lane::Lane;
 use crate::podman::{Podman, Runtime, User};
 use crate::services::quadlet::GENERATOR;
+use nvbind_lanes::spec::Init;
+use std::path::Path;
 
 /// What not every lane, or not every user, has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

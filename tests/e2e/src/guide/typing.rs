@@ -1,16 +1,5 @@
 //! A reader who types the guide's commands, and what is claimed of each.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_fixtures::limits::limited;
-use nvbind_lanes::tree::{USER, USER_ID, write};
-
 use crate::command_line::shim::LIMIT;
 use crate::ended::{Ended, claim};
 use crate::guide::containers::Containers;
@@ -18,6 +7,15 @@ use crate::guide::markdown::{Block, Content, Typed};
 use crate::podman::{Podman, Said, User, as_user, said};
 use crate::profiles::desktop::{Desktop, home};
 use crate::stand_in::{NO_DRIVER, Report, has_smi};
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_fixtures::limits::limited;
+use nvbind_lanes::tree::{USER, USER_ID, write};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The guide's name for an ordinary user.
 const SOMEBODY: &str = "alice";

@@ -1,14 +1,5 @@
-//! Debian's own programs and the loaders that they are linked with: each opens NVIDIA's library from the view. No device
-//! answers, and nobody expects one to.
-
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::driver_sim::{TRIPLET, TRIPLET_32};
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::tree::write;
+//! Debian's own programs and the loaders that they are linked with: each opens NVIDIA's library from the view. No
+//! device answers, and nobody expects one to.
 
 use crate::case::{APPLICATIONS, BOOKWORM_PODMAN, CRUN, Case, RELEASE, WHO};
 use crate::container::{ASK, GPU, run_image};
@@ -20,6 +11,13 @@ use crate::images::{APPS, claims, with_real_driver};
 use crate::lane::Lane;
 use crate::podman::{Podman, Said, said};
 use crate::probe;
+use nvbind_fixtures::driver_sim::{TRIPLET, TRIPLET_32};
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::tree::write;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -121,7 +119,8 @@ fn gbm(_: &Lane, podman: Podman) -> Result<(), Ended> {
     })
 }
 
-/// A description of the image's own, at a place that the Vulkan loader prefers: it is bound over, and there is no second.
+/// A description of the image's own, at a place that the Vulkan loader prefers: it is bound over, and there is no
+/// second.
 fn own_icd(_: &Lane, podman: Podman) -> Result<(), Ended> {
     with_applications(podman, || {
         let folder = Path::new("/tmp/own-icd");
@@ -154,8 +153,8 @@ fn found_icd(line: &str) -> Option<&str> {
     path.contains("nvidia_icd").then_some(path)
 }
 
-/// A package with a driver's library of another version is installed after the start, as one that depends on it would have
-/// it: its trigger has ldconfig make the cache anew, and the host's library is still the one that is found.
+/// A package with a driver's library of another version is installed after the start, as one that depends on it would
+/// have it: its trigger has ldconfig make the cache anew, and the host's library is still the one that is found.
 fn package(_: &Lane, podman: Podman) -> Result<(), Ended> {
     with_applications(podman, || {
         write(Path::new("/tmp/package/DEBIAN/control"), CONTROL)?;
@@ -179,7 +178,8 @@ fn package(_: &Lane, podman: Podman) -> Result<(), Ended> {
 const CONTROL: &str = "Package: nvbind-late\nVersion: 1\nArchitecture: all\n\
     Maintainer: nobody <nobody@localhost>\nDescription: a library\n";
 
-/// Where the image has 32-bit libraries, so has the view: 32-bit programs find the 32-bit driver, by the same descriptions.
+/// Where the image has 32-bit libraries, so has the view: 32-bit programs find the 32-bit driver, by the same
+/// descriptions.
 fn programs_32_bit(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let program = format!("eglinfo.{TRIPLET_32}");
     with_applications(podman, || {

@@ -93,7 +93,8 @@ fn claim_is_hosts(podman: Podman, image: &str, look: &str) -> Result<(), Ended> 
     claim(found == host_libcuda()?, "the program gets the image's libcuda", || said.told())
 }
 
-/// Caches that say nothing, or what is not so: a word, more entries than there is file, a size beyond reason, and big-endian.
+/// Caches that say nothing, or what is not so: a word, more entries than there is file, a size beyond reason, and
+/// big-endian.
 const DAMAGED: &[Image] = &[
     damaged_by("garbage", "echo garbage > etc/ld.so.cache"),
     damaged_by("too-many", r"printf 'glibc-ld.so.cache1.1\377\377\377\177\0\0\0\0\2' > etc/ld.so.cache"),
@@ -110,8 +111,8 @@ const fn damaged_by(name: &'static str, script: &'static str) -> Image {
     Image { name, has_programs: true, script, env: &[] }
 }
 
-/// The driver is found all the same, and the file in the layer is as it was: below an overlay, and where the folder is the
-/// root filesystem itself.
+/// The driver is found all the same, and the file in the layer is as it was: below an overlay, and where the folder is
+/// the root filesystem itself.
 fn damaged(_: &Lane, podman: Podman) -> Result<(), Ended> {
     super::with_real_driver(podman, || {
         for image in DAMAGED {

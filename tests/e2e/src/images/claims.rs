@@ -1,20 +1,18 @@
 //! What is claimed of the driver in an image.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::driver_sim::TRIPLET;
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::spec::PAYLOAD;
-use serde_json::Value;
-
 use crate::container::{ASK, GPU, run_words};
 use crate::drivers::real::REAL;
 use crate::ended::{Ended, claim};
 use crate::podman::{Podman, Said, said};
 use crate::probe;
+use nvbind_fixtures::driver_sim::TRIPLET;
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::spec::PAYLOAD;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
 
 /// The view's place where nothing is in its way.
 pub(super) const VIEW: &str = "/usr/local/nvidia";

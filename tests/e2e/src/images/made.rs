@@ -1,14 +1,12 @@
 //! An image made by a script from the test image's files, or from nothing.
 
-use std::process::Command;
-
-use nvbind_fixtures::driver_sim::TRIPLET;
-use nvbind_lanes::spec::PAYLOAD;
-use nvbind_lanes::tree::USER;
-
 use crate::ended::Ended;
 use crate::lane::DRIVER;
 use crate::podman::{Podman, User, said};
+use nvbind_fixtures::driver_sim::TRIPLET;
+use nvbind_lanes::spec::PAYLOAD;
+use nvbind_lanes::tree::USER;
+use std::process::Command;
 
 /// What an image is made of.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +15,8 @@ pub(super) struct Image {
     pub(super) name: &'static str,
     /// Whether the test image's files are there before the script runs.
     pub(super) has_programs: bool,
-    /// Run by a shell in the image's root: `$bin` are the payload's programs, `$driver` the simulated driver's libraries,
-    /// `$lib` the image's folder of libraries.
+    /// Run by a shell in the image's root: `$bin` are the payload's programs, `$driver` the simulated driver's
+    /// libraries, `$lib` the image's folder of libraries.
     pub(super) script: &'static str,
     /// The image's variables.
     pub(super) env: &'static [&'static str],

@@ -1,8 +1,5 @@
-//! Images in which something stands where links are to be made, and those that expect the driver at a place of their own.
-
-use std::path::Path;
-
-use nvbind_lanes::tree::write;
+//! Images in which something stands where links are to be made, and those that expect the driver at a place of their
+//! own.
 
 use crate::case::{Case, RELEASE, WHO};
 use crate::container::{ASK, GPU, run_image};
@@ -13,6 +10,8 @@ use crate::images::made::Image;
 use crate::lane::Lane;
 use crate::podman::Podman;
 use crate::snapshot;
+use nvbind_lanes::tree::write;
+use std::path::Path;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -40,8 +39,8 @@ const REFUSED: &str = "exit code: 5";
 /// The lane's own folder that links of the images point to.
 const OUTSIDE: &str = "/tmp/outside";
 
-/// What is in the way, and whether the container is refused: a folder that is a link out of the root filesystem would have
-/// to be followed, all else is the image's and stays.
+/// What is in the way, and whether the container is refused: a folder that is a link out of the root filesystem would
+/// have to be followed, all else is the image's and stays.
 const OBSTACLES: &[(Image, bool)] = &[
     (obstacle("directory", "mkdir -p usr/share/vulkan/icd.d/nvidia_icd.json"), false),
     (

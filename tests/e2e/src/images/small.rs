@@ -1,12 +1,11 @@
 //! A small program, compiled on the host: for an image without any loader, and for one whose only loader is musl's.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use nvbind_fixtures::error::{Doing, Result};
 use nvbind_fixtures::process::read;
 use nvbind_fixtures::tools::{self, Tool};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const SOURCE: &str = include_str!("small.c");
 

@@ -1,13 +1,5 @@
-//! Pods of Kubernetes files: `nvbind kube play`, `podman kube play` with annotations, and what `podman kube generate` keeps.
-
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_fixtures::limits::limited;
-use nvbind_lanes::spec::PAYLOAD;
-use nvbind_lanes::tree::{USER, write};
+//! Pods of Kubernetes files: `nvbind kube play`, `podman kube play` with annotations, and what `podman kube generate`
+//! keeps.
 
 use crate::case::{Case, ONE_OF_EACH_RELEASE, QUADLET, RELEASE, SYSTEMD, TRIXIE_PODMAN, WHO};
 use crate::command_line::shim::{LIMIT, NOT_STARTED, NVBIND, nvbind};
@@ -17,6 +9,13 @@ use crate::lane::{DRIVER, Lane, use_driver};
 use crate::podman::{Podman, Said, User, said};
 use crate::probe;
 use crate::services::quadlet::{GENERATOR, install, journal, systemctl};
+use nvbind_fixtures::error::Doing;
+use nvbind_fixtures::limits::limited;
+use nvbind_lanes::spec::PAYLOAD;
+use nvbind_lanes::tree::{USER, write};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -45,7 +44,8 @@ const NOTHING: &str = "test ! -e /dev/nvidiactl && test ! -e /dev/nvidia0 && tes
 
 const ONE: &str = "resources: {limits: {nvidia.com/gpu: 1}}";
 
-/// Runs until it is asked to end. `sleep` alone, as a container's first process, would have podman wait for ten seconds and kill it.
+/// Runs until it is asked to end. `sleep` alone, as a container's first process, would have podman wait for ten seconds
+/// and kill it.
 const STAYS: &str = "trap exit TERM; sleep 1000 & wait";
 
 /// A container of a pod that runs until it is stopped.
@@ -60,8 +60,8 @@ fn pod(name: &str, annotations: &str, containers: &[String]) -> String {
     )
 }
 
-/// Makes the image, and skips the case where podman itself can make no pod: rootful with cgroupfs it wants to hand on controllers,
-/// which the root of a lane of version 2, where processes are, cannot do.
+/// Makes the image, and skips the case where podman itself can make no pod: rootful with cgroupfs it wants to hand on
+/// controllers, which the root of a lane of version 2, where processes are, cannot do.
 fn needs_pods(_: &Lane, podman: Podman) -> Result<(), Ended> {
     if podman.run(&["image", "exists", IMAGE])?.code != 0 {
         let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -86,8 +86,8 @@ fn played(podman: Podman, words: &[&str]) -> Result<Said, Ended> {
     Ok(nvbind(podman.user, &[&["kube", "play", "--network=none", &runtime], words].concat())?)
 }
 
-/// Takes down what the original file made, whatever the case came to. What is left then counts, and not how podman ends: sometimes
-/// it does not, as rootful after `--wait`, which takes down as well, without nvbind too.
+/// Takes down what the original file made, whatever the case came to. What is left then counts, and not how podman
+/// ends: sometimes it does not, as rootful after `--wait`, which takes down as well, without nvbind too.
 fn then_down(podman: Podman, file: &str, body: impl FnOnce() -> Result<(), Ended>) -> Result<(), Ended> {
     let ended = body();
     let mut command = limited(Duration::from_secs(30), "podman");
@@ -126,8 +126,8 @@ fn containers(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     })
 }
 
-/// A container that runs before the others has what it asks for itself. Podman 4.3, which has no Quadlet either, often fails to
-/// remove one that has ended, whatever was in it.
+/// A container that runs before the others has what it asks for itself. Podman 4.3, which has no Quadlet either, often
+/// fails to remove one that has ended, whatever was in it.
 fn init(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     needs_pods(lane, podman)?;
     let before = |name: &str, look: &str, more: &str| {
@@ -430,7 +430,8 @@ fn claim_refused(podman: Podman, file: &str, expected: &str) -> Result<(), Ended
     claim(left.out.is_empty(), "something was started", || left.told())
 }
 
-/// What `podman kube generate` makes of a container and of a pod: podman alone loses the GPUs, `nvbind kube play` does not.
+/// What `podman kube generate` makes of a container and of a pod: podman alone loses the GPUs, `nvbind kube play` does
+/// not.
 fn generate(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     needs_pods(lane, podman)?;
     let runtime = format!("--runtime={}", podman.runtime());

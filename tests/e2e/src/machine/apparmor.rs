@@ -1,12 +1,5 @@
 //! A machine with AppArmor, as Debian has it.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::tree::write;
-
 use crate::case::{Case, ROOTFUL};
 use crate::container::{ASK, GPU, control, run, then_remove};
 use crate::devices::boot::{MISSING, MODPROBE, SIMULATED};
@@ -15,6 +8,11 @@ use crate::lane::Lane;
 use crate::machine::boot::AS_MACHINE;
 use crate::podman::{IMAGE, Podman, Said, User, said};
 use crate::probe;
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::tree::write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(super) const CASES: &[Case] = &[
@@ -25,8 +23,8 @@ pub(super) const CASES: &[Case] = &[
 /// The profile of the process that reads it, and its mode.
 const LABEL: &str = "/proc/self/attr/current";
 
-/// podman's own profile confines a rootful container, and its GPU works. A rootless podman can load no profile and sets none:
-/// the container has the runtime's, which confines nothing. Nothing is denied on the way.
+/// podman's own profile confines a rootful container, and its GPU works. A rootless podman can load no profile and sets
+/// none: the container has the runtime's, which confines nothing. Nothing is denied on the way.
 fn profile(_: &Lane, podman: Podman) -> Result<(), Ended> {
     let show = format!("cat {LABEL}");
     then_remove(podman, || {
@@ -45,7 +43,8 @@ fn profile(_: &Lane, podman: Podman) -> Result<(), Ended> {
     claim(denied.out.trim().is_empty(), "AppArmor denied something", || denied.told())
 }
 
-/// The profile that Debian has for the driver's tool. Other profiles name it; started by anything else, the tool has that one's.
+/// The profile that Debian has for the driver's tool. Other profiles name it; started by anything else, the tool has
+/// that one's.
 const TOOL_PROFILE: &str = "nvidia_modprobe (enforce)\n";
 
 /// What the simulated kernel shows of a driver, and where that is while none is loaded.

@@ -1,15 +1,5 @@
-//! The boot of a machine whose driver is simulated: nvbind is installed and `nvbind-devices.service` enabled, and containers with
-//! GPUs are among what the boot starts.
-
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::error::{Doing, Error, Result};
-use nvbind_fixtures::process::read;
-use nvbind_lanes::spec::{PAYLOAD, Security};
-use nvbind_lanes::tree::{USER_ID, write};
+//! The boot of a machine whose driver is simulated: nvbind is installed and `nvbind-devices.service` enabled, and
+//! containers with GPUs are among what the boot starts.
 
 use crate::case::{Case, ROOTFUL};
 use crate::devices::boot::{MISSING, MODPROBE, SIMULATED};
@@ -20,6 +10,14 @@ use crate::podman::{IMAGE, Podman, User, said};
 use crate::probe;
 use crate::services::quadlet::{journal, server, systemctl};
 use crate::services::units::running;
+use nvbind_fixtures::error::{Doing, Error, Result};
+use nvbind_fixtures::process::read;
+use nvbind_lanes::spec::{PAYLOAD, Security};
+use nvbind_lanes::tree::{USER_ID, write};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(super) const CASES: &[Case] =
@@ -42,15 +40,16 @@ c /dev/dri/renderD181 0666 root root - 226:181
 c /dev/dri/renderD183 0666 root root - 226:183
 ";
 
-/// Unlike in other lanes, nodes are those of the machine's own `/dev`. Its `/proc` has to stay as it is: with anything mounted
-/// below it, no other can be mounted in a user namespace.
+/// Unlike in other lanes, nodes are those of the machine's own `/dev`. Its `/proc` has to stay as it is: with anything
+/// mounted below it, no other can be mounted in a user namespace.
 const CONTAINERS: &str = "[driver]
 root = \"/opt/driver\"
 sys_root = \"/opt/driver\"
 proc_root = \"/opt/driver\"
 ";
 
-/// Where the driver is the machine's own in `/proc`, too: this and the simulated driver's part of `/proc`, each with its place.
+/// Where the driver is the machine's own in `/proc`, too: this and the simulated driver's part of `/proc`, each with
+/// its place.
 pub(super) const AS_MACHINE: &[(&str, &str)] = &[
     ("/etc/nvbind/machine.toml", "/etc/nvbind/config.toml"),
     ("/opt/driver/proc/driver", "/proc/driver"),

@@ -1,5 +1,5 @@
-//! What only a machine with a kernel of its own shows, and which of the other cases run there too: a container's start takes a
-//! second or two under the emulator.
+//! What only a machine with a kernel of its own shows, and which of the other cases run there too: a container's start
+//! takes a second or two under the emulator.
 
 mod apparmor;
 mod boot;
@@ -7,15 +7,13 @@ mod limits;
 mod selinux;
 mod udev;
 
-use nvbind_lanes::spec::Security;
-
 use crate::case::Case;
 use crate::containers::{matrix, update};
 use crate::devices::cgroups;
 use crate::services::{quadlet, units};
-
 pub(super) use boot::await_boot;
 pub use boot::before_boot;
+use nvbind_lanes::spec::Security;
 
 /// Cases, and with whom they run.
 type Group = (&'static [&'static str], &'static [Case]);
@@ -25,9 +23,9 @@ const CRUN: &[&str] = &["crun/rootful", "crun/rootless"];
 const ROOTFUL: &[&str] = &["crun/rootful", "runc/rootful"];
 const ROOTLESS: &[&str] = &["crun/rootless", "runc/rootless"];
 
-/// Cells of the matrix, last: what the boot started has been stopped, and comes to no case's mount table. In a privileged container
-/// podman itself has all nodes of the machine's `/dev`, those of the other GPU among them, which is what those cells show not to
-/// be there.
+/// Cells of the matrix, last: what the boot started has been stopped, and comes to no case's mount table. In a
+/// privileged container podman itself has all nodes of the machine's `/dev`, those of the other GPU among them, which
+/// is what those cells show not to be there.
 const PLAIN: &[Case] = &[matrix::PLAIN];
 const READ_ONLY_IN_RANGE: &[Case] = &[matrix::READ_ONLY_IN_RANGE];
 

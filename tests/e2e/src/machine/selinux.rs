@@ -1,13 +1,5 @@
 //! A machine where SELinux enforces Debian's policy, which is the reference policy, with nvbind's module.
 
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::error::Result as Made;
-use nvbind_fixtures::process::read;
-use nvbind_lanes::tree::write;
-use serde_json::Value;
-
 use crate::case::Case;
 use crate::command_line::shim::nvbind;
 use crate::container::{ASK, GPU, run, then_remove};
@@ -16,6 +8,12 @@ use crate::lane::Lane;
 use crate::podman::{Podman, Said, User, said};
 use crate::probe;
 use crate::probe::NODES;
+use nvbind_fixtures::error::Result as Made;
+use nvbind_fixtures::process::read;
+use nvbind_lanes::tree::write;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(super) const CASES: &[Case] =
@@ -31,8 +29,8 @@ pub(super) const TYPES: &[Case] = &[
 /// What tells of all before it.
 pub(super) const AT_LAST: &[Case] = &[Case::new("selinux-no-denials", no_denials)];
 
-/// The simulated driver's files have the labels of the real one's, and the hook of `nvbind setup` that of a package's, as the
-/// guide has people do it (`semanage fcontext -a -e`).
+/// The simulated driver's files have the labels of the real one's, and the hook of `nvbind setup` that of a package's,
+/// as the guide has people do it (`semanage fcontext -a -e`).
 const SUBSTITUTIONS: (&str, &str) = (
     "etc/selinux/default/contexts/files/file_contexts.subs",
     "/opt/driver /\n/usr/local/libexec /usr/libexec\n",
@@ -41,8 +39,8 @@ const SUBSTITUTIONS: (&str, &str) = (
 /// What the kernel labels itself.
 const KERNELS: &[(&str, &str)] = &[("proc_t", "/opt/driver/proc"), ("sysfs_t", "/opt/driver/sys")];
 
-/// What this lane needs of the policy beside what it is: a container may write to the pipes that podman has for its output, as
-/// podman is run by a person who has logged in.
+/// What this lane needs of the policy beside what it is: a container may write to the pipes that podman has for its
+/// output, as podman is run by a person who has logged in.
 const AID: (&str, &str) = (
     "var/tmp/lane-aid.cil",
     "(allow container_domain unconfined_t (fifo_file (append getattr ioctl read write)))
@@ -121,8 +119,8 @@ fn refused(_: &Lane, podman: Podman) -> Result<(), Ended> {
     then_remove(podman, || probe::claim_works(&with(podman, bound(podman), &format!("nvbind-probe{nodes}"))?))
 }
 
-/// Every node and library works with the type of nvbind's module, and no more than that: where devices are filtered, the other GPU's
-/// node stays forbidden.
+/// Every node and library works with the type of nvbind's module, and no more than that: where devices are filtered,
+/// the other GPU's node stays forbidden.
 fn module(_: &Lane, podman: Podman) -> Result<(), Ended> {
     const TYPE: [&str; 2] = ["--security-opt", "label=type:nvbind_container_t"];
     // All of the driver's libraries, and not only those that this lane tries otherwise.
@@ -169,7 +167,8 @@ fn doctor(_: &Lane, podman: Podman) -> Result<(), Ended> {
 /// Programs of nvbind's, and what they start.
 const OURS: &[&str] = &["nvbind", "nvbind-hook", "nvidia-modprobe", "restorecon"];
 
-/// crun 1.23 and newer keeps programs there, which the hook looks for. podman as a service may not look, and so neither may crun.
+/// crun 1.23 and newer keeps programs there, which the hook looks for. podman as a service may not look, and so neither
+/// may crun.
 const PINS: &str = " tcontext=system_u:object_r:bpf_t:";
 
 /// Nothing that nvbind does itself was denied, since the boot, nor was the hook's start.

@@ -1,19 +1,17 @@
 //! The rule of udev that has the driver's nodes made when its module comes.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::tree::write;
-
 use crate::case::Case;
 use crate::devices::boot::MISSING;
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{Podman, said};
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::tree::write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// The cases, by name.
 pub(super) const CASES: &[Case] = &[Case::new("udev-rule/simulated-module", rule)];
@@ -30,8 +28,8 @@ const FILE: &str = "/etc/udev/rules.d/72-simulated-module.rules";
 /// How long udev, systemd and the unit may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The nodes are gone; the event of the module starts the unit, and they are there again. And once more, as when the driver is
-/// unloaded for an upgrade.
+/// The nodes are gone; the event of the module starts the unit, and they are there again. And once more, as when the
+/// driver is unloaded for an upgrade.
 fn rule(_: &Lane, _: Podman) -> Result<(), Ended> {
     claim(RULE.contains(MODULES), "the rule is for other modules", || RULE.to_owned())?;
     write(Path::new(FILE), &RULE.replace(MODULES, MODULE))?;

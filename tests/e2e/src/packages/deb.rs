@@ -1,13 +1,5 @@
 //! The Debian package from its installation to its end, by dpkg alone: it resolves nothing and asks no archive.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_fixtures::limits::limited;
-
 use crate::case::{CRUN, Case, RELEASE, WHO};
 use crate::container::{ASK, GPU, run, then_remove};
 use crate::ended::{Ended, claim};
@@ -15,6 +7,12 @@ use crate::lane::Lane;
 use crate::packages::{DEB, HOOK, JSON, NEWER, NEWER_DEB, place};
 use crate::podman::{IMAGE, Podman, Said, as_user, said};
 use crate::{probe, snapshot};
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_fixtures::limits::limited;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("deb", deb).each(&[WHO, RELEASE]).only(&[&[CRUN]])];

@@ -1,21 +1,19 @@
 //! Packages in the hands of the tools of their formats: what is in them, and what these tools do with it.
 
-use std::fs;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::time::Duration;
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_fixtures::limits::limited;
-use nvbind_fixtures::tree::Packaged;
-use nvbind_lanes::tree::USER_ID;
-
 use crate::case::Case;
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::packages::policy::selinux_policy;
 use crate::packages::{ARCH, DEB, DEBIAN_FILES, HOOK, JSON, OTHER_FILES, RPM, SCRIPT, place};
 use crate::podman::{Podman, Said, said};
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_fixtures::limits::limited;
+use nvbind_fixtures::tree::Packaged;
+use nvbind_lanes::tree::USER_ID;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::time::Duration;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -119,8 +117,8 @@ fn install_script(_: &Lane, _: Podman) -> Result<(), Ended> {
     run("dash", &["-n", &script])?.must().map(drop)
 }
 
-/// Fails the case unless a listing has exactly the files of the table, with their permissions and as root's; folders may
-/// be in it, and only with the permissions that folders have.
+/// Fails the case unless a listing has exactly the files of the table, with their permissions and as root's; folders
+/// may be in it, and only with the permissions that folders have.
 fn claim_listed(
     listed: &Said,
     table: &str,

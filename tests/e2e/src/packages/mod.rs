@@ -5,9 +5,8 @@ pub(super) mod formats;
 mod policy;
 pub(super) mod script;
 
-use nvbind_lanes::spec::PAYLOAD;
-
 use crate::case::Case;
+use nvbind_lanes::spec::PAYLOAD;
 
 /// Installations where nothing is installed.
 pub(crate) const INSTALLATION: &[&[Case]] = &[deb::CASES, script::CASES];

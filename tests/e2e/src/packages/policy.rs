@@ -1,16 +1,15 @@
-//! The SELinux policy module in the hands of SELinux's tools: what the type may in Debian's policy, compared with container_t.
-
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-
-use nvbind_fixtures::error::{Doing, Error};
+//! The SELinux policy module in the hands of SELinux's tools: what the type may in Debian's policy, compared with
+//! container_t.
 
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::packages::formats::run;
 use crate::packages::{DEB, place};
 use crate::podman::Podman;
+use nvbind_fixtures::error::{Doing, Error};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 /// What it is to be like.
 const MODEL: &str = "container_t";

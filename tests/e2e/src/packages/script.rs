@@ -1,15 +1,5 @@
 //! `install.sh` as a person runs it: with a release's archive, in its unpacked folder, and with what it must refuse.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_fixtures::limits::limited;
-use nvbind_lanes::tree::{USER_ID, write};
-
 use crate::case::{CRUN, Case, RELEASE, ROOTFUL, WHO};
 use crate::container::{ASK, GPU, run, then_remove};
 use crate::ended::{Ended, claim};
@@ -17,6 +7,14 @@ use crate::lane::Lane;
 use crate::packages::{ARCHIVE, SCRIPT, place};
 use crate::podman::{Podman, Said, User, as_user, said};
 use crate::probe;
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_fixtures::limits::limited;
+use nvbind_lanes::tree::{USER_ID, write};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

@@ -1,13 +1,5 @@
-//! The command lines of documentation, typed in a shell. Their images are stand-ins of the same names, in which every program
-//! is the probe.
-
-use std::fs;
-use std::os::unix::fs::chown;
-use std::path::Path;
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_fixtures::limits::limited;
-use nvbind_lanes::tree::{USER_ID, write};
+//! The command lines of documentation, typed in a shell. Their images are stand-ins of the same names, in which every
+//! program is the probe.
 
 use crate::case::{Case, ONE_OF_EACH_RELEASE, RELEASE, WHO};
 use crate::command_line::shim::LIMIT;
@@ -20,6 +12,12 @@ use crate::profiles::desktop::Desktop;
 use crate::profiles::documented::{DIRECTORIES, IMAGES, LINES, Line};
 use crate::profiles::without_volumes;
 use crate::stand_in::{NO_DRIVER, Report, StandIns, has_smi};
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_fixtures::limits::limited;
+use nvbind_lanes::tree::{USER_ID, write};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("profiles/command-lines", command_lines)

@@ -1,13 +1,5 @@
 //! The profiles `ai-ml` and `shared`.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_fixtures::limits::limited;
-use nvbind_lanes::tree::USER_ID;
-
 use crate::case::{Case, RELEASE, RUNTIME, WHO};
 use crate::command_line::shim::{LIMIT, NVBIND};
 use crate::container::{GPU, then_remove};
@@ -16,6 +8,12 @@ use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, Said, User, as_user, said};
 use crate::profiles::{COMPUTE, KERNELS, VIDEO, claim_left_out, holds_these_alone, started, without_volumes};
+use nvbind_fixtures::error::Doing;
+use nvbind_fixtures::limits::limited;
+use nvbind_lanes::tree::USER_ID;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -39,8 +37,8 @@ const MEMLOCK: &str = "--ulimit memlock=-1 of the profile ai-ml";
 /// What podman gives without an option is 64 MiB.
 const FILL: &str = "dd if=/dev/zero of=/dev/shm/large bs=1048576 count=80 2>/dev/null";
 
-/// Asks the shell for all memory to be lockable, and prints the limit: this user may not, or may, or the lane answers for the
-/// kernel and the limit stays as it was.
+/// Asks the shell for all memory to be lockable, and prints the limit: this user may not, or may, or the lane answers
+/// for the kernel and the limit stays as it was.
 const LOCK_ALL: &str = "ulimit -l unlimited && ulimit -l";
 
 /// A script by a shell of this user's.

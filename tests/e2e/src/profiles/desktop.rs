@@ -1,18 +1,16 @@
-//! A simulated desktop: listening sockets where a display and sound servers have theirs, a cookie, and device nodes that no
-//! driver answers.
-
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_lanes::tree::{USER, USER_ID, write};
+//! A simulated desktop: listening sockets where a display and sound servers have theirs, a cookie, and device nodes
+//! that no driver answers.
 
 use crate::ended::{Ended, claim};
 use crate::lane::DRIVER;
 use crate::podman::User;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_lanes::tree::{USER, USER_ID, write};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 /// What the cookie file holds.
 pub(super) const COOKIE: &str = "simulated cookie";

@@ -1,9 +1,5 @@
 //! The profile `gaming`.
 
-use std::path::Path;
-
-use nvbind_lanes::tree::write;
-
 use crate::case::{Case, RELEASE, RUNTIME, WHO};
 use crate::container::GPU;
 use crate::ended::{Ended, claim};
@@ -15,6 +11,8 @@ use crate::profiles::desktop::{COOKIE, Desktop};
 use crate::profiles::{
     FAMILIES, GRAPHICS, SHADERS, claim_left_out, holds_these_alone, started, without_volumes,
 };
+use nvbind_lanes::tree::write;
+use std::path::Path;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

@@ -1,5 +1,5 @@
-//! `nvbind run --profile` as real podman takes it: on a machine with a simulated desktop, on one without, and in the command
-//! lines that people write.
+//! `nvbind run --profile` as real podman takes it: on a machine with a simulated desktop, on one without, and in the
+//! command lines that people write.
 
 pub(super) mod command_lines;
 pub(super) mod computing;
@@ -8,12 +8,11 @@ mod documented;
 pub(super) mod gaming;
 pub(super) mod own;
 
-use nvbind_fixtures::limits::limited;
-
 use crate::command_line::shim::{LIMIT, NVBIND};
 use crate::container::{GPU, then_remove};
 use crate::ended::{Ended, claim};
 use crate::podman::{IMAGE, Podman, Said, as_user, said};
+use nvbind_fixtures::limits::limited;
 
 /// The volumes of the built-in profiles.
 const SHADERS: &str = "nvbind-shader-cache";

@@ -1,13 +1,5 @@
 //! What `nvbind generate` prints, as Quadlet, systemd and `podman kube play` take it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::spec::Init;
-use nvbind_lanes::tree::USER;
-
 use crate::case::{CRUN, Case, INIT, NO_SYSTEMD, RELEASE, RUNC, RUNTIME, SYSTEMD, TRIXIE_PODMAN, WHO};
 use crate::command_line::shim::nvbind;
 use crate::container::{GPU, then_remove};
@@ -17,6 +9,12 @@ use crate::podman::{IMAGE, Podman, Runtime, Said, User, as_user, said};
 use crate::probe;
 use crate::profiles::without_volumes;
 use crate::services::quadlet::{GENERATOR, install, journal, systemctl};
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::spec::Init;
+use nvbind_lanes::tree::USER;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[

@@ -1,19 +1,17 @@
 //! The example of a Quadlet, as systemd starts it.
 
-use std::fs;
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_lanes::tree::{USER, USER_ID, write};
-
 use crate::case::{Case, QUADLET, RUNTIME, SYSTEMD, TRIXIE_PODMAN, WHO};
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, Said, User, as_user, said};
 use crate::probe;
 use crate::services::units;
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_lanes::tree::{USER, USER_ID, write};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[EXAMPLE_RUNS, SERVICE];

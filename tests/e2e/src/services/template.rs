@@ -1,12 +1,5 @@
 //! `nvbind@.service`, as `nvbind setup` has installed it: an instance is a file, and a container.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
-use nvbind_fixtures::error::Doing;
-use nvbind_lanes::tree::USER;
-
 use crate::case::{Case, RELEASE, SYSTEMD, WHO};
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
@@ -14,6 +7,11 @@ use crate::podman::{IMAGE, Podman, Said, User, as_user, said};
 use crate::probe;
 use crate::services::quadlet::{install, systemctl};
 use crate::services::units;
+use nvbind_fixtures::error::Doing;
+use nvbind_lanes::tree::USER;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -179,8 +177,8 @@ fn told(said: &Said) -> String {
     format!("{}\n{}", said.told(), journal())
 }
 
-/// What all services said: a lane's journal is not kept, so that only root may read it, and of a process that ended at once it
-/// does not always know the service.
+/// What all services said: a lane's journal is not kept, so that only root may read it, and of a process that ended at
+/// once it does not always know the service.
 fn journal() -> String {
     let journal = Command::new("journalctl").arg("--no-pager").output();
     journal.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()

@@ -1,14 +1,5 @@
 //! `nvbind run … -d` in a service of type `simple`, as people write it: the service is the container.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use nvbind_fixtures::error::{Doing, Error};
-use nvbind_lanes::tree::USER;
-
 use crate::case::{CRUN, Case, RELEASE, ROOTLESS, SYSTEMD, WHO};
 use crate::command_line::config;
 use crate::ended::{Ended, claim};
@@ -16,6 +7,13 @@ use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, Said, User};
 use crate::probe;
 use crate::services::quadlet::{install, systemctl};
+use nvbind_fixtures::error::{Doing, Error};
+use nvbind_lanes::tree::USER;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
@@ -33,7 +31,8 @@ const OF_SYSTEM: &str = include_str!("../../../../tests/e2e/gpu-service.service"
 /// For a user's own systemd.
 const OF_USER: &str = include_str!("../../../../tests/e2e/user-gpu-service.service");
 
-/// The ten seconds of the units would pass at every restart, and systemd's ninety where something of Podman 4.3 outlives the stop.
+/// The ten seconds of the units would pass at every restart, and systemd's ninety where something of Podman 4.3
+/// outlives the stop.
 const FASTER: &str = "[Service]\nRestartSec=100ms\nTimeoutStopSec=10s\n";
 
 /// How long a start, or a restart, may take on a slow machine.
@@ -126,8 +125,8 @@ impl Service {
     }
 }
 
-/// The id of the running container of this name, once it is another one than `before`; `told` is what is known where it does not
-/// come to that.
+/// The id of the running container of this name, once it is another one than `before`; `told` is what is known where it
+/// does not come to that.
 pub(crate) fn running(
     podman: Podman,
     name: &str,

@@ -1,5 +1,5 @@
-//! Who may use the driver's device nodes. Everything that makes them goes by the parameters of the driver's module: the driver's
-//! libraries and its nvidia-modprobe, which also puts right what is there, and this program's hook.
+//! Who may use the driver's device nodes. Everything that makes them goes by the parameters of the driver's module: the
+//! driver's libraries and its nvidia-modprobe, which also puts right what is there, and this program's hook.
 
 use super::Error;
 use nix::unistd::{Gid, Group};

@@ -47,8 +47,8 @@ enum Directory {
     Containers(&'static str),
     /// Below `/etc`.
     Etc(&'static str),
-    /// `lib` of a prefix that systemd and udev look below, else `/etc`. Both look below `/usr/local/lib` as well: `CONF_PATHS`
-    /// in `src/basic/constants.h` of systemd, and systemd.unit(5).
+    /// `lib` of a prefix that systemd and udev look below, else `/etc`. Both look below `/usr/local/lib` as well:
+    /// `CONF_PATHS` in `src/basic/constants.h` of systemd, and systemd.unit(5).
     Lib(&'static str),
     /// Below `/etc`, for a prefix that podman does not look below.
     Elsewhere(&'static str),

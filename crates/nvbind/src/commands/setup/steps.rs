@@ -173,8 +173,8 @@ fn state(wanted: &Wanted) -> Result<State, Error> {
     Ok(if is_right { State::Same } else { State::Differs })
 }
 
-/// Whether it is a file that begins with this line, as all that this installation writes there. A link, such as a masked
-/// unit, is a person's own, and to open a FIFO would wait for whoever writes to it.
+/// Whether it is a file that begins with this line, as all that this installation writes there. A link, such as a
+/// masked unit, is a person's own, and to open a FIFO would wait for whoever writes to it.
 #[must_use]
 pub(super) fn is_ours(path: &Path, first_line: &str) -> bool {
     fs::symlink_metadata(path).is_ok_and(|there| there.is_file())

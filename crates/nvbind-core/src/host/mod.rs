@@ -6,11 +6,10 @@
 mod directory;
 mod roots;
 
-pub use directory::Directory;
-pub use roots::Roots;
-
 use crate::exit::Exit;
 use crate::failure::Explain;
+pub use directory::Directory;
+pub use roots::Roots;
 pub use rustix::fs::Stat;
 use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;

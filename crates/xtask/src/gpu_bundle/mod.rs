@@ -1,15 +1,12 @@
-//! `cargo xtask gpu-bundle`: one archive with all that the checks on a real GPU need, for a machine that may have nothing
-//! but a kernel, NVIDIA's driver and a shell.
+//! `cargo xtask gpu-bundle`: one archive with all that the checks on a real GPU need, for a machine that may have
+//! nothing but a kernel, NVIDIA's driver and a shell.
 //!
-//! podman and the OCI runtimes are those of the Debian 13 lane, with the libraries and the loader of that release, and lie
-//! at a fixed place, so that they run on any distribution. How the checks themselves work is in `tests/gpu/run`.
+//! podman and the OCI runtimes are those of the Debian 13 lane, with the libraries and the loader of that release, and
+//! lie at a fixed place, so that they run on any distribution. How the checks themselves work is in `tests/gpu/run`.
 pub(crate) mod computing;
 mod programs;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use crate::release;
 use nvbind_e2e::drivers::gpu_checks::PLACE;
 use nvbind_fixtures::error::{Doing, Error, Result};
 use nvbind_fixtures::image::Image;
@@ -18,9 +15,10 @@ use nvbind_fixtures::tools::{self, Tool};
 use nvbind_fixtures::tree::{STAMP, Tree};
 use nvbind_fixtures::{commands, limits};
 use nvbind_lanes::tree as lane;
-
-use crate::release;
 use programs::Toolbox;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The folder that the archive holds.
 const NAME: &str = "nvbind-gpu";
@@ -43,8 +41,8 @@ const SECCOMP: &str = "usr/share/containers/seccomp.json";
 /// The file that tells what was built.
 const COMMIT: &str = "etc/commit";
 
-/// Programs in C, by the names that the bundle has them under. The first runs with the C library of the machine or of the
-/// image, the other is static since podman starts it in place of the hook.
+/// Programs in C, by the names that the bundle has them under. The first runs with the C library of the machine or of
+/// the image, the other is static since podman starts it in place of the hook.
 const COMPILED: &[(&str, &str, &[&str])] = &[
     (CUDA_CHECK, "tests/gpu/cuda-check.c", &["-ldl"]),
     ("hook-timer", "benches/hook_timer.c", &["-static"]),

@@ -87,11 +87,11 @@ type Found = (usize, Option<usize>);
 /// Positions of GPUs in the inventory, and what is chosen of them.
 type Choice = BTreeMap<usize, Parts>;
 
-/// The chosen GPUs, in PCI order, each once and narrowed to what is chosen of it: [`Gpu::mig`] has the chosen MIG devices
-/// alone, and [`Gpu::drm`] nothing where only MIG devices are chosen, which do no graphics.
+/// The chosen GPUs, in PCI order, each once and narrowed to what is chosen of it: [`Gpu::mig`] has the chosen MIG
+/// devices alone, and [`Gpu::drm`] nothing where only MIG devices are chosen, which do no graphics.
 ///
-/// As NVIDIA's container toolkit has it, `all` means the MIG devices of a GPU that is divided into some, and such a GPU by
-/// its own name means it without any of them. Where the configuration allows only some, `all` means these.
+/// As NVIDIA's container toolkit has it, `all` means the MIG devices of a GPU that is divided into some, and such a GPU
+/// by its own name means it without any of them. Where the configuration allows only some, `all` means these.
 ///
 /// # Errors
 /// When a name fits none or several, or something that is not allowed.

@@ -2,8 +2,6 @@
 
 mod info;
 
-pub use info::{InfoDocument, info_text};
-
 use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::catalogue::When;
@@ -12,6 +10,7 @@ use crate::host::Tree;
 use crate::inventory::{Driver, Gpu, MigDevice, PROC};
 use crate::pci::PciAddress;
 use crate::plan::{DROP_IN, Entry, LD_SO_CACHE, LD_SO_CONF_D, Plan, VIEW, ViewPath};
+pub use info::{InfoDocument, info_text};
 use serde::Serialize;
 
 /// The JSON form of a plan: keys may be added, never renamed.

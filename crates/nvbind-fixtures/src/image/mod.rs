@@ -4,16 +4,15 @@
 //! cache as a stock Debian container has them, and nothing else.
 pub mod source;
 
+use crate::elf::ElfError;
+use crate::process::{self, ProcessError};
+use crate::tree::{STAMP, Tree, TreeError};
+use source::Source;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use crate::elf::ElfError;
-use crate::process::{self, ProcessError};
-use crate::tree::{STAMP, Tree, TreeError};
-use source::Source;
 
 /// Why an image could not be made.
 #[derive(Debug, thiserror::Error)]

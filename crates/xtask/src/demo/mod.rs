@@ -1,20 +1,18 @@
 //! `cargo xtask demo`: the main job, from nothing to a container that has the GPU driver.
 //!
 //! With the machine's driver where there is one; else with a simulated one, and a probe that shows what works in the
-//! container. What it makes is in the build directory, but for missing packages of the system, and what podman keeps until
-//! the next boot in `/run/nvbind-demo`.
+//! container. What it makes is in the build directory, but for missing packages of the system, and what podman keeps
+//! until the next boot in `/run/nvbind-demo`.
 mod packages;
 mod podman;
-
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nvbind_fixtures::commands;
 use nvbind_fixtures::driver_sim::{DriverSim, SimError};
 use nvbind_fixtures::image::{Image, ImageError};
 use nvbind_fixtures::process::{self, ProcessError};
-
 use podman::Podman;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Why there is no demo.
 #[derive(Debug, thiserror::Error)]

@@ -5,14 +5,12 @@ mod sockets;
 mod table;
 mod view;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use serde::Serialize;
-
 pub use devices::Device;
 pub use libraries::{Library, load};
+use serde::Serialize;
 pub use sockets::Socket;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 pub use view::View;
 
 /// Where nvbind puts the driver.

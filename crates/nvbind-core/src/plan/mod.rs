@@ -10,8 +10,6 @@ mod places;
 mod view;
 mod visible;
 
-pub use view::{Entry, View, ViewPath, library_directory};
-
 use crate::capability::Capabilities;
 use crate::catalogue::{self, WellKnownPlace};
 use crate::exit::Exit;
@@ -21,6 +19,7 @@ use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Nodes};
 use crate::request::Request;
 use crate::select;
 use files::Files;
+pub use view::{Entry, View, ViewPath, library_directory};
 
 /// Where the view stands unless an image has files there: CUDA images have its `bin` in PATH and its `lib64` in
 /// LD_LIBRARY_PATH already.
@@ -95,8 +94,8 @@ pub struct Device {
     pub why: String,
     /// What to do where it is missing or wrong.
     pub remedy: &'static str,
-    /// Whether a container that may not use it does not start. DRM's nodes are a group's alone in most distributions, and
-    /// nothing but GBM and Wayland needs them: who did not name a capability that has them does without.
+    /// Whether a container that may not use it does not start. DRM's nodes are a group's alone in most distributions,
+    /// and nothing but GBM and Wayland needs them: who did not name a capability that has them does without.
     pub is_required: bool,
     /// A link to it in `/dev`.
     pub link: Option<DeviceLink>,
@@ -104,7 +103,8 @@ pub struct Device {
     pub made_as: Option<Nodes>,
 }
 
-/// A link in `/dev` by which programs find a GPU's DRM node by its PCI address, as udev makes them (60-drm.rules of systemd).
+/// A link in `/dev` by which programs find a GPU's DRM node by its PCI address, as udev makes them (60-drm.rules of
+/// systemd).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceLink {
     /// Path in the container.

@@ -13,14 +13,12 @@ mod nvml;
 mod objects;
 mod wsl;
 
-use std::path::Path;
-
 use crate::tree::{Tree, TreeError};
-use layout::{Placed, Width};
-
 pub use compat::ForwardCompat;
 pub use layout::{Layout, TRIPLET, TRIPLET_32};
+use layout::{Placed, Width};
 pub use objects::ObjectError;
+use std::path::Path;
 pub use wsl::WslSim;
 
 /// Why a simulated driver could not be made.
@@ -246,9 +244,8 @@ fn links(tree: &Tree, links: Vec<(String, String)>) -> Result<(), TreeError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn no_two_gpus_share_a_number() {

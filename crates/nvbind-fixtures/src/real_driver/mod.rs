@@ -8,20 +8,18 @@ mod contents;
 mod coverage;
 mod sources;
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use crate::driver_sim::{DriverSim, TRIPLET, TRIPLET_32};
 use crate::elf::ElfError;
 use crate::process::{self, ProcessError};
 use crate::tree::{Tree, TreeError};
 use alternatives::Alternative;
 use apt::Apt;
-
 pub use contents::{data_files, shared_objects, shared_objects_32};
 pub use coverage::{data_differences, differences};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The Debian releases whose driver is tested: 535 and 550.
 pub const SUITES: &[&str] = &["bookworm", "trixie"];

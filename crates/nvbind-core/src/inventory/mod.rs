@@ -12,16 +12,6 @@ mod programs;
 mod version;
 mod wsl;
 
-pub use data::{DataFile, Source};
-pub use devices::{DeviceNode, Majors};
-pub use extras::SocketFile;
-pub use gpus::Gpu;
-pub use libraries::Library;
-pub use mig::{Access, MigDevice};
-pub use procfs::{DIRECTORY as PROC, Nodes};
-pub use programs::ProgramFile;
-pub use wsl::{StoreFile, Wsl};
-
 use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::capability::Capability::{Compat32, Utility};
@@ -31,7 +21,16 @@ use crate::extras::{Extra, Extras};
 use crate::failure::Explain;
 use crate::host::{self, Host};
 use crate::listing::Listing;
+pub use data::{DataFile, Source};
+pub use devices::{DeviceNode, Majors};
+pub use extras::SocketFile;
+pub use gpus::Gpu;
+pub use libraries::Library;
+pub use mig::{Access, MigDevice};
+pub use procfs::{DIRECTORY as PROC, Nodes};
+pub use programs::ProgramFile;
 use serde::Serialize;
+pub use wsl::{StoreFile, Wsl};
 
 /// NVIDIA's management library.
 const NVML: &str = "libnvidia-ml";

@@ -5,9 +5,8 @@
 
 mod note;
 
-pub use note::{Libcuda, Note, read};
-
 use crate::cuda::{Cuda, Version};
+pub use note::{Libcuda, Note, read};
 
 /// Where CUDA images keep them (the `cuda-compat` packages; `/usr/local/cuda` may be a link).
 pub const DIRECTORY: &str = "/usr/local/cuda/compat";

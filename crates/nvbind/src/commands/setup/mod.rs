@@ -147,8 +147,8 @@ fn find_earlier(layout: &Layout) -> Option<Installed> {
     (Some(&*found.json) == layout.path(Item::Json)).then_some(found)
 }
 
-/// The JSON and its hook, where that is the hook of another installation, a package's say: for all prefixes that podman looks
-/// below, the JSON has one place. A JSON whose hook is not there is nobody's.
+/// The JSON and its hook, where that is the hook of another installation, a package's say: for all prefixes that podman
+/// looks below, the JSON has one place. A JSON whose hook is not there is nobody's.
 fn others_hook(layout: &Layout) -> Option<(PathBuf, PathBuf)> {
     let found = hooks::find(&[layout.hooks_dir().to_owned()]).ok()?;
     let is_others =

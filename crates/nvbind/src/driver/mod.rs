@@ -5,12 +5,10 @@ pub(crate) mod label;
 mod modprobe;
 mod units;
 
-pub(crate) use access::User;
-pub(crate) use modprobe::{make_nodes, missing_nodes};
-pub(crate) use units::{Machine, Unit, UnitId, UnitKind};
-
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
+pub(crate) use access::User;
+pub(crate) use modprobe::{make_nodes, missing_nodes};
 use nvbind_core::capability::Capabilities;
 use nvbind_core::exit::Exit;
 use nvbind_core::extras::Extras;
@@ -25,6 +23,7 @@ use nvbind_core::resolve::{self, Policy, Resolver};
 use nvbind_core::security::Security;
 use nvbind_core::settings::{self, SYSTEM_FILE, Settings};
 use std::path::{Path, PathBuf};
+pub(crate) use units::{Machine, Unit, UnitId, UnitKind};
 
 /// Why a container would not get what it asks for.
 #[derive(Debug, thiserror::Error)]
@@ -159,9 +158,9 @@ impl HookOptions {
     }
 }
 
-/// Sees that a container that asks for this will get it, and has the modules loaded and the nodes made that it needs, as
-/// far as this user may: rootful the hook does that by itself, but in a rootless container nothing can. Returns what the
-/// container will get.
+/// Sees that a container that asks for this will get it, and has the modules loaded and the nodes made that it needs,
+/// as far as this user may: rootful the hook does that by itself, but in a rootless container nothing can. Returns what
+/// the container will get.
 pub(crate) fn make_ready(hook: &HookOptions, request: Request, keeps_groups: bool) -> Result<Plan, Error> {
     make_ready_on(&hook.open(Modules::Load)?, request, keeps_groups)
 }
