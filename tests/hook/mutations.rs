@@ -4,38 +4,57 @@ use crate::loaders::{MUSL, PATH_FILE};
 use crate::machine::{VERSION, libcuda};
 use crate::world::World;
 use nvbind_core::ldcache::{Abi, Library, merge};
+use proptest::collection::vec;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
+use proptest::sample::{Index, select};
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use std::cell::RefCell;
 use std::fs;
 
-/// A sequence that is the same at every run (xorshift64).
-struct Random(u64);
+/// What becomes of some bytes, at a place.
+#[derive(Clone, Debug)]
+enum Change {
+    Replace(u8),
+    Flip(u8),
+    Remove(usize),
+    Repeat(usize),
+    Cut,
+}
 
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
-    }
+fn changes() -> impl Strategy<Value = Vec<(Index, Change)>> {
+    let change = prop_oneof![
+        select(&b"\"{}[]:,0-9\\nul \x00\xff"[..]).prop_map(Change::Replace),
+        (0..8_u8).prop_map(|bit| Change::Flip(1 << bit)),
+        (1..=12_usize).prop_map(Change::Remove),
+        (1..=12_usize).prop_map(Change::Repeat),
+        Just(Change::Cut),
+    ];
+    vec((any::<Index>(), change), 1..=4)
+}
 
-    /// Changes, removes or repeats some bytes.
-    fn mutate(&mut self, text: &[u8]) -> Vec<u8> {
-        let mut text = text.to_vec();
-        for _ in 0..=self.below(3) {
-            if text.is_empty() {
-                break;
-            }
-            let at = self.below(text.len());
-            let end = (at + 1 + self.below(12)).min(text.len());
-            match self.below(5) {
-                0 => text[at] = b"\"{}[]:,0-9\\nul \x00\xff"[self.below(16)],
-                1 => text[at] ^= 1 << self.below(8),
-                2 => drop(text.drain(at..end)),
-                3 => drop(text.splice(at..at, text[at..end].to_vec())),
-                _ => text.truncate(at.max(1)),
-            }
+fn changed(text: &[u8], changes: &[(Index, Change)]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    for (at, change) in changes {
+        if text.is_empty() {
+            break;
         }
-        text
+        let at = at.index(text.len());
+        let end = |length: &usize| (at + length).min(text.len());
+        match change {
+            Change::Replace(byte) => text[at] = *byte,
+            Change::Flip(bit) => text[at] ^= bit,
+            Change::Remove(length) => drop(text.drain(at..end(length))),
+            Change::Repeat(length) => drop(text.splice(at..at, text[at..end(length)].to_vec())),
+            Change::Cut => text.truncate(at.max(1)),
+        }
     }
+    text
+}
+
+/// Tries so many inputs, the same at every run. Of one that fails, the smallest that does is told.
+fn runner(cases: u32) -> TestRunner {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
 
 const DOCUMENTED: [i32; 5] = [0, 2, 3, 4, 5];
@@ -57,12 +76,15 @@ fn any_state_ends_in_a_documented_code() {
     fs::remove_dir_all(world.driver.path("proc/driver")).unwrap();
     world.start();
     let (before, whole) = (world.snapshot(), world.stdin());
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut codes = [0; 6];
-    for _ in 0..300 {
-        world.state = random.mutate(&whole);
-        codes[usize::try_from(code(&world, &world.state)).unwrap()] += 1;
-    }
+    let (world, codes) = (RefCell::new(world), RefCell::new([0; 6]));
+    let ended = runner(300).run(&changes(), |changes| {
+        let mut world = world.borrow_mut();
+        world.state = changed(&whole, &changes);
+        codes.borrow_mut()[usize::try_from(code(&world, &world.state)).unwrap()] += 1;
+        Ok(())
+    });
+    ended.unwrap();
+    let (world, codes) = (world.into_inner(), codes.into_inner());
     assert!(codes[2] > 0 && codes[3] > 0, "both refusals of state and of driver: {codes:?}");
     world.assert_same(&before, "");
 }
@@ -79,21 +101,24 @@ fn any_config_json_ends_in_a_documented_code() {
     world.write("image/opt/a/libcuda.so.1", "");
     let whole = fs::read(world.path("userdata/config.json")).unwrap();
     let before: Vec<String> = world_of_host(&world);
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
-    let mut codes = [0; 6];
-    for _ in 0..150 {
-        let changed = random.mutate(&whole);
+    let (world, codes) = (RefCell::new(world), RefCell::new([0; 6]));
+    let ended = runner(150).run(&changes(), |changes| {
+        let mut world = world.borrow_mut();
+        let changed = changed(&whole, &changes);
         fs::write(world.path("userdata/config.json"), &changed).unwrap();
         world.start();
-        codes[usize::try_from(code(&world, &changed)).unwrap()] += 1;
-    }
+        codes.borrow_mut()[usize::try_from(code(&world, &changed)).unwrap()] += 1;
+        Ok(())
+    });
+    ended.unwrap();
+    let (world, codes) = (world.into_inner(), codes.into_inner());
     assert!(codes[0] > 0 && codes[2] > 0, "both starts and refusals: {codes:?}");
     assert_eq!(world_of_host(&world), before);
 }
 
 #[test]
 fn any_driver_and_any_image_end_in_a_documented_code() {
-    let Some(mut world) = World::new() else { return };
+    let Some(world) = World::new() else { return };
     let libc = [Library { soname: b"libc.so.6", path: b"/lib/libc.so.6", abi: Abi::NATIVE.unwrap() }];
     world.write("image/etc/ld.so.cache", merge(None, &libc, &[]).unwrap());
     let compat = "usr/local/cuda/compat";
@@ -102,7 +127,7 @@ fn any_driver_and_any_image_end_in_a_documented_code() {
     world.link(&format!("{compat}/libcuda.so.1"), "libcuda.so.580.65.06");
     world.write(&format!("image/{MUSL}"), "");
     world.write(&format!("image/{PATH_FILE}"), "/lib:/usr/local/lib:/usr/lib\n");
-    let files = [
+    let files = vec![
         world.driver.path("proc/driver/nvidia/version"),
         world.driver.path("proc/driver/nvidia/gpus/0000:01:00.0/information"),
         world.driver.path("proc/devices"),
@@ -112,22 +137,24 @@ fn any_driver_and_any_image_end_in_a_documented_code() {
         world.path(&format!("image/{compat}/libcuda.so.580.65.06")),
         world.path("image").join(PATH_FILE),
     ];
-    let mut random = Random(0xda94_2042_e4dd_58b5);
-    let mut codes = [0; 6];
-    for turn in 0..150 {
-        let file = &files[turn % files.len()];
-        let whole = fs::read(file).unwrap();
-        let changed = random.mutate(&whole);
-        fs::write(file, &changed).unwrap();
+    let (world, codes) = (RefCell::new(world), RefCell::new([0; 6]));
+    let ended = runner(150).run(&(select(files), changes()), |(file, changes)| {
+        let mut world = world.borrow_mut();
+        let whole = fs::read(&file).unwrap();
+        let changed = changed(&whole, &changes);
+        fs::write(&file, &changed).unwrap();
         world.start();
-        codes[usize::try_from(code(&world, &changed)).unwrap()] += 1;
-        fs::write(file, &whole).unwrap();
+        codes.borrow_mut()[usize::try_from(code(&world, &changed)).unwrap()] += 1;
+        fs::write(&file, &whole).unwrap();
         // The next start finds the image as it was.
         world.stop();
         let upper = world.path("scratch/upper");
         fs::remove_dir_all(&upper).unwrap();
         fs::create_dir(&upper).unwrap();
-    }
+        Ok(())
+    });
+    ended.unwrap();
+    let codes = codes.into_inner();
     assert!(codes[0] > 0 && codes[3] > 0, "both starts and refusals: {codes:?}");
 }
 
