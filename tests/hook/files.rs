@@ -3,7 +3,8 @@
 use crate::listing;
 use crate::machine::VERSION;
 use crate::world::World;
-use nvbind_core::ldcache::{Abi, Cache};
+use nvbind_core::abi::Abi;
+use nvbind_core::ldcache::Cache;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,8 @@ use crate::world::{Ended, LOADER, World};
 use crate::{Case, case};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use nvbind_core::ldcache::{Abi, Cache, Library, merge};
+use nvbind_core::abi::Abi;
+use nvbind_core::ldcache::{Cache, Library, merge};
 use std::fs;
 use std::path::PathBuf;
 

@@ -4,7 +4,8 @@
 use crate::listing;
 use crate::world::World;
 use nix::mount::{MsFlags, mount};
-use nvbind_core::ldcache::{Abi, Library, merge};
+use nvbind_core::abi::Abi;
+use nvbind_core::ldcache::{Library, merge};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

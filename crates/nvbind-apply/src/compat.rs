@@ -6,9 +6,10 @@
 
 use crate::error::Error;
 use crate::rootfs::{Missing, Rootfs};
+use nvbind_core::abi::Abi;
 use nvbind_core::compat::{self, DIRECTORY, SONAME};
-use nvbind_core::ldcache::Abi;
-use nvbind_core::plan::{Link, Plan, Soname};
+use nvbind_core::plan::{Entry, Plan, View, ViewPath};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// More than any such directory has: a dozen libraries and their links.
@@ -34,38 +35,36 @@ enum Unused {
     Unseen(#[from] Error),
 }
 
-/// Puts the image's libraries into the plan where they win. Returns the files that are not to be bound: paths below the
-/// view. Whatever is wrong with the image's, the driver's remain.
-pub(crate) fn replace(rootfs: &Rootfs<'_>, plan: &mut Plan) -> BTreeSet<String> {
-    if !plan.sonames.iter().any(|soname| is_native(soname) && soname.name == SONAME) {
-        return BTreeSet::new();
+/// The view of the plan, or where the image's libraries win, one with those. Whatever is wrong with the image's, the driver's
+/// remain.
+pub(crate) fn choose_view<'p>(rootfs: &Rootfs<'_>, plan: &'p Plan) -> Cow<'p, View> {
+    if !Abi::NATIVE.is_some_and(|abi| plan.view.sonames(abi).any(|name| name == SONAME)) {
+        return Cow::Borrowed(&plan.view);
     }
     match find(rootfs, plan) {
-        Ok(names) => put(&names, plan),
-        Err(Unused::None) => BTreeSet::new(),
-        Err(Unused::Driver(why)) => {
-            log::info!("the image's libcuda in {DIRECTORY} is not used: {why}");
-            BTreeSet::new()
-        }
+        Ok(names) => return Cow::Owned(replace(&names, &plan.view)),
+        Err(Unused::None) => {}
+        Err(Unused::Driver(why)) => log::info!("the image's libcuda in {DIRECTORY} is not used: {why}"),
         Err(why @ (Unused::Image(_) | Unused::Unseen(_))) => {
             log::warn!("the image's libcuda in {DIRECTORY} is not used: {why}");
-            BTreeSet::new()
         }
     }
+    Cow::Borrowed(&plan.view)
 }
 
 /// The names of the image's libraries, if they are to be used.
 fn find(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<BTreeSet<String>, Unused> {
-    let directory = match rootfs.directory(DIRECTORY, Missing::Leave) {
+    let directory = match rootfs.open_directory(DIRECTORY, Missing::Leave) {
         // A link to a version that is not installed, as it stands in many images. It is not followed.
         Err(Error::Escape { .. }) => return Err(Unused::None),
         other => other?.ok_or(Unused::None)?,
     };
     let failed = |errno| Error::system(format!("read {DIRECTORY} in the container"), errno);
-    let all = directory.names(NAMES).map_err(failed)?.ok_or(Unused::Image("there are too many files"))?;
+    let all =
+        directory.read_names(NAMES).map_err(failed)?.ok_or(Unused::Image("there are too many files"))?;
     let mut libcudas = Vec::new();
     for (name, version) in all.iter().filter_map(|name| Some((name, compat::version_of(name)?))) {
-        libcudas.extend(directory.file(name).map_err(failed)?.map(|file| (name, version, file)));
+        libcudas.extend(directory.open_file(name).map_err(failed)?.map(|file| (name, version, file)));
     }
     let (name, version, file) = match libcudas.as_slice() {
         [only] => only,
@@ -90,92 +89,67 @@ fn find(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<BTreeSet<String>, Unused> {
 }
 
 /// Links to the image's libraries take the places of the driver's libraries that have one of their names. Of such a file
-/// all names go, also those that the image's does not have.
-fn put(names: &BTreeSet<String>, plan: &mut Plan) -> BTreeSet<String> {
-    let targets = plan.view_links.iter().filter(|link| names.contains(name_of(&link.path)));
-    let files: BTreeSet<String> =
-        targets.map(|link| link.target.clone()).chain(names.iter().cloned()).collect();
-    // The 32-bit libraries have the same file names.
-    let links =
-        plan.view_links.iter().filter(|link| !name_of(&link.path).is_empty() && files.contains(&link.target));
-    let gone: BTreeSet<String> =
-        links.map(|link| name_of(&link.path).to_owned()).chain(files.iter().cloned()).collect();
-
-    plan.binds.retain(|bind| !files.contains(name_of(&bind.inside)));
-    plan.view_links.retain(|link| !gone.contains(name_of(&link.path)));
-    plan.sonames.retain(|soname| !(is_native(soname) && gone.contains(&soname.name)));
+/// all names go, also those that the image's does not have. The 32-bit libraries have the same file names, and stay.
+fn replace(names: &BTreeSet<String>, view: &View) -> View {
+    let links = || view.iter().filter_map(|(path, entry)| Some((name_of(path)?, target_of(entry)?)));
+    let targets = links().filter(|(name, _)| names.contains(*name)).map(|(_, target)| target);
+    let files: BTreeSet<&str> = targets.chain(names.iter().map(String::as_str)).collect();
+    let others = links().filter(|(_, target)| files.contains(target)).map(|(name, _)| name);
+    let gone: BTreeSet<&str> = others.chain(files.iter().copied()).collect();
+    let mut merged = view.clone();
+    merged.retain(|path, _| !name_of(path).is_some_and(|name| gone.contains(name)));
     for name in names {
-        plan.view_links
-            .push(Link { path: format!("{LIBRARIES}{name}"), target: format!("{DIRECTORY}/{name}") });
-        plan.sonames.extend(Abi::NATIVE.map(|abi| Soname { name: name.clone(), abi }));
+        merged.add(format!("{LIBRARIES}{name}"), Entry::Link { target: format!("{DIRECTORY}/{name}") });
     }
-    files.into_iter().map(|name| format!("{LIBRARIES}{name}")).collect()
+    merged
 }
 
-fn is_native(soname: &Soname) -> bool {
-    Some(soname.abi) == Abi::NATIVE
+/// The name of a library of the view; none for what else is in it.
+fn name_of(path: &ViewPath) -> Option<&str> {
+    path.as_str().strip_prefix(LIBRARIES)
 }
 
-/// The name of a library of the view; empty for what else is in it.
-fn name_of(path: &str) -> &str {
-    path.strip_prefix(LIBRARIES).unwrap_or_default()
+fn target_of(entry: &Entry) -> Option<&str> {
+    match entry {
+        Entry::Link { target } => Some(target),
+        Entry::File { .. } | Entry::Socket { .. } | Entry::Shared { .. } | Entry::Text { .. } => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use nvbind_core::capability::Capabilities;
-    use nvbind_core::inventory::Driver;
-    use nvbind_core::plan::{Bind, VIEW};
 
-    fn plan(files: &[&str], links: &[(&str, &str)]) -> Plan {
-        let bind = |inside: &&str| Bind {
-            host: format!("/usr/lib64/{inside}"),
-            inside: (*inside).to_owned(),
-            capabilities: Capabilities::ALL,
-        };
-        let link = |&(path, target): &(&str, &str)| Link { path: path.to_owned(), target: target.to_owned() };
-        let names = files.iter().chain(links.iter().map(|(path, _)| path)).map(|path| name_of(path));
-        Plan {
-            driver: Driver { version: "570.172.08".to_owned(), open_modules: true },
-            gpus: Vec::new(),
-            view: VIEW.to_owned(),
-            devices: Vec::new(),
-            binds: files.iter().map(bind).collect(),
-            view_links: links.iter().map(link).collect(),
-            sockets: Vec::new(),
-            shared: Vec::new(),
-            texts: Vec::new(),
-            well_known: Vec::new(),
-            proc: None,
-            unseen: None,
-            sonames: names.filter(|name| !name.is_empty()).map(native).collect(),
+    fn view(files: &[&str], links: &[(&str, &str)]) -> View {
+        let mut view = View::default();
+        for path in files {
+            let (host, capabilities) = (format!("/usr/{path}"), Capabilities::ALL);
+            view.add(*path, Entry::File { host, capabilities });
         }
-    }
-
-    fn native(name: &str) -> Soname {
-        Soname { name: name.to_owned(), abi: Abi::NATIVE.unwrap() }
+        for (path, target) in links {
+            view.add(*path, Entry::Link { target: (*target).to_owned() });
+        }
+        view
     }
 
     #[test]
     fn the_32_bit_libraries_are_none_of_the_image_s_business() {
         let file = "libcuda.so.570.172.08";
-        let mut plan = plan(&["lib64/libcuda.so.570.172.08"], &[("lib64/libcuda.so.1", file)]);
-        let bind = Bind { inside: format!("lib/{file}"), ..plan.binds[0].clone() };
-        let link = Link { path: "lib/libcuda.so.1".to_owned(), target: file.to_owned() };
-        let soname = Soname { name: SONAME.to_owned(), abi: Abi::I386 };
-        plan.binds.push(bind.clone());
-        plan.view_links.push(link.clone());
-        plan.sonames.push(soname.clone());
-        put(&BTreeSet::from([SONAME.to_owned()]), &mut plan);
-        assert_eq!(plan.binds, [bind]);
-        assert_eq!(plan.view_links[0], link);
-        assert_eq!(plan.sonames, [soname, native(SONAME)]);
+        let before = view(
+            &["lib64/libcuda.so.570.172.08", "lib/libcuda.so.570.172.08"],
+            &[("lib64/libcuda.so.1", file), ("lib/libcuda.so.1", file)],
+        );
+        let after = view(
+            &["lib/libcuda.so.570.172.08"],
+            &[("lib64/libcuda.so.1", "/usr/local/cuda/compat/libcuda.so.1"), ("lib/libcuda.so.1", file)],
+        );
+        assert_eq!(replace(&BTreeSet::from([SONAME.to_owned()]), &before), after);
     }
 
     #[test]
     fn files_that_share_a_name_are_replaced_with_all_their_names() {
-        let mut before = plan(
+        let before = view(
             &["bin/nvidia-smi", "lib64/libcuda.so.570.172.08", "lib64/libnvidia-ml.so.570.172.08"],
             &[
                 ("lib64/libcuda.so", "libcuda.so.570.172.08"),
@@ -184,11 +158,7 @@ mod tests {
             ],
         );
         let names = ["libcuda.so.1", "libcuda.so.580.65.06", "libnvidia-gpucomp.so.580.65.06"];
-        let names: BTreeSet<String> = names.map(str::to_owned).into();
-        let replaced = put(&names, &mut before);
-        assert!(replaced.contains("lib64/libcuda.so.570.172.08"));
-        assert!(!replaced.contains("lib64/libnvidia-ml.so.570.172.08"));
-        let mut after = plan(
+        let after = view(
             &["bin/nvidia-smi", "lib64/libnvidia-ml.so.570.172.08"],
             &[
                 ("lib64/libnvidia-ml.so.1", "libnvidia-ml.so.570.172.08"),
@@ -200,9 +170,6 @@ mod tests {
                 ),
             ],
         );
-        for plan in [&mut before, &mut after] {
-            plan.sonames.sort_by(|one, other| one.name.cmp(&other.name));
-        }
-        assert_eq!(before, after);
+        assert_eq!(replace(&names.map(str::to_owned).into(), &before), after);
     }
 }

@@ -2,12 +2,11 @@
 
 use crate::error::Error;
 use crate::mount;
+use crate::node;
 use crate::rootfs::{Directory, Missing, Rootfs};
 use crate::sources::{NodeSource, is_device};
 use nvbind_core::plan::DeviceLink;
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat, symlinkat,
-};
+use rustix::fs::{Mode, OFlags, fstat, openat, symlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 
@@ -21,7 +20,8 @@ pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource]) -> Result<(), Error
         let node = &source.device.node;
         let (parent, name) = node.path.rsplit_once('/').unwrap_or(("/dev", &node.path));
         if !directories.contains_key(parent) {
-            let directory = rootfs.directory(parent, Missing::Create)?.ok_or_else(|| no_place(&node.path))?;
+            let directory =
+                rootfs.open_directory(parent, Missing::Create)?.ok_or_else(|| no_place(&node.path))?;
             directories.insert(parent, directory);
         }
         if let Some(directory) = directories.get(parent)
@@ -39,7 +39,7 @@ pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource]) -> Result<(), Error
 /// Makes a link, unless something stands there.
 fn make_link(rootfs: &Rootfs<'_>, DeviceLink { path, target }: &DeviceLink) -> Result<(), Error> {
     let Some((parent, name)) = path.rsplit_once('/') else { return Ok(()) };
-    let directory = rootfs.directory(parent, Missing::Create)?;
+    let directory = rootfs.open_directory(parent, Missing::Create)?;
     // In a /dev that is not the container's own nothing is missing, or it is not ours to make.
     let Some(directory) = directory.filter(|directory| directory.closed.is_none()) else { return Ok(()) };
     match symlinkat(target.as_str(), &directory, name) {
@@ -83,13 +83,8 @@ fn create(rootfs: &Rootfs<'_>, directory: &Directory, name: &str, source: &NodeS
         rootfs.record(|journal| journal.mounted(mount));
         return Ok(());
     }
-    let mode = Mode::from_raw_mode(source.stat.st_mode & 0o777);
-    // The host's permissions exactly, whatever the umask.
-    let umask = rustix::process::umask(Mode::empty());
-    let made = mknodat(directory, name, FileType::CharacterDevice, mode, makedev(node.major, node.minor));
-    rustix::process::umask(umask);
-    made.map_err(failed)?;
+    let (mode, owner) = (source.stat.st_mode & 0o777, (source.stat.st_uid, source.stat.st_gid));
+    node::make(directory, name, (node.major, node.minor), mode, owner).map_err(failed)?;
     rootfs.record(|journal| journal.file(directory, name));
-    let (uid, gid) = (Uid::from_raw(source.stat.st_uid), Gid::from_raw(source.stat.st_gid));
-    chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
+    Ok(())
 }

@@ -2,145 +2,66 @@
 
 use crate::cgroup;
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::node_access::{Needed, other_remedy};
 use std::path::PathBuf;
 
 /// A failure, in terms of what its reader can act on.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the driver went away, or was never readable.
     #[error("cannot use {path} of the driver")]
-    Source {
-        /// The host's file.
-        path: String,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
+    Source { path: String, source: std::io::Error },
     /// A device node that the driver's user-space tools should have made.
     #[error("{path} is not there; {remedy}")]
-    NoNode {
-        /// The host's device node.
-        path: String,
-        /// What brings it.
-        remedy: &'static str,
-    },
+    NoNode { path: String, remedy: &'static str },
     /// A node that nobody in a container with a user namespace can open.
     #[error("{path} is for its owner and group alone ({mode:04o}); {}", group_hint(path, *keeps_groups))]
-    GroupOnly {
-        /// The host's device node.
-        path: String,
-        /// Its permission bits.
-        mode: u32,
-        /// Whether the container keeps the user's groups.
-        keeps_groups: bool,
-    },
+    GroupOnly { path: String, mode: u32, keeps_groups: bool },
     /// The same, and not even its group.
     #[error("nobody but its owner can {} {path} ({mode:04o}); {}", needed.words(), other_remedy(path))]
-    OwnerOnly {
-        /// The host's device node.
-        path: String,
-        /// Its permission bits.
-        mode: u32,
-        /// What a program does with it.
-        needed: Needed,
-    },
+    OwnerOnly { path: String, mode: u32, needed: Needed },
     /// A node that is something else than the driver says.
     #[error("{path} is not the character device {major}:{minor}; remove it, and {remedy}")]
-    WrongNode {
-        /// The host's device node.
-        path: String,
-        /// The right major number.
-        major: u32,
-        /// The right minor number.
-        minor: u32,
-        /// What brings it back.
-        remedy: &'static str,
-    },
+    WrongNode { path: String, major: u32, minor: u32, remedy: &'static str },
     /// A file that somebody else than root could have put there.
     #[error("{path} is not root's alone to write and everybody's to read; it is not put into a container")]
-    Untrusted {
-        /// The host's file.
-        path: String,
-    },
+    Untrusted { path: String },
     /// A socket or a directory of a daemon that somebody else could have put there.
     #[error("{path} is not {what}; it is not put into a container")]
-    Replaceable {
-        /// What stands on the host.
-        path: String,
-        /// What it should be, and whose.
-        what: &'static str,
-    },
+    Replaceable { path: String, what: &'static str },
     /// Something the kernel did not let us do, or could not.
     #[error("cannot {action}")]
-    System {
-        /// What was tried.
-        action: String,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
+    System { action: String, source: std::io::Error },
     /// The runtime named a process that is not there.
     #[error("the container's process {pid} is gone; was the container killed while it started?")]
-    Gone {
-        /// The process.
-        pid: i32,
-    },
+    Gone { pid: i32 },
     /// The container's process shares the host's mounts.
     #[error("the container has no mount namespace of its own; nothing was injected")]
     NotIsolated,
     /// The root filesystem is not there.
     #[error("the root filesystem {path:?} cannot be opened")]
-    NoRootfs {
-        /// As the runtime gave it.
-        path: PathBuf,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
+    NoRootfs { path: PathBuf, source: std::io::Error },
     /// The root filesystem is not the container's.
     #[error("the root filesystem {path:?} is refused: {why}")]
-    Rootfs {
-        /// As the runtime gave it.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
+    Rootfs { path: PathBuf, why: &'static str },
     /// A directory of the container leads out of it.
     #[error(
         "{path} in the container's root filesystem is a link to {target:?}, which is not inside it; nothing was injected"
     )]
-    Escape {
-        /// Path in the container.
-        path: String,
-        /// What the link says.
-        target: String,
-    },
+    Escape { path: String, target: String },
     /// Something else stands where a device node has to be.
     #[error(
         "{path} in the container is something else than the device {major}:{minor}; nothing was injected"
     )]
-    Occupied {
-        /// Path in the container.
-        path: String,
-        /// Major number of what should be there.
-        major: u32,
-        /// Minor number of what should be there.
-        minor: u32,
-    },
+    Occupied { path: String, major: u32, minor: u32 },
     /// No directory of the container can take it.
     #[error("no place in the container for {what}: {why}")]
-    NoPlace {
-        /// The view, or a device node.
-        what: String,
-        /// Why not.
-        why: &'static str,
-    },
+    NoPlace { what: String, why: &'static str },
     /// An isolated container that is not.
     #[error("isolation was asked for, but the container would see {what} by {by}; leave one of them out")]
-    Seen {
-        /// What it sees.
-        what: String,
-        /// What shows it.
-        by: String,
-    },
+    Seen { what: String, by: String },
     /// The device cgroup could not be changed.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
@@ -148,10 +69,7 @@ pub enum Error {
     #[error(
         "the container may not use {path}: at stage createContainer the device has to be allowed in linux.resources.devices already; use stage prestart"
     )]
-    NotAllowed {
-        /// The device node.
-        path: String,
-    },
+    NotAllowed { path: String },
 }
 
 impl Error {
@@ -164,10 +82,10 @@ impl Error {
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
+}
 
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::Gone { .. } | Error::Seen { .. } => Exit::Request,
             Error::Source { source, .. } | Error::NoRootfs { source, .. }

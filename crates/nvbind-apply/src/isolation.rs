@@ -25,7 +25,7 @@ pub(crate) fn check_configuration(
     is_rootless: bool,
 ) -> Result<(), Error> {
     if !config.masks_proc() {
-        return Err(seen("all of /proc", "--privileged or --security-opt unmask"));
+        return Err(refuse("all of /proc", "--privileged or --security-opt unmask"));
     }
     for node in unseen {
         let by = if config.has_device(node.major, node.minor) {
@@ -35,7 +35,7 @@ pub(crate) fn check_configuration(
         } else {
             continue;
         };
-        return Err(seen(&node.path, by));
+        return Err(refuse(&node.path, by));
     }
     // The nodes, and the directories that they are in.
     let paths = unseen.iter().flat_map(|node| Path::new(&node.path).ancestors());
@@ -45,7 +45,7 @@ pub(crate) fn check_configuration(
         let Some(source) = bound_source(mount) else { continue };
         if stat(source).is_ok_and(|stat| hidden.contains(&identity(&stat))) {
             let what = format!("{} of the host", source.display());
-            return Err(seen(&what, &format!("--volume or --mount to {}", mount.destination().display())));
+            return Err(refuse(&what, &format!("--volume or --mount to {}", mount.destination().display())));
         }
     }
     Ok(())
@@ -54,11 +54,11 @@ pub(crate) fn check_configuration(
 /// What stands in its /dev, however it came there.
 pub(crate) fn check_nodes(unseen: &[DeviceNode], rootfs: &Rootfs<'_>) -> Result<(), Error> {
     match unseen.iter().find(|node| rootfs.has(&node.path)) {
-        Some(node) => Err(seen(&node.path, "--device, --volume or --privileged")),
+        Some(node) => Err(refuse(&node.path, "--device, --volume or --privileged")),
         None => Ok(()),
     }
 }
 
-fn seen(what: &str, by: &str) -> Error {
+fn refuse(what: &str, by: &str) -> Error {
     Error::Seen { what: what.to_owned(), by: by.to_owned() }
 }

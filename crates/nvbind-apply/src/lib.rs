@@ -11,11 +11,14 @@ mod draft;
 mod error;
 mod isolation;
 mod journal;
+mod layout;
 mod links;
 mod loader;
 mod missing_nodes;
 mod mount;
+mod mountinfo;
 mod namespaces;
+mod node;
 mod proc;
 mod rootfs;
 mod sources;
@@ -25,16 +28,17 @@ pub use error::Error;
 pub use namespaces::in_user_namespace;
 
 use cgroup::{DeviceNumber, Outcome};
+use layout::Layout;
 use loader::Loaders;
 use namespaces::Namespaces;
 use nvbind_core::host::Host;
 use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::Config;
-use nvbind_core::plan::{Plan, VIEW};
+use nvbind_core::plan::{Plan, Proc, VIEW};
 use rootfs::Rootfs;
-use sources::{Binding, FileSource, NodeSource, Sources};
+use sources::{Binding, NodeSource, Sources};
 use std::path::Path;
-use view::View;
+use view::ViewMount;
 
 /// Where the hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +55,15 @@ pub enum Stage {
 /// The container that a plan is for.
 #[derive(Debug)]
 pub struct Container<'a> {
-    /// Its id.
+    /// Its id, by which its cgroups are known.
     pub id: &'a str,
     /// Where the hook runs.
     pub stage: Stage,
     /// Its root filesystem.
     pub root: &'a Path,
-    /// Its bundle.
+    /// The directory that the runtime started it from.
     pub bundle: &'a Path,
-    /// Its config.json.
+    /// What its config.json says.
     pub config: &'a Config,
     /// Whether its processes keep the groups of the user who started it.
     pub keeps_groups: bool,
@@ -69,8 +73,8 @@ pub struct Container<'a> {
 ///
 /// # Errors
 /// When any step fails; nothing is left behind then.
-pub fn apply(mut plan: Plan, host: &Host, container: &Container<'_>) -> Result<&'static str, Error> {
-    plan.proc = plan.proc.filter(|_| container.config.masks_proc());
+pub fn apply(plan: &Plan, host: &Host, container: &Container<'_>) -> Result<&'static str, Error> {
+    let proc = plan.proc.as_ref().filter(|_| container.config.masks_proc());
     let in_user_namespace = in_user_namespace()?;
     if let Some(unseen) = &plan.unseen {
         isolation::check_configuration(unseen, container.config, &host.dev, in_user_namespace)?;
@@ -82,17 +86,17 @@ pub fn apply(mut plan: Plan, host: &Host, container: &Container<'_>) -> Result<&
     // In a user namespace nodes cannot be made, but bound.
     let binds_nodes = namespaces.as_ref().map_or(in_user_namespace, |theirs| theirs.is_user_namespace);
     let binding = Binding { is_rootless: in_user_namespace, keeps_groups: container.keeps_groups };
-    let sources = Sources::open(&plan, host, in_user_namespace, binds_nodes.then_some(binding))?;
+    let sources = Sources::open(plan, proc, host, in_user_namespace, binds_nodes.then_some(binding))?;
     match container.stage {
         _ if in_user_namespace => {}
         Stage::Prestart { pid } => allow(pid, container.id, &sources.nodes)?,
-        Stage::CreateContainer => check_allowed(container.config, &plan)?,
+        Stage::CreateContainer => check_allowed(container.config, plan)?,
     }
     if let Some(namespaces) = namespaces {
         namespaces.join()?;
     }
     let rootfs = Rootfs::open(container.root, container.bundle, container.config)?;
-    match fill(&rootfs, plan, &sources, container.config) {
+    match fill(&rootfs, plan, proc, &sources, container.config) {
         Ok(view) => Ok(view),
         Err(error) => {
             rootfs.undo();
@@ -103,53 +107,34 @@ pub fn apply(mut plan: Plan, host: &Host, container: &Container<'_>) -> Result<&
 
 fn fill(
     rootfs: &Rootfs<'_>,
-    mut plan: Plan,
-    sources: &Sources,
+    plan: &Plan,
+    proc: Option<&Proc>,
+    sources: &Sources<'_>,
     config: &Config,
 ) -> Result<&'static str, Error> {
     if let Some(unseen) = &plan.unseen {
         isolation::check_nodes(unseen, rootfs)?;
     }
     let (place, directory) = view::choose(rootfs)?;
-    place.clone_into(&mut plan.view);
     devices::add(rootfs, &sources.nodes)?;
-    let replaced = compat::replace(rootfs, &mut plan);
-    let mut view = View::attach(rootfs, &directory, config.mount_label())?;
-    for source in sources.files.iter().filter(|source| !replaced.contains(&source.inside)) {
-        view.bind(source)?;
-    }
-    for source in &sources.sockets {
-        view.bind(source)?;
-    }
-    let mut shared = Vec::new();
-    for source in &sources.shared {
-        shared.push((source, view.directory(&source.inside)?));
-    }
-    for text in &plan.texts {
-        view.write(&text.inside, text.text.as_bytes())?;
-    }
-    if let Some(proc) = &plan.proc {
-        proc::fill(&mut view, proc, &sources.directories)?;
-    }
-    for link in &plan.view_links {
-        view.link(link)?;
+    let layout = Layout { place, view: compat::choose_view(rootfs, plan) };
+    let mut view = ViewMount::attach(rootfs, &directory, config.mount_label())?;
+    let shared = view.fill(&layout.view, sources)?;
+    if let Some(proc) = proc {
+        proc::fill(&mut view, proc, &sources.proc)?;
     }
     let loaders = Loaders::of(rootfs);
     if !loaders.is_none() {
-        links::add(rootfs, &plan, &view)?;
+        links::add(rootfs, plan, &layout, &view)?;
     }
     // A view that was not there has no links of an earlier start that lead to it.
     if place != VIEW || !directory.is_new {
-        links::remove_unused(rootfs, &plan)?;
+        links::remove_unused(rootfs, plan)?;
     }
-    let drafts = loader::draft(rootfs, &plan, &mut view, config, &loaders)?;
+    let drafts = loader::draft(rootfs, &layout, &mut view, config, &loaders)?;
     view.seal()?;
-    // After the seal, which would make them read-only.
-    for (FileSource { mount, inside }, directory) in &shared {
-        mount::attach(mount, directory, "")
-            .map_err(|errno| Error::system(format!("put {inside} into the driver view"), errno))?;
-    }
-    if plan.proc.is_some() {
+    shared.attach()?;
+    if proc.is_some() {
         proc::cover(rootfs, &view)?;
     }
     // Last: what has a place cannot fail half-way, so that nothing of the image's has to be restored.

@@ -5,9 +5,11 @@
 //! restarted or committed container may have been started with another driver.
 
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::rootfs::{Closed, Directory, Missing, Rootfs};
-use crate::view::View;
-use nvbind_core::plan::{Place, Plan, VIEWS, WellKnown, When};
+use crate::view::ViewMount;
+use nvbind_core::catalogue::{WellKnownPlace, When};
+use nvbind_core::plan::{Plan, VIEWS, WellKnown};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -25,16 +27,20 @@ enum Stands {
 }
 
 /// Makes the plan's links.
-pub(crate) fn add(rootfs: &Rootfs<'_>, plan: &Plan, view: &View) -> Result<(), Error> {
+pub(crate) fn add(
+    rootfs: &Rootfs<'_>,
+    plan: &Plan,
+    layout: &Layout<'_>,
+    view: &ViewMount,
+) -> Result<(), Error> {
     let mut directories = Directories { rootfs, known: BTreeMap::new() };
-    plan.well_known.iter().try_for_each(|known| put(&mut directories, plan, view, known))
+    plan.well_known.iter().try_for_each(|known| put(&mut directories, layout, view, known))
 }
 
 /// Removes the links of an earlier start that the plan does not have.
 pub(crate) fn remove_unused(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<(), Error> {
     let mut directories = Directories { rootfs, known: BTreeMap::new() };
-    let unused = plan.unused();
-    for path in &unused {
+    for path in plan.unused() {
         if let Some((directory, name)) = directories.find(path, Missing::Leave)?
             && directory.closed.is_none()
             && matches!(look(directory, name, path)?, Stands::Ours(_))
@@ -59,10 +65,10 @@ impl<'p> Directories<'_, 'p> {
         let directory = match self.known.entry(parent) {
             Entry::Occupied(entry) if entry.get().is_some() || missing == Missing::Leave => entry.into_mut(),
             Entry::Occupied(mut entry) => {
-                entry.insert(self.rootfs.directory(parent, missing)?);
+                entry.insert(self.rootfs.open_directory(parent, missing)?);
                 entry.into_mut()
             }
-            Entry::Vacant(entry) => entry.insert(self.rootfs.directory(parent, missing)?),
+            Entry::Vacant(entry) => entry.insert(self.rootfs.open_directory(parent, missing)?),
         };
         Ok(directory.as_ref().map(|directory| (directory, name)))
     }
@@ -71,36 +77,36 @@ impl<'p> Directories<'_, 'p> {
 /// Covers the image's files at the places, and makes a link at the first place that applies where there is none.
 fn put<'p>(
     directories: &mut Directories<'_, 'p>,
-    plan: &Plan,
-    view: &View,
+    layout: &Layout<'_>,
+    view: &ViewMount,
     known: &'p WellKnown,
 ) -> Result<(), Error> {
     let rootfs = directories.rootfs;
     let mut is_covered = false;
-    for Place { path, .. } in &known.places {
+    for WellKnownPlace { path, .. } in known.places {
         if let Some((directory, name)) = directories.find(path, Missing::Leave)?
             && matches!(look(directory, name, path)?, Stands::File)
         {
-            is_covered |= rootfs.cover(&view.clone_file(&known.target)?, directory, name)?;
+            is_covered |= rootfs.cover(&view.clone_file(known.target.as_str())?, directory, name)?;
         }
     }
     if is_covered {
         return Ok(());
     }
-    let applies = |place: &&Place| match &place.when {
+    let applies = |place: &&WellKnownPlace| match place.when {
         When::Always => true,
         When::With(path) => rootfs.has(path),
         When::Over => false,
     };
-    let Some(Place { path, .. }) = known.places.iter().find(applies) else { return Ok(()) };
+    let Some(WellKnownPlace { path, .. }) = known.places.iter().find(applies) else { return Ok(()) };
     let Some((directory, name)) = directories.find(path, Missing::Create)? else {
         log::info!(
             "no directory for {path} in the container; the driver's is {}",
-            plan.inside(&known.target)
+            layout.inside(&known.target)
         );
         return Ok(());
     };
-    link(rootfs, directory, name, path, &plan.inside(&known.target))
+    link(rootfs, directory, name, path, &layout.inside(&known.target))
 }
 
 fn link(

@@ -9,6 +9,7 @@
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::mount;
+use crate::mountinfo::{self, Mount};
 use nvbind_core::host::open_inside;
 use nvbind_core::oci::{Config, is_private_tmpfs};
 use rustix::fs::{
@@ -22,8 +23,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-
-const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// A container's root filesystem.
 #[derive(Debug)]
@@ -90,14 +89,14 @@ impl Directory {
         is_empty(&self.fd).map_err(|errno| Error::system("read a directory of the container", errno))
     }
 
-    /// As [`names_in`].
-    pub(crate) fn names(&self, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
-        names_in(&self.fd, limit)
+    /// As [`read_names`].
+    pub(crate) fn read_names(&self, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
+        read_names(&self.fd, limit)
     }
 
     /// A regular file in it, to be read; none where something else stands, which is not opened: to open a device node
     /// of the image is to use that device of the host.
-    pub(crate) fn file(&self, name: &str) -> rustix::io::Result<Option<File>> {
+    pub(crate) fn open_file(&self, name: &str) -> rustix::io::Result<Option<File>> {
         let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
         if !is_file(statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode) {
             return Ok(None);
@@ -123,7 +122,7 @@ impl<'a> Rootfs<'a> {
         if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
             return Err(refuse("it is the host's own"));
         }
-        let closed = closed(&fd, path, bundle).map_err(|error| {
+        let closed = find_root_closed(&fd, path, bundle).map_err(|error| {
             Error::system(format!("look at the root filesystem {}", path.display()), error)
         })?;
         let mount = mount_id(&fd).map_err(failed)?;
@@ -147,25 +146,25 @@ impl<'a> Rootfs<'a> {
 
     /// A directory of the container, links followed inside it; none where there is none, or where it would have to
     /// be made where nothing may be.
-    pub(crate) fn directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
+    pub(crate) fn open_directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
         let failed = |errno: Errno| Error::system(format!("look up {path} in the container"), errno);
         match open_inside(&self.root, path, OFlags::PATH | OFlags::DIRECTORY) {
             Ok(fd) => {
                 let mount = mount_id(&fd).map_err(failed)?;
-                Ok(Some(Directory { closed: self.closed(mount), fd, mount, is_new: false }))
+                Ok(Some(Directory { closed: self.find_closed(mount), fd, mount, is_new: false }))
             }
-            Err(Errno::NOENT) => self.missing_directory(path, missing),
+            Err(Errno::NOENT) => self.make_directory(path, missing),
             Err(Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(failed(errno)),
         }
     }
 
-    fn missing_directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
+    fn make_directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
         let Some((parent_path, name)) = path.rsplit_once('/').filter(|(_, name)| !name.is_empty()) else {
             return Ok(None);
         };
         let parent_path = if parent_path.is_empty() { "/" } else { parent_path };
-        let Some(parent) = self.directory(parent_path, missing)? else { return Ok(None) };
+        let Some(parent) = self.open_directory(parent_path, missing)? else { return Ok(None) };
         if let Ok(target) = readlinkat(&parent, name, Vec::new()) {
             let target = target.to_string_lossy().into_owned();
             let depth = parent_path.split('/').filter(|part| !part.is_empty()).count();
@@ -190,7 +189,11 @@ impl<'a> Rootfs<'a> {
     }
 
     /// Why a file may not be replaced: as its directory, and where something is mounted on the file itself.
-    pub(crate) fn closed_file(&self, directory: &Directory, name: &str) -> Result<Option<Closed>, Error> {
+    pub(crate) fn find_closed_file(
+        &self,
+        directory: &Directory,
+        name: &str,
+    ) -> Result<Option<Closed>, Error> {
         match mount_of(directory, name) {
             Ok(mount) if mount != directory.mount => Ok(Some(Closed::Volume)),
             Ok(_) | Err(Errno::NOENT) => Ok(directory.closed),
@@ -222,7 +225,8 @@ impl<'a> Rootfs<'a> {
     }
 
     fn may_cover(&self, below: u64, what: &str) -> io::Result<bool> {
-        let is_free = below == self.mount || !is_shared(&std::fs::read_to_string(MOUNTINFO)?, below);
+        let is_shared = |text: &str| mountinfo::find(text, below).is_some_and(|mount| mount.is_shared);
+        let is_free = below == self.mount || !is_shared(&mountinfo::read()?);
         if !is_free {
             log::warn!(
                 "{what} in the container is left as it is: its volume's mounts are shared with the host"
@@ -232,7 +236,7 @@ impl<'a> Rootfs<'a> {
     }
 
     /// Why nothing may be created in a directory on that mount.
-    fn closed(&self, mount: u64) -> Option<Closed> {
+    fn find_closed(&self, mount: u64) -> Option<Closed> {
         if mount == self.mount {
             return self.closed;
         }
@@ -265,7 +269,7 @@ impl<'a> Rootfs<'a> {
 }
 
 /// The names in a directory, without `.` and `..` and those that are not UTF-8; none where there are more than `limit`.
-pub(crate) fn names_in(directory: &OwnedFd, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
+pub(crate) fn read_names(directory: &OwnedFd, limit: usize) -> rustix::io::Result<Option<Vec<String>>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut names = Vec::new();
     for (count, entry) in Dir::new(openat(directory, ".", flags, Mode::empty())?)?.enumerate() {
@@ -308,7 +312,7 @@ fn leaves(target: &str, depth: usize) -> bool {
 
 /// Why a root filesystem outlives the container, or cannot be changed: a directory given by `--rootfs` is the user's, and what
 /// a step of a build leaves in its own lands in an image.
-fn closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>> {
+fn find_root_closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>> {
     if fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(Some(Closed::ReadOnly));
     }
@@ -316,7 +320,8 @@ fn closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>
     let is_podmans = bundle.ends_with("userdata");
     let is_containers = || -> io::Result<bool> {
         Ok(is_in_storage(path, bundle)
-            || is_whole_overlay(&std::fs::read_to_string(MOUNTINFO)?, mount_id(fd)?))
+            || mountinfo::find(&mountinfo::read()?, mount_id(fd)?)
+                .is_some_and(|mount| is_whole_overlay(&mount)))
     };
     Ok(if is_podmans && is_containers()? { None } else { Some(Closed::Outlives) })
 }
@@ -327,26 +332,10 @@ fn is_in_storage(path: &Path, bundle: &Path) -> bool {
     storage.components().count() > 1 && path.starts_with(storage)
 }
 
-/// Whether the mount shows an overlay from its own root (proc_pid_mountinfo(5)). Podman mounts a container's overlay
-/// elsewhere when the container's user may not search the storage; a directory of the user's on a host whose own root
-/// is an overlay is one below its root.
-fn is_whole_overlay(mountinfo: &str, mount: u64) -> bool {
-    mountinfo.lines().any(|line| {
-        let Some((fields, filesystem)) = line.split_once(" - ") else { return false };
-        let mut fields = fields.split(' ');
-        fields.next().and_then(|id| id.parse().ok()) == Some(mount)
-            && fields.nth(2) == Some("/")
-            && matches!(filesystem.split(' ').next(), Some("overlay" | "fuse.fuse-overlayfs"))
-    })
-}
-
-/// Whether what is mounted on the mount appears in other namespaces, too (mount_namespaces(7), "shared:X").
-fn is_shared(mountinfo: &str, mount: u64) -> bool {
-    mountinfo.lines().any(|line| {
-        let mut fields = line.split(" - ").next().unwrap_or_default().split(' ');
-        fields.next().and_then(|id| id.parse().ok()) == Some(mount)
-            && fields.skip(5).any(|field| field.starts_with("shared:"))
-    })
+/// Whether the mount shows an overlay from its own root. Podman mounts a container's overlay elsewhere when the container's
+/// user may not search the storage; a directory of the user's on a host whose own root is an overlay is one below its root.
+fn is_whole_overlay(mount: &Mount<'_>) -> bool {
+    mount.root == "/" && ["overlay", "fuse.fuse-overlayfs"].contains(&mount.kind)
 }
 
 /// The mount of what stands at a name, which is not followed.
@@ -373,11 +362,9 @@ mod tests {
                          37 35 98:0 /home/me/rootfs /home/me/rootfs rw - overlay overlay rw\n\
                          38 35 0:50 / /m rw - fuse.fuse-overlayfs fuse-overlayfs rw\n\
                          39 35 8:1 / /disk rw - ext4 /dev/sda1 rw\n";
-        for (mount, whole, shared) in
-            [(36, true, true), (37, false, false), (38, true, false), (3, false, false)]
-        {
-            assert_eq!(is_whole_overlay(mountinfo, mount), whole, "{mount}");
-            assert_eq!(is_shared(mountinfo, mount), shared, "{mount}");
+        for (mount, whole) in [(36, true), (37, false), (38, true), (39, false)] {
+            let found = mountinfo::find(mountinfo, mount).unwrap();
+            assert_eq!(is_whole_overlay(&found), whole, "{mount}");
         }
     }
 

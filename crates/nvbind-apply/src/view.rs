@@ -1,11 +1,11 @@
-//! The driver view: one tmpfs with the driver's files, read-only when complete.
+//! The driver view in the container: one tmpfs with the driver's files, read-only when complete.
 
 use crate::error::Error;
 use crate::mount;
 use crate::rootfs::{Closed, Directory, Missing, Rootfs};
-use crate::sources::FileSource;
+use crate::sources::Sources;
 use nvbind_core::host::open_inside;
-use nvbind_core::plan::{Link, VIEWS};
+use nvbind_core::plan::{Entry, VIEWS, View, ViewPath};
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -13,15 +13,34 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// An attached view that can still be written to.
 #[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct ViewMount {
     mount: OwnedFd,
     directories: BTreeMap<String, OwnedFd>,
+}
+
+/// Directories of the host that the container can write to, with the places where they are attached once the view is
+/// sealed: that would make them read-only.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct SharedDirectories<'p>(Vec<(&'p ViewPath, &'p OwnedFd, OwnedFd)>);
+
+impl SharedDirectories<'_> {
+    /// Attaches them at their places.
+    pub(crate) fn attach(self) -> Result<(), Error> {
+        self.0.into_iter().try_for_each(|(path, mount, directory)| {
+            mount::attach(mount, &directory, "").map_err(|errno| cannot_put(path, errno))
+        })
+    }
+}
+
+fn cannot_put(path: impl std::fmt::Display, errno: Errno) -> Error {
+    Error::system(format!("put {path} into the driver view"), errno)
 }
 
 /// The first place in the container where a view can stand: an empty directory, or none yet, that is not on a volume.
 pub(crate) fn choose(rootfs: &Rootfs<'_>) -> Result<(&'static str, Directory), Error> {
     for path in VIEWS {
-        let Some(directory) = rootfs.directory(path, Missing::Create)? else { continue };
+        let Some(directory) = rootfs.open_directory(path, Missing::Create)? else { continue };
         // Mounting changes nothing below, but a volume's own content is not to be hidden.
         if directory.closed != Some(Closed::Volume) && directory.is_empty()? {
             return Ok((path, directory));
@@ -32,40 +51,62 @@ pub(crate) fn choose(rootfs: &Rootfs<'_>) -> Result<(&'static str, Directory), E
     Err(Error::NoPlace { what: "the driver's files".to_owned(), why })
 }
 
-impl View {
+impl ViewMount {
     /// Mounts an empty view on a directory of the container.
     pub(crate) fn attach(
         rootfs: &Rootfs<'_>,
         directory: &Directory,
         context: Option<&str>,
-    ) -> Result<View, Error> {
+    ) -> Result<ViewMount, Error> {
         let failed = |errno: Errno| Error::system("mount the driver view in the container", errno);
         let mount = mount::tmpfs(context).map_err(failed)?;
         mount::attach(&mount, directory, "").map_err(failed)?;
         rootfs.record(|journal| journal.mounted(&mount));
-        Ok(View { mount, directories: BTreeMap::new() })
+        Ok(ViewMount { mount, directories: BTreeMap::new() })
     }
 
-    /// Puts a file of the driver at its place.
-    pub(crate) fn bind(&mut self, source: &FileSource) -> Result<(), Error> {
-        let failed = |errno| Error::system(format!("put {} into the driver view", source.inside), errno);
-        let (directory, name) = self.place(&source.inside)?;
+    /// Puts everything at its place, but for the shared directories, which come last.
+    pub(crate) fn fill<'p>(
+        &mut self,
+        view: &'p View,
+        sources: &'p Sources<'_>,
+    ) -> Result<SharedDirectories<'p>, Error> {
+        let mut shared = Vec::new();
+        for (path, entry) in view.iter() {
+            match entry {
+                Entry::File { .. } => self.bind(path, sources.get(path)?)?,
+                // One that went away has no source.
+                Entry::Socket { .. } => sources.find(path).map_or(Ok(()), |mount| self.bind(path, mount))?,
+                Entry::Shared { .. } => {
+                    shared.push((path, sources.get(path)?, self.make_directory(path.as_str())?));
+                }
+                Entry::Text { text, .. } => self.write(path.as_str(), text.as_bytes())?,
+                Entry::Link { target } => self.link(path.as_str(), target)?,
+            }
+        }
+        Ok(SharedDirectories(shared))
+    }
+
+    /// Puts a file or a socket at its place.
+    fn bind(&mut self, path: &ViewPath, mount: &OwnedFd) -> Result<(), Error> {
+        let failed = |errno| cannot_put(path, errno);
+        let (directory, name) = self.place(path.as_str())?;
         // A mount point takes one call less to make than to open.
         let mode = Mode::from_raw_mode(0o444);
         mknodat(directory, name, FileType::RegularFile, mode, 0).map_err(failed)?;
-        mount::attach(&source.mount, directory, name).map_err(failed)
+        mount::attach(mount, directory, name).map_err(failed)
     }
 
     /// Puts a directory at its place.
-    pub(crate) fn bind_directory(&mut self, source: &FileSource) -> Result<(), Error> {
-        let failed = |errno| Error::system(format!("put {} into the driver view", source.inside), errno);
-        let (directory, name) = self.place(&source.inside)?;
+    pub(crate) fn bind_directory(&mut self, path: &str, mount: &OwnedFd) -> Result<(), Error> {
+        let failed = |errno| cannot_put(path, errno);
+        let (directory, name) = self.place(path)?;
         mkdirat(directory, name, Mode::from_raw_mode(0o555)).map_err(failed)?;
-        mount::attach(&source.mount, directory, name).map_err(failed)
+        mount::attach(mount, directory, name).map_err(failed)
     }
 
     /// An empty directory to attach something to when the view is sealed.
-    pub(crate) fn directory(&mut self, path: &str) -> Result<OwnedFd, Error> {
+    fn make_directory(&mut self, path: &str) -> Result<OwnedFd, Error> {
         let failed = |errno| Error::system(format!("create {path} in the driver view"), errno);
         let (directory, name) = self.place(path)?;
         mkdirat(directory, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
@@ -73,11 +114,10 @@ impl View {
         openat(directory, name, flags, Mode::empty()).map_err(failed)
     }
 
-    /// Makes a link beside a file.
-    pub(crate) fn link(&mut self, link: &Link) -> Result<(), Error> {
-        let (directory, name) = self.place(&link.path)?;
-        symlinkat(&*link.target, directory, name)
-            .map_err(|errno| Error::system(format!("link {} in the driver view", link.path), errno))
+    fn link(&mut self, path: &str, target: &str) -> Result<(), Error> {
+        let (directory, name) = self.place(path)?;
+        symlinkat(target, directory, name)
+            .map_err(|errno| Error::system(format!("link {path} in the driver view"), errno))
     }
 
     /// Writes a file of our own.

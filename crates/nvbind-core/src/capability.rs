@@ -1,6 +1,6 @@
 //! Driver capabilities: which parts of the driver a container wants.
 
-use crate::request::SEPARATORS;
+use crate::list;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -16,11 +16,11 @@ pub enum Capability {
     Graphics,
     /// NVENC, NVDEC, VDPAU.
     Video,
-    /// X11 display.
+    /// The display of X11.
     Display,
     /// DLSS and other NGX features.
     Ngx,
-    /// 32-bit libraries.
+    /// The 32-bit libraries of the others.
     Compat32,
 }
 
@@ -112,7 +112,7 @@ impl Capabilities {
     pub fn parse(list: &str) -> (Capabilities, Vec<&str>) {
         let mut set = Capabilities::default();
         let mut unknown = Vec::new();
-        for word in list.split(SEPARATORS).map(str::trim).filter(|word| !word.is_empty()) {
+        for word in list::split(list).filter(|word| !word.is_empty()) {
             if word == "all" {
                 set = Capabilities::ALL;
             } else if let Some(capability) = Capability::from_name(word) {

@@ -1,6 +1,8 @@
 //! A program of the host that is run: its output and its time are limited, and nothing of it is left when it is not waited
 //! for any longer.
 
+use crate::exit::Exit;
+use crate::failure::Explain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
@@ -19,63 +21,50 @@ const OUTPUT_LIMIT: usize = 1 << 20;
 const ERRORS_LIMIT: usize = 4 << 10;
 
 /// Why there is no output.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not started, or lost.
     #[error("cannot run {program}")]
-    Run {
-        /// The program.
-        program: String,
-        /// Why.
-        source: io::Error,
-    },
+    Run { program: String, source: io::Error },
     /// It ended with a failure.
     #[error("{program} failed ({status}): {says}")]
-    Failed {
-        /// The program.
-        program: String,
-        /// How it ended.
-        status: ExitStatus,
-        /// What it said on stderr.
-        says: String,
-    },
+    Failed { program: String, status: ExitStatus, says: String },
     /// It did not end in time.
-    #[error("{program} did not answer within {} seconds; does `nvidia-smi` answer?", .limit.as_secs())]
-    TimedOut {
-        /// The program.
-        program: String,
-        /// How long it was waited for.
-        limit: Duration,
-    },
+    #[error("{program} did not answer within {} seconds; does `nvidia-smi` answer?", .timeout.as_secs())]
+    TimedOut { program: String, timeout: Duration },
     /// It printed more than anything sensible.
     #[error("{program} printed more than {OUTPUT_LIMIT} bytes")]
-    TooMuch {
-        /// The program.
-        program: String,
-    },
+    TooMuch { program: String },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
 }
 
 /// Runs it to its end with no environment, and gives what it printed on stdout.
 ///
 /// # Errors
-/// When it cannot be started, fails, prints too much, or does not end within `limit`.
-pub fn output(command: &mut Command, limit: Duration) -> Result<Vec<u8>, Error> {
-    output_with_environment(command.env_clear(), limit)
+/// When it cannot be started, fails, prints too much, or does not end within `timeout`.
+pub fn read_output(command: &mut Command, timeout: Duration) -> Result<Vec<u8>, Error> {
+    read_output_with_environment(command.env_clear(), timeout)
 }
 
 /// The same with the environment that the command has, by default this process's: not for a program that runs for somebody
 /// else.
 ///
 /// # Errors
-/// As [`output`].
-pub fn output_with_environment(command: &mut Command, limit: Duration) -> Result<Vec<u8>, Error> {
+/// As [`read_output`].
+pub fn read_output_with_environment(command: &mut Command, timeout: Duration) -> Result<Vec<u8>, Error> {
     let program = command.get_program().display().to_string();
     let failed = |source: io::Error| Error::Run { program: program.clone(), source };
     // A process group of its own: the driver's library starts nvidia-modprobe, which is to end with it.
     let command = command.process_group(0);
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
-    let ended = wait(&mut child, limit);
+    let ended = wait(&mut child, timeout);
     if let Ok(Ended::Itself { output, errors }) = ended {
         let status = child.wait().map_err(failed)?;
         if status.success() {
@@ -88,7 +77,7 @@ pub fn output_with_environment(command: &mut Command, limit: Duration) -> Result
     let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     match ended.map_err(failed)? {
         Ended::TooMuch => Err(Error::TooMuch { program }),
-        Ended::TimedOut | Ended::Itself { .. } => Err(Error::TimedOut { program, limit }),
+        Ended::TimedOut | Ended::Itself { .. } => Err(Error::TimedOut { program, timeout }),
     }
 }
 
@@ -98,8 +87,8 @@ enum Ended {
     TooMuch,
 }
 
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Ended> {
-    let deadline = Instant::now() + limit;
+fn wait(child: &mut Child, timeout: Duration) -> io::Result<Ended> {
+    let deadline = Instant::now() + timeout;
     let end = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     let mut output = Pipe::new(child.stdout.take().map(OwnedFd::from), OUTPUT_LIMIT)?;
     let mut errors = Pipe::new(child.stderr.take().map(OwnedFd::from), ERRORS_LIMIT)?;
@@ -177,8 +166,8 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn shell(script: &str, limit: Duration) -> Result<String, Error> {
-        let output = output(Command::new("/bin/sh").env("LEAKED", "yes").args(["-c", script]), limit)?;
+    fn shell(script: &str, timeout: Duration) -> Result<String, Error> {
+        let output = read_output(Command::new("/bin/sh").env("LEAKED", "yes").args(["-c", script]), timeout)?;
         Ok(String::from_utf8(output).unwrap())
     }
 
@@ -187,7 +176,7 @@ mod tests {
         assert_eq!(shell("echo \"[$LEAKED]\"; exec /bin/cat", LONG).unwrap(), "[]\n");
         let mut command = Command::new("/bin/sh");
         command.env("KEPT", "yes").args(["-c", "echo \"[$KEPT]\""]);
-        assert_eq!(output_with_environment(&mut command, LONG).unwrap(), b"[yes]\n");
+        assert_eq!(read_output_with_environment(&mut command, LONG).unwrap(), b"[yes]\n");
         let many = shell("i=0; while [ $i -lt 20000 ]; do echo 0123456789; i=$((i+1)); done", LONG).unwrap();
         assert_eq!(many.len(), 220_000);
     }
@@ -207,7 +196,7 @@ mod tests {
             panic!()
         };
         assert_eq!(says.len(), ERRORS_LIMIT);
-        let error = output(&mut Command::new("/nonexistent"), LONG).unwrap_err();
+        let error = read_output(&mut Command::new("/nonexistent"), LONG).unwrap_err();
         assert_eq!(error.to_string(), "cannot run /nonexistent");
     }
 

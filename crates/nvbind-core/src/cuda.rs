@@ -52,7 +52,7 @@ impl Version {
 /// As much of CUDA's version as is known of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cuda {
-    /// This one.
+    /// This version, by major and minor number.
     Exactly(u32, u32),
     /// This one or a newer one: the driver is newer than the table.
     AtLeast(u32, u32),

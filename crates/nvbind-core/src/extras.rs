@@ -1,7 +1,7 @@
 //! Extras: what a container gets only when it asks for it by name, since it shares something with other containers or
 //! reaches beyond the GPUs.
 
-use crate::request::SEPARATORS;
+use crate::list;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,9 +16,9 @@ pub enum Extra {
     Mps,
     /// Channels to the memory of other machines' GPUs over NVLink.
     Imex,
-    /// The NVSwitches.
+    /// The switches that connect the GPUs of a large server, and their management.
     Nvswitch,
-    /// GPUDirect Storage.
+    /// GPUDirect Storage: transfers between GPUs and disks.
     Gds,
     /// Copies between GPU and CPU memory by gdrdrv.
     Gdrcopy,
@@ -94,7 +94,7 @@ impl Extras {
     pub fn parse(list: &str) -> (Extras, Vec<&str>) {
         let mut extras = Extras::default();
         let mut unknown = Vec::new();
-        for word in list.split(SEPARATORS).map(str::trim).filter(|word| !word.is_empty()) {
+        for word in list::split(list).filter(|word| !word.is_empty()) {
             if let Some(extra) = Extra::ALL.into_iter().find(|extra| extra.name() == word) {
                 extras.whole.insert(extra);
             } else if let Some(channel) = word.strip_prefix("imex:").and_then(channel) {

@@ -4,10 +4,13 @@
 //! absolute links of a driver container or a fixture stay within it.
 
 mod directory;
+mod roots;
 
 pub use directory::Directory;
+pub use roots::Roots;
 
 use crate::exit::Exit;
+use crate::failure::Explain;
 pub use rustix::fs::Stat;
 use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -33,20 +36,20 @@ pub struct Error {
 }
 
 impl Error {
-    /// The exit code of this failure.
+    /// Whether the file is simply not there.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::NOTDIR))
+    }
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         if self.source.kind() == std::io::ErrorKind::PermissionDenied {
             Exit::Permission
         } else {
             Exit::Driver
         }
-    }
-
-    /// Whether the file is simply not there.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(self.source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::NOTDIR))
     }
 }
 
@@ -245,25 +248,27 @@ pub struct Host {
     pub proc: Tree,
     /// The PCI devices, below `sys/`.
     pub sys: Tree,
+    is_machine: bool,
 }
 
 impl Host {
     /// Whether the driver in question is this machine's own, and not one below a directory.
     #[must_use]
     pub fn is_machine(&self) -> bool {
-        [&self.dev, &self.proc].iter().all(|tree| tree.path == Path::new("/"))
+        self.is_machine
     }
 
     /// Opens the four trees.
     ///
     /// # Errors
     /// When one of them is not there.
-    pub fn open(roots: &crate::settings::Driver) -> Result<Host, Error> {
+    pub fn open(roots: &Roots) -> Result<Host, Error> {
         Ok(Host {
             files: Tree::open(&roots.root)?,
             dev: Tree::open(&roots.dev_root)?,
             proc: Tree::open(&roots.proc_root)?,
             sys: Tree::open(&roots.sys_root)?,
+            is_machine: roots.are_machine(),
         })
     }
 }

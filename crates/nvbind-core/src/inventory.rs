@@ -2,7 +2,7 @@
 
 mod data;
 mod devices;
-pub(crate) mod elf;
+mod elf;
 mod extras;
 mod gpus;
 mod libraries;
@@ -15,90 +15,65 @@ mod wsl;
 pub use data::{DataFile, Source};
 pub use devices::{DeviceNode, Majors};
 pub use extras::SocketFile;
-pub use gpus::{Gpu, PciAddress};
+pub use gpus::Gpu;
 pub use libraries::Library;
-pub use mig::{Access, MigDevice, MigIdentity};
+pub use mig::{Access, MigDevice};
 pub use procfs::{DIRECTORY as PROC, Nodes};
 pub use programs::ProgramFile;
 pub use wsl::{StoreFile, Wsl};
 
+use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::capability::Capability::{Compat32, Utility};
 use crate::catalogue::{ControlNode, ExtraNode, MAIN_LIBRARIES, PROGRAM_DIRECTORIES, Shared};
 use crate::exit::Exit;
 use crate::extras::{Extra, Extras};
+use crate::failure::Explain;
 use crate::host::{self, Host};
-use crate::ldcache::Abi;
-use crate::nvml::Listing;
+use crate::listing::Listing;
 use serde::Serialize;
 
 /// NVIDIA's management library.
 const NVML: &str = "libnvidia-ml";
 
 /// Why the driver of this machine cannot be used.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel module is not loaded.
     #[error(
         "no NVIDIA driver is loaded: {path} is not there; load it with `modprobe nvidia`, or install the driver"
     )]
-    NotLoaded {
-        /// The file that the driver would make.
-        path: String,
-    },
+    NotLoaded { path: String },
     /// The kernel module says something else than a version.
     #[error("{path} does not tell the driver's version")]
-    Version {
-        /// The file.
-        path: String,
-    },
+    Version { path: String },
     /// The user-space half of the driver is not there.
     #[error(
         "the NVIDIA kernel module {version} is loaded, but none of its libraries is on this machine (no libcuda.so.{version} or libnvidia-ml.so.{version}); install the driver's user-space packages"
     )]
-    NoLibraries {
-        /// The kernel module's version.
-        version: String,
-    },
+    NoLibraries { version: String },
     /// A half-finished upgrade.
     #[error(
         "the NVIDIA kernel module is {version}, but the libraries are {found}; reboot, or reload the nvidia modules, to finish the driver's upgrade"
     )]
-    Mismatch {
-        /// The kernel module's version.
-        version: String,
-        /// The libraries' versions.
-        found: String,
-    },
+    Mismatch { version: String, found: String },
     /// The library that manages GPUs is not there.
     #[error("there is no {NVML}.so.{version} on this machine; install the driver's user-space packages")]
-    NoNvml {
-        /// The kernel module's version.
-        version: String,
-    },
+    NoNvml { version: String },
     /// `/proc/devices` lacks the driver.
     #[error("{path} lists no nvidia driver although one is loaded")]
-    NoMajor {
-        /// The file.
-        path: String,
-    },
+    NoMajor { path: String },
     /// A GPU's description lacks what is needed.
     #[error("{path} lacks a usable \"{field}\" line")]
-    Gpu {
-        /// The file.
-        path: String,
-        /// The line.
-        field: &'static str,
-    },
+    Gpu { path: String, field: &'static str },
     /// Something there could not be read.
     #[error(transparent)]
     Host(#[from] host::Error),
 }
 
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::Host(error) => error.exit(),
             Error::NotLoaded { .. }
@@ -212,7 +187,7 @@ impl Inventory {
     /// # Errors
     /// When no driver is loaded, it is half-installed, or what it says of itself cannot be read.
     pub fn read(host: &Host, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
-        if let Some(node) = wsl::node(host) {
+        if let Some(node) = wsl::find_node(host) {
             return Ok(wsl::read(host, node, wanted));
         }
         let driver = version::read(&host.proc)?;
@@ -239,9 +214,9 @@ impl Inventory {
             data,
             proc,
             nodes,
-            sockets: extras::sockets(&host.files, wanted),
-            extra_nodes: extras::nodes(host, &majors, extras),
-            shared: extras::shared(&host.files, extras),
+            sockets: extras::read_sockets(&host.files, wanted),
+            extra_nodes: extras::read_nodes(host, &majors, extras),
+            shared: extras::read_shared(&host.files, extras),
             driver,
         })
     }
@@ -250,6 +225,7 @@ impl Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::MigIdentity;
     use crate::machine::{Machine, VERSION};
     use std::fs;
 

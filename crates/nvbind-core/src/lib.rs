@@ -12,6 +12,7 @@
 //! resolved twice in two ways.
 #![forbid(unsafe_code)]
 
+pub mod abi;
 pub mod capability;
 pub mod catalogue;
 pub mod child;
@@ -19,18 +20,25 @@ pub mod compat;
 pub mod cuda;
 pub mod exit;
 pub mod extras;
+pub mod failure;
+pub mod gpu_name;
 pub mod host;
 pub mod input;
 pub mod inventory;
 pub mod ldcache;
+mod list;
+pub mod listing;
 pub mod message;
+mod modules;
 pub mod node_access;
 pub mod nvml;
 pub mod oci;
+pub mod pci;
 pub mod plan;
 pub mod render;
 pub mod request;
 pub mod requirements;
+pub mod resolve;
 pub mod security;
 pub mod select;
 pub mod selinux;

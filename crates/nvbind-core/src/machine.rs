@@ -6,14 +6,14 @@ mod fixture;
 use crate::capability::Capabilities;
 use crate::extras::Extras;
 use crate::host::Host;
+use crate::host::Roots;
 use crate::inventory::{Error, Inventory};
-use crate::settings::Driver;
 
 pub(crate) use fixture::{Machine, VERSION, libcuda, shared_object, shared_object_32};
 
 impl Machine {
     pub(crate) fn host(&self) -> Host {
-        Host::open(&Driver::below(&self.path("/"))).unwrap()
+        Host::open(&Roots::below(&self.path("/"))).unwrap()
     }
 
     pub(crate) fn inventory(&self) -> Result<Inventory, Error> {

@@ -6,22 +6,64 @@
 
 use crate::child;
 use crate::exit::Exit;
+use crate::failure::Explain;
+use crate::gpu_name::GpuName;
 use crate::host::Host;
-use crate::inventory::{self, Inventory, MigIdentity, PciAddress};
-use crate::request::{GpuName, Gpus, Request};
+use crate::inventory::{self, Inventory};
+use crate::listing::Listing;
+use crate::request::{Gpus, Request};
 use crate::trust;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 /// A driver that does not answer within this does not answer at all; loading and starting it takes a second or two per
 /// GPU where nothing keeps the driver's state (persistence mode).
-const LIMIT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why it is not asked with a driver root of the command line: its library would be run as the hook's user, who may be
-/// root, and could be anything.
-pub const OTHER_ROOT: &str = "with --driver-root";
+/// Who is asked: a library that talks with a driver is loaded in a process of its own, and only by `nvbind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// This program, which is `nvbind`.
+    Itself,
+    /// The `nvbind` that was installed with this program, the hook.
+    Installed,
+    /// No program: NVML is not asked.
+    None {
+        /// When NVML is not asked, for the message.
+        when: &'static str,
+    },
+}
+
+impl Program {
+    /// With a driver root of the command line: its library would be run as this user, who may be root, and could be
+    /// anything.
+    pub const OTHER_ROOT: Program = Program::None { when: "with --driver-root" };
+
+    /// At stage createContainer: the container's namespaces are joined already, and what is where in them is its own matter.
+    pub const IN_CONTAINER: Program = Program::None { when: "at stage createContainer" };
+
+    /// Its path, if nobody but root could have put it there; this program's own is trusted already. `name` is what NVML is
+    /// asked for.
+    fn path(self, name: &str) -> Result<PathBuf, Error> {
+        let own = || std::env::current_exe().map_err(Error::Program);
+        match self {
+            Program::Itself => own(),
+            Program::Installed => {
+                let [installed, beside] = places(&own()?);
+                Ok(trust::check_file(if beside.exists() { &beside } else { &installed })?)
+            }
+            Program::None { when } => Err(Error::NotAsked { name: name.to_owned(), when }),
+        }
+    }
+}
+
+/// Where `nvbind` is installed with a hook: `bin/nvbind` of a prefix that has the hook in `libexec/nvbind`, or beside it, in a
+/// build.
+fn places(hook: &Path) -> [PathBuf; 2] {
+    let above = |levels| hook.ancestors().nth(levels).unwrap_or_else(|| Path::new("/"));
+    [above(3).join("bin/nvbind"), above(1).join("nvbind")]
+}
 
 /// How much NVML is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,62 +74,21 @@ pub enum Question {
     Details,
 }
 
-/// What NVML says of a machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listing {
-    /// The GPUs that it can talk to.
-    pub gpus: Vec<ListedGpu>,
-    /// The version of CUDA that the driver brings, as `cuda.h` counts; of [`Question::Details`], where NVML can tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cuda: Option<u32>,
-    /// Why others are left out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<String>,
-}
-
-/// What NVML says of a GPU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListedGpu {
-    /// PCI address.
-    pub pci: PciAddress,
-    /// UUID, with `GPU-`.
-    pub uuid: String,
-    /// Its memory in bytes; of [`Question::Details`], where NVML can tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
-    /// Its MIG devices.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mig: Vec<ListedMig>,
-}
-
-/// What NVML says of a MIG device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListedMig {
-    /// The number of its GPU instance.
-    pub gpu_instance: u32,
-    /// The number of its compute instance within that.
-    pub compute_instance: u32,
-    /// What is known of it by NVML alone.
-    #[serde(flatten)]
-    pub identity: MigIdentity,
-}
-
 /// Why NVML was not asked, or gave no answer.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It must not be asked here.
     #[error(
-        "{name} is a MIG device that only NVML could look up, which is not asked {why}; name it MIG-GPU-UUID/GI/CI, by its GPU's UUID and the numbers of its GPU instance and compute instance"
+        "{name} is a MIG device that only NVML could look up, which is not asked {when}; name it MIG-GPU-UUID/GI/CI, by its GPU's UUID and the numbers of its GPU instance and compute instance"
     )]
-    NotAsked {
-        /// What was asked for.
-        name: String,
-        /// Where it is not asked.
-        why: &'static str,
-    },
+    NotAsked { name: String, when: &'static str },
     /// Its library, or the program that loads it, could be somebody's else than root's.
     #[error("NVML is not asked")]
     Untrusted(#[from] trust::Error),
+    /// This program, which is to ask it or was installed with what does.
+    #[error("cannot tell where this program is")]
+    Program(#[source] std::io::Error),
     /// There is no such library.
     #[error(transparent)]
     Inventory(#[from] inventory::Error),
@@ -96,25 +97,17 @@ pub enum Error {
     Child(#[from] child::Error),
     /// What it printed is no listing.
     #[error("{program} printed no list of GPUs; is it of the same version?")]
-    Answer {
-        /// The program.
-        program: String,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    Answer { program: String, source: serde_json::Error },
 }
 
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::NotAsked { .. } => Exit::Request,
-            Error::Untrusted(trust::Error::NotRoots { .. }) => Exit::Permission,
+            Error::Untrusted(error) => error.exit(),
             Error::Inventory(error) => error.exit(),
-            Error::Untrusted(trust::Error::Stat { .. }) | Error::Child(_) | Error::Answer { .. } => {
-                Exit::Driver
-            }
+            Error::Child(error) => error.exit(),
+            Error::Program(_) | Error::Answer { .. } => Exit::Driver,
         }
     }
 }
@@ -135,26 +128,31 @@ pub fn needed_for<'a>(request: &'a Request, inventory: &Inventory) -> Option<&'a
     names.iter().chain(allowed).find(|name| name.needs_nvml())
 }
 
-/// The library of the loaded driver as this process sees it, if nobody but root could have put it there.
+/// Asks NVML. `name` is what it is asked for, for messages.
 ///
 /// # Errors
-/// When it is not there, or not root's.
-pub fn library(host: &Host, inventory: &Inventory) -> Result<PathBuf, Error> {
-    let path = inventory.nvml(host)?;
-    Ok(trust::file(Path::new(&host.files.display(&path)))?)
+/// When there is nobody to ask, the library or the program is not there or not root's, or the process cannot be started,
+/// fails, takes too long, or says something else.
+pub fn ask(
+    program: Program,
+    name: &str,
+    host: &Host,
+    inventory: &Inventory,
+    question: Question,
+) -> Result<Listing, Error> {
+    let program = program.path(name)?;
+    let library = trust::check_file(Path::new(&host.files.display(&inventory.nvml(host)?)))?;
+    log::debug!("asks NVML: {}", library.display());
+    run(&program, &library, question)
 }
 
-/// Asks NVML, in a process that runs this program, which has to be `nvbind`.
-///
-/// # Errors
-/// When the process cannot be started, fails, takes too long, or says something else.
-pub fn ask(program: &Path, library: &Path, question: Question) -> Result<Listing, Error> {
+fn run(program: &Path, library: &Path, question: Question) -> Result<Listing, Error> {
     let mut command = Command::new(program);
     command.args(["nvml", "--library"]).arg(library);
     if question == Question::Details {
         command.arg("--details");
     }
-    let output = child::output(&mut command, LIMIT)?;
+    let output = child::read_output(&mut command, TIMEOUT)?;
     serde_json::from_slice(&output)
         .map_err(|source| Error::Answer { program: program.display().to_string(), source })
 }
@@ -205,8 +203,27 @@ mod tests {
 
     #[test]
     fn a_program_that_prints_something_else_is_named() {
-        let error = ask(Path::new("/bin/echo"), Path::new("/x"), Question::Devices).unwrap_err();
+        let error = run(Path::new("/bin/echo"), Path::new("/x"), Question::Devices).unwrap_err();
         assert_eq!(error.to_string(), "/bin/echo printed no list of GPUs; is it of the same version?");
         assert_eq!(error.exit(), Exit::Driver);
+    }
+
+    #[test]
+    fn nvbind_is_looked_for_where_setup_installs_it_and_beside() {
+        for (hook, installed, beside) in [
+            (
+                "/usr/local/libexec/nvbind/nvbind-hook",
+                "/usr/local/bin/nvbind",
+                "/usr/local/libexec/nvbind/nvbind",
+            ),
+            (
+                "/home/u/.local/libexec/nvbind/nvbind-hook",
+                "/home/u/.local/bin/nvbind",
+                "/home/u/.local/libexec/nvbind/nvbind",
+            ),
+            ("/nvbind-hook", "/bin/nvbind", "/nvbind"),
+        ] {
+            assert_eq!(places(Path::new(hook)), [installed, beside].map(PathBuf::from));
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! Lean structs over the fields used, lenient about everything else: `oci_spec::runtime::{State, Spec}` refuse a
 //! status or a capability name that they do not know, and a newer runtime must not stop every container.
 
-use crate::visible_devices;
+use crate::exit::Exit;
+use crate::failure::Explain;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount, Root};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ pub const STATE_LIMIT: u64 = 4 << 20;
 pub const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// Why the runtime's input cannot be used.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing came on stdin.
@@ -29,12 +31,13 @@ pub enum Error {
     Id(String),
     /// config.json is no JSON, or has a field of the wrong type.
     #[error("{path} is not usable")]
-    Config {
-        /// The file.
-        path: String,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
+    Config { path: String, source: serde_json::Error },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
 }
 
 /// The container's state, as a runtime writes it on a hook's stdin (OCI runtime-spec, runtime.md, "State").
@@ -93,7 +96,7 @@ pub struct Config {
     pub process: Process,
     /// The mounts that the runtime makes.
     pub mounts: Vec<Mount>,
-    /// Linux' part.
+    /// What is special to Linux.
     pub linux: Linux,
     hooks: Option<Hooks>,
 }
@@ -173,15 +176,12 @@ impl Config {
         bounding.into_iter().any(|name| name == "CAP_SYS_ADMIN")
     }
 
-    /// NVIDIA's own hook, where the container has it as well, and it would act: it does what the variable
-    /// `NVIDIA_VISIBLE_DEVICES` says.
-    #[must_use]
-    pub fn nvidias_hook(&self) -> Option<(&Path, &str)> {
-        let value = visible_devices::value(self)?;
-        let hooks = self.hooks.as_ref()?;
-        let stages = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
-        let mut paths = stages.into_iter().flatten().flatten().map(|hook| hook.path.as_path());
-        Some((paths.find(|path| is_nvidias_hook(path))?, value))
+    /// The programs that run as hooks before the container starts.
+    pub fn hook_programs(&self) -> impl Iterator<Item = &Path> {
+        let stages = self.hooks.iter();
+        let stages =
+            stages.flat_map(|hooks| [&hooks.prestart, &hooks.create_runtime, &hooks.create_container]);
+        stages.flatten().flatten().map(|hook| hook.path.as_path())
     }
 
     /// Whether mounts made in the container may appear outside it: `linux.rootfsPropagation` is `shared` or `rshared`.
@@ -302,36 +302,6 @@ mod tests {
         assert!(config.masks_proc());
         let private: Vec<bool> = config.mounts.iter().map(is_private_tmpfs).collect();
         assert_eq!(private, [true, false, false]);
-    }
-
-    #[test]
-    fn nvidia_s_hook_is_told_where_it_would_act() {
-        let config = |hooks: &str, env: &str| {
-            let text = format!(r#"{{"hooks":{hooks},"process":{{"env":["A=b"{env}]}}}}"#);
-            Config::parse(text.as_bytes(), Path::new("c")).unwrap()
-        };
-        let theirs = r#"{"prestart":[{"path":"/x/nvbind-hook"},{"path":"/usr/bin/nvidia-container-runtime-hook","args":[]}]}"#;
-        for (hooks, env, found) in [
-            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all""#, Some("all")),
-            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all","NVIDIA_VISIBLE_DEVICES=void""#, None),
-            (theirs, r#","NVIDIA_VISIBLE_DEVICES=""#, None),
-            (theirs, "", None),
-            (theirs, r#","CUDA_VERSION=8.0""#, Some("all")),
-            ("null", r#","NVIDIA_VISIBLE_DEVICES=all""#, None),
-            (
-                r#"{"prestart":[{"path":"/x/other"}],"poststop":[7]}"#,
-                r#","NVIDIA_VISIBLE_DEVICES=all""#,
-                None,
-            ),
-            (
-                r#"{"createRuntime":[{"path":"/nvidia-container-toolkit"}]}"#,
-                r#","NVIDIA_VISIBLE_DEVICES=0""#,
-                Some("0"),
-            ),
-        ] {
-            let config = config(hooks, env);
-            assert_eq!(config.nvidias_hook().map(|(_, value)| value), found, "{hooks} {env}");
-        }
     }
 
     #[test]

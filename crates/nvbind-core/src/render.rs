@@ -4,12 +4,14 @@ mod info;
 
 pub use info::{InfoDocument, info_text};
 
+use crate::abi::Abi;
 use crate::capability::Capabilities;
+use crate::catalogue::When;
 use crate::extras::Extra;
 use crate::host::Tree;
-use crate::inventory::{Driver, Gpu, MigDevice, PROC, PciAddress};
-use crate::ldcache::Abi;
-use crate::plan::{DROP_IN, LD_SO_CACHE, LD_SO_CONF_D, Plan, When};
+use crate::inventory::{Driver, Gpu, MigDevice, PROC};
+use crate::pci::PciAddress;
+use crate::plan::{DROP_IN, Entry, LD_SO_CACHE, LD_SO_CONF_D, Plan, VIEW, ViewPath};
 use serde::Serialize;
 
 /// The JSON form of a plan: keys may be added, never renamed.
@@ -17,7 +19,7 @@ use serde::Serialize;
 pub struct PlanDocument<'a> {
     driver: &'a Driver,
     gpus: Vec<GpuEntry<'a>>,
-    view: &'a str,
+    view: &'static str,
     steps: Vec<Step<'a>>,
 }
 
@@ -113,6 +115,26 @@ enum Step<'a> {
     },
 }
 
+impl<'a> Step<'a> {
+    /// What is done for an entry of the view.
+    fn of_entry(path: &ViewPath, entry: &'a Entry, files: &Tree) -> Step<'a> {
+        let inside = path.at(VIEW);
+        match entry {
+            Entry::File { host, capabilities } | Entry::Socket { host, capabilities } => {
+                Step::Bind { host: files.display(host), inside, capability: *capabilities }
+            }
+            Entry::Shared { host, extra } => {
+                Step::Shared { host: files.display(host), inside, extra: *extra }
+            }
+            Entry::Text { from, capabilities, .. } => {
+                let host = from.as_ref().map(|path| files.display(path));
+                Step::Text { inside, host, capability: *capabilities }
+            }
+            Entry::Link { target } => Step::Link { path: inside, target: target.clone(), only_with: None },
+        }
+    }
+}
+
 impl<'a> PlanDocument<'a> {
     /// The document of a plan; `files` is the tree that its host paths are in.
     #[must_use]
@@ -131,48 +153,28 @@ impl<'a> PlanDocument<'a> {
                 Step::Link { path, target, only_with: None }
             }));
         }
-        for bind in plan.binds.iter().chain(&plan.sockets) {
-            let (host, inside) = (files.display(&bind.host), plan.inside(&bind.inside));
-            steps.push(Step::Bind { host, inside, capability: bind.capabilities });
-        }
-        for shared in &plan.shared {
-            let (host, inside) = (files.display(shared.host), plan.inside(shared.inside));
-            steps.push(Step::Shared { host, inside, extra: shared.extra });
-        }
-        for text in &plan.texts {
-            let host = text.from.as_ref().map(|path| files.display(path));
-            steps.push(Step::Text { inside: plan.inside(&text.inside), host, capability: text.capabilities });
-        }
-        for link in &plan.view_links {
-            let (path, target) = (plan.inside(&link.path), link.target.clone());
-            steps.push(Step::Link { path, target, only_with: None });
-        }
+        steps.extend(plan.view.iter().map(|(path, entry)| Step::of_entry(path, entry, files)));
         for known in &plan.well_known {
             steps.extend(known.places.iter().filter_map(|place| {
-                let only_with = match &place.when {
+                let only_with = match place.when {
                     When::Always => None,
-                    When::With(path) => Some(path.as_str()),
+                    When::With(path) => Some(path),
                     When::Over => return None,
                 };
-                Some(Step::Link { path: place.path.clone(), target: plan.inside(&known.target), only_with })
+                Some(Step::Link { path: place.path.to_owned(), target: known.target.at(VIEW), only_with })
             }));
         }
         if let Some(proc) = &plan.proc {
             let gpus = proc.directories.iter().map(String::as_str).collect();
             steps.push(Step::Proc { path: PROC, gpus });
         }
-        steps.push(Step::File { path: format!("{LD_SO_CONF_D}/{DROP_IN}"), content: plan.drop_in() });
-        let names = |abi: Option<Abi>| {
-            plan.sonames
-                .iter()
-                .filter(|soname| Some(soname.abi) == abi)
-                .map(|soname| soname.name.as_str())
-                .collect()
-        };
+        let content = plan.view.drop_in(VIEW);
+        steps.push(Step::File { path: format!("{LD_SO_CONF_D}/{DROP_IN}"), content });
+        let names = |abi: Option<Abi>| abi.into_iter().flat_map(|abi| plan.view.sonames(abi)).collect();
         let (libraries, libraries_32) = (names(Abi::NATIVE), names(Abi::COMPAT32));
         steps.push(Step::Cache { path: LD_SO_CACHE, libraries, libraries_32 });
         let gpus = plan.gpus.iter().map(GpuEntry::from).collect();
-        PlanDocument { driver: &plan.driver, gpus, view: &plan.view, steps }
+        PlanDocument { driver: &plan.driver, gpus, view: VIEW, steps }
     }
 }
 
@@ -228,7 +230,7 @@ fn gpu_line(gpu: &Gpu) -> String {
 fn mig_lines(gpu: &Gpu) -> String {
     let line = |mig: &MigDevice| {
         let (outer, inner) = (mig.gpu_instance, mig.compute_instance);
-        format!("  mig   {} GPU instance {outer}, compute instance {inner}\n", mig.name(gpu))
+        format!("  mig   {} GPU instance {outer}, compute instance {inner}\n", gpu.name_of(mig))
     };
     gpu.mig.iter().map(line).collect()
 }
@@ -259,9 +261,9 @@ mod tests {
                 {"kind": "device", "path": "/dev/nvidia1", "major": 195, "minor": 1, "why": "GPU 0 at 0000:01:00.0"},
                 {"kind": "device", "path": "/dev/nvidiactl", "major": 195, "minor": 255, "why": "utility"},
                 {"kind": "bind", "host": format!("{root}/usr/bin/nvidia-smi"), "inside": format!("{VIEW}/bin/nvidia-smi"), "capability": "utility"},
-                {"kind": "bind", "host": format!("{root}/usr/lib64/{library}"), "inside": format!("{VIEW}/lib64/{library}"), "capability": "utility"},
                 {"kind": "link", "path": format!("{VIEW}/lib64/libnvidia-ml.so"), "target": library},
                 {"kind": "link", "path": format!("{VIEW}/lib64/libnvidia-ml.so.1"), "target": library},
+                {"kind": "bind", "host": format!("{root}/usr/lib64/{library}"), "inside": format!("{VIEW}/lib64/{library}"), "capability": "utility"},
                 {"kind": "link", "path": "/usr/bin/nvidia-smi", "target": format!("{VIEW}/bin/nvidia-smi")},
                 {"kind": "link", "path": "/run/opengl-driver/lib", "target": format!("{VIEW}/lib64"), "only_with": "/nix/store"},
                 {"kind": "proc", "path": "/proc/driver/nvidia", "gpus": ["/proc/driver/nvidia/gpus/0000:01:00.0"]},

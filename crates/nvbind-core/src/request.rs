@@ -17,8 +17,11 @@
 //! ```
 
 use crate::capability::Capabilities;
+use crate::exit::Exit;
 use crate::extras::Extras;
-use crate::inventory::PciAddress;
+use crate::failure::Explain;
+use crate::gpu_name::{self, GpuName};
+use crate::list;
 use crate::security::{Allowed, Security};
 use serde::Serialize;
 use std::fmt;
@@ -45,9 +48,6 @@ pub const VOID: &str = "void";
 /// The longest list of GPUs that is read from a variable. The UUIDs of all MIG devices of sixteen GPUs are a third of it.
 pub(crate) const LIST_LIMIT: usize = 16 << 10;
 
-/// What stands between the words of a list.
-pub(crate) const SEPARATORS: [char; 2] = [',', '+'];
-
 /// Why a request cannot be understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -55,10 +55,8 @@ pub enum Error {
     #[error("the GPU selection {0:?} has an empty entry; write all, none, or a list such as 0,1")]
     Empty(String),
     /// None of the ways to name a GPU.
-    #[error(
-        "{0:?} is no GPU: write an index (0), a range (0-3), a UUID (GPU-…), a PCI address (0000:01:00.0), a MIG device (0:1 or MIG-…), all or none"
-    )]
-    Name(String),
+    #[error(transparent)]
+    Name(#[from] gpu_name::Error),
     /// Longer than any list of GPUs.
     #[error("{DEVICES_VARIABLE} is longer than {LIST_LIMIT} bytes")]
     TooLong,
@@ -77,107 +75,35 @@ pub enum Error {
     Isolate(String),
 }
 
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
+}
+
 /// The annotation by which a container shares nothing of the driver's with others, and is refused where it could see the
 /// GPUs that it did not ask for.
 pub const ISOLATE_ANNOTATION: &str = "io.nvbind.isolate";
 
-/// Which GPUs.
+/// The GPUs that a container asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gpus {
     /// Every GPU of the machine.
     All,
     /// The driver's files without any GPU.
     None,
-    /// These.
+    /// Those of these names.
     Listed(Vec<GpuName>),
-}
-
-/// One way to name a GPU, several in a row, or a part of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GpuName {
-    /// Position in PCI order.
-    Index(u32),
-    /// All positions from the first to the last.
-    Range(u32, u32),
-    /// UUID or a prefix of it, with `GPU-`.
-    Uuid(String),
-    /// PCI address.
-    Pci(PciAddress),
-    /// A MIG device by positions.
-    MigIndex {
-        /// The GPU's, in PCI order.
-        gpu: u32,
-        /// The MIG device's among those of that GPU.
-        mig: u32,
-    },
-    /// A MIG device's UUID or a prefix of it, with `MIG-`.
-    MigUuid(String),
-    /// A MIG device by its instances.
-    MigInstance {
-        /// UUID of its GPU or a prefix of it, with `GPU-`.
-        gpu: String,
-        /// The number of the GPU instance.
-        gpu_instance: u32,
-        /// The number of the compute instance within that.
-        compute_instance: u32,
-    },
-}
-
-impl GpuName {
-    /// Reads one name.
-    ///
-    /// # Errors
-    /// When it is not in the grammar.
-    pub fn parse(word: &str) -> Result<GpuName, Error> {
-        parse_name(word).ok_or_else(|| Error::Name(word.to_owned()))
-    }
-
-    /// Whether it names a MIG device, and no GPU.
-    #[must_use]
-    pub fn is_mig(&self) -> bool {
-        match self {
-            GpuName::MigIndex { .. } | GpuName::MigUuid(_) | GpuName::MigInstance { .. } => true,
-            GpuName::Index(_) | GpuName::Range(..) | GpuName::Uuid(_) | GpuName::Pci(_) => false,
-        }
-    }
-
-    /// Whether only NVML knows what is meant: procfs tells instances, but neither positions nor UUIDs of MIG devices.
-    #[must_use]
-    pub fn needs_nvml(&self) -> bool {
-        match self {
-            GpuName::MigIndex { .. } | GpuName::MigUuid(_) => true,
-            GpuName::Index(_)
-            | GpuName::Range(..)
-            | GpuName::Uuid(_)
-            | GpuName::Pci(_)
-            | GpuName::MigInstance { .. } => false,
-        }
-    }
-}
-
-impl fmt::Display for GpuName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            GpuName::Index(index) => write!(f, "{index}"),
-            GpuName::Range(first, last) => write!(f, "{first}-{last}"),
-            GpuName::Uuid(uuid) | GpuName::MigUuid(uuid) => f.write_str(uuid),
-            GpuName::Pci(address) => write!(f, "{address}"),
-            GpuName::MigIndex { gpu, mig } => write!(f, "{gpu}:{mig}"),
-            GpuName::MigInstance { gpu, gpu_instance, compute_instance } => {
-                write!(f, "MIG-{gpu}/{gpu_instance}/{compute_instance}")
-            }
-        }
-    }
 }
 
 /// What a container asks for, and what it may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Which GPUs.
+    /// The GPUs that a container asks for.
     pub gpus: Gpus,
     /// Which parts of the driver.
     pub capabilities: Capabilities,
-    /// What else.
+    /// What it wants beyond the GPUs.
     pub extras: Extras,
     /// Whether it is isolated.
     pub isolate: bool,
@@ -282,54 +208,13 @@ fn parse_gpus(selection: &str) -> Result<Gpus, Error> {
         "none" => return Ok(Gpus::None),
         _ => {}
     }
-    let names = selection.split(SEPARATORS).map(str::trim).map(|word| {
+    let names = list::split(selection).map(|word| {
         if word.is_empty() {
             return Err(Error::Empty(selection.to_owned()));
         }
-        GpuName::parse(word)
+        Ok(GpuName::parse(word)?)
     });
     names.collect::<Result<_, _>>().map(Gpus::Listed)
-}
-
-fn parse_name(word: &str) -> Option<GpuName> {
-    if let Some(rest) = word.strip_prefix("MIG-") {
-        return match rest.split_once('/') {
-            None => parse_uuid("MIG-", rest).map(GpuName::MigUuid),
-            Some((gpu, instances)) => {
-                let (gpu_instance, compute_instance) = parse_pair(instances, '/')?;
-                let gpu = parse_uuid("GPU-", gpu.strip_prefix("GPU-")?)?;
-                Some(GpuName::MigInstance { gpu, gpu_instance, compute_instance })
-            }
-        };
-    }
-    if let Some(rest) = word.strip_prefix("GPU-") {
-        return parse_uuid("GPU-", rest).map(GpuName::Uuid);
-    }
-    if let Some(index) = parse_number(word) {
-        return Some(GpuName::Index(index));
-    }
-    if let Some((first, last)) = parse_pair(word, '-') {
-        return (first <= last).then_some(GpuName::Range(first, last));
-    }
-    if let Some((gpu, mig)) = parse_pair(word, ':') {
-        return Some(GpuName::MigIndex { gpu, mig });
-    }
-    PciAddress::parse(word).map(GpuName::Pci)
-}
-
-fn parse_uuid(prefix: &str, rest: &str) -> Option<String> {
-    let hex = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    hex.then(|| format!("{prefix}{}", rest.to_ascii_lowercase()))
-}
-
-fn parse_pair(text: &str, separator: char) -> Option<(u32, u32)> {
-    let (one, other) = text.split_once(separator)?;
-    Some((parse_number(one)?, parse_number(other)?))
-}
-
-/// Digits alone: the standard library would take a sign, too.
-fn parse_number(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 impl Serialize for Gpus {
@@ -410,7 +295,11 @@ mod tests {
             ("MIG-ab/1/0", "MIG-ab/1/0"),
             ("MIG-GPU-ab/../0", "MIG-GPU-ab/../0"),
         ] {
-            assert_eq!(parse_gpus(text).unwrap_err(), Error::Name(word.to_owned()), "{text}");
+            assert_eq!(
+                parse_gpus(text).unwrap_err(),
+                Error::Name(gpu_name::Error(word.to_owned())),
+                "{text}"
+            );
         }
         for text in ["", ",", "0,,1", " "] {
             assert_eq!(parse_gpus(text).unwrap_err(), Error::Empty(text.to_owned()));
@@ -442,7 +331,7 @@ mod tests {
                 "{annotation} {variable}"
             );
         }
-        assert_eq!(narrowed("all", "gpu0"), Err(Error::Name("gpu0".into())));
+        assert_eq!(narrowed("all", "gpu0"), Err(gpu_name::Error("gpu0".into()).into()));
         assert_eq!(narrowed("all", &"0,".repeat(LIST_LIMIT)), Err(Error::TooLong));
         let request = Request::parse("0", None, None).unwrap();
         assert_eq!(request.clone().narrowed(None).unwrap(), Some(request));

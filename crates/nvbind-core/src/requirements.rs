@@ -13,6 +13,7 @@
 
 use crate::cuda::{Cuda, Version, one};
 use crate::exit::Exit;
+use crate::failure::Explain;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -29,38 +30,23 @@ pub const DISABLE: &str = "NVIDIA_DISABLE_REQUIRE";
 const SHOWN: usize = 80;
 
 /// Why a container is not started.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not in the grammar.
     #[error(
         "{variable} of the container is not understood at {term:?}: a requirement reads like \"cuda>=12.4\" or \"driver>=535,driver<536\"; correct it, or start with {DISABLE}=1"
     )]
-    Malformed {
-        /// The variable.
-        variable: String,
-        /// What is no term.
-        term: String,
-    },
+    Malformed { variable: String, term: String },
     /// Known not to hold.
     #[error(
         "{variable} of the container requires {requirement}, but the driver is {driver} ({cuda}); install a newer driver, take an image for an older CUDA, or start with {DISABLE}=1"
     )]
-    Unmet {
-        /// The variable.
-        variable: String,
-        /// The first alternative, and how many more there are.
-        requirement: String,
-        /// The driver's version.
-        driver: String,
-        /// What is known of its CUDA version.
-        cuda: Cuda,
-    },
+    Unmet { variable: String, requirement: String, driver: String, cuda: Cuda },
 }
 
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::Malformed { .. } => Exit::Request,
             Error::Unmet { .. } => Exit::Driver,
@@ -102,7 +88,7 @@ pub fn check<'e>(
             Ok(Answer::Yes) => {}
             Ok(Answer::Unknown) => unknown.push(variable),
             Ok(Answer::No) => {
-                let requirement = told(value);
+                let requirement = shorten(value);
                 return Err(Error::Unmet {
                     variable,
                     requirement,
@@ -199,7 +185,7 @@ fn alternatives(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A requirement for a message: an image for CUDA 12 may list fifty drivers.
-fn told(value: &str) -> String {
+fn shorten(value: &str) -> String {
     let mut alternatives = alternatives(value);
     let first = shortened(alternatives.next().unwrap_or_default());
     match alternatives.count() {

@@ -1,11 +1,11 @@
 //! `[security]` of the configuration: which GPUs containers may have, who may ask for them, and how containers are confined.
 
-use crate::request::GpuName;
+use crate::gpu_name::GpuName;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use std::fmt;
 
-/// `[security]`
+/// The table `[security]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Security {
@@ -18,7 +18,7 @@ pub struct Security {
     pub visible_devices_when_unprivileged: bool,
     /// Whether `nvbind run` starts containers for others than root.
     pub allow_rootless: bool,
-    /// podman's `--security-opt`.
+    /// Values of podman's `--security-opt`.
     pub security_opts: Vec<String>,
     /// The file that says so, for messages.
     #[serde(skip)]

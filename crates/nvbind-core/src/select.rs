@@ -3,68 +3,44 @@
 mod limit;
 
 use crate::exit::Exit;
+use crate::failure::Explain;
+use crate::gpu_name::GpuName;
 use crate::inventory::{Gpu, Inventory, MigDevice};
-use crate::request::{GpuName, Gpus, Request};
+use crate::request::{Gpus, Request};
 use crate::security::Allowed;
 use limit::Limit;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a request cannot be met.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No GPU has that name.
     #[error("there is no GPU {name}; this machine has {there_is}")]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        there_is: String,
-    },
+    Unknown { name: String, there_is: String },
     /// A UUID prefix of several GPUs.
     #[error("{name} means more than one GPU; this machine has {there_is}")]
-    Ambiguous {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        there_is: String,
-    },
+    Ambiguous { name: String, there_is: String },
     /// `all` on a machine without a GPU.
     #[error("the driver is loaded but has no GPU; ask for io.nvbind.gpu=none to get its files alone")]
     NoGpu,
     /// One of the GPUs of a Windows host.
     #[error("WSL2 has one device node for all GPUs, so that {name} cannot be chosen; ask for all, 0 or none")]
-    Wsl {
-        /// What was asked for.
-        name: String,
-    },
+    Wsl { name: String },
     /// A GPU that the configuration does not allow.
     #[error("GPU {name} is not allowed; {allowed}")]
-    NotAllowed {
-        /// What was asked for.
-        name: String,
-        /// What is, and where that is said.
-        allowed: Allowed,
-    },
+    NotAllowed { name: String, allowed: Allowed },
     /// `all` where the configuration allows none of the GPUs.
     #[error("no GPU of this machine is allowed; {0}")]
     NoneAllowed(Allowed),
     /// A UUID prefix of several GPUs among the allowed ones.
     #[error("{name} means more than one GPU; {allowed}, and this machine has {there_is}")]
-    AmbiguousAllowed {
-        /// What the configuration says.
-        name: String,
-        /// All that it allows.
-        allowed: Allowed,
-        /// What there is.
-        there_is: String,
-    },
+    AmbiguousAllowed { name: String, allowed: Allowed, there_is: String },
 }
 
-impl Error {
-    /// The exit code of this failure.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::NotAllowed { .. } | Error::NoneAllowed(_) => Exit::Permission,
             Error::AmbiguousAllowed { .. } => Exit::Request,
@@ -252,7 +228,7 @@ fn describe(gpus: &[Gpu]) -> String {
     for gpu in gpus {
         let uuid = gpu.uuid.as_deref().unwrap_or("UUID not known yet");
         all.push(format!("{} ({uuid}, {})", gpu.index, gpu.pci));
-        all.extend(gpu.mig.iter().map(|device| device.name(gpu)));
+        all.extend(gpu.mig.iter().map(|device| gpu.name_of(device)));
     }
     all.join(", ")
 }
@@ -260,8 +236,9 @@ fn describe(gpus: &[Gpu]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{MigIdentity, PciAddress};
+    use crate::listing::MigIdentity;
     use crate::machine::{self, Machine};
+    use crate::pci::PciAddress;
 
     /// What is chosen, as `index` with `!` where its DRM nodes are left out, and the instances of its MIG devices.
     fn chosen(selection: &str, inventory: &Inventory) -> Result<Vec<String>, Error> {

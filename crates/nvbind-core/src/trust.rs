@@ -1,5 +1,7 @@
 //! Whether root alone decides what a path of the host leads to.
 
+use crate::exit::Exit;
+use crate::failure::Explain;
 use rustix::fs::{FileType, Mode, Stat, stat};
 use std::fs;
 use std::io;
@@ -15,22 +17,24 @@ pub const PROC_USER_INIT_INO: u64 = 0xEFFF_FFFD;
 pub const OVERFLOW_UID: u32 = 65534;
 
 /// Why a file of the host is not used.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be looked at.
     #[error("cannot look at {path}")]
-    Stat {
-        /// The file, or a directory that it is in.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
+    Stat { path: String, source: io::Error },
     /// Somebody else could have put it there, or could change it.
     #[error("{path} is not root's alone to write")]
-    NotRoots {
-        /// The file, or a directory that it is in.
-        path: String,
-    },
+    NotRoots { path: String },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Error::Stat { .. } => Exit::Driver,
+            Error::NotRoots { .. } => Exit::Permission,
+        }
+    }
 }
 
 /// The path without links of a regular file that nobody but root can change or put another in the place of: neither
@@ -38,7 +42,7 @@ pub enum Error {
 ///
 /// # Errors
 /// When it is not there, or not such a file.
-pub fn file(path: &Path) -> Result<PathBuf, Error> {
+pub fn check_file(path: &Path) -> Result<PathBuf, Error> {
     real_path(path, true)
 }
 
@@ -46,7 +50,7 @@ pub fn file(path: &Path) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// When it, or what is there of it already, is not such a directory.
-pub fn directory(path: &Path) -> Result<(), Error> {
+pub fn check_directory(path: &Path) -> Result<(), Error> {
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
     real_path(there, false).map(drop)
 }
@@ -126,19 +130,19 @@ mod tests {
             set(&place, directory_mode, directory_uid);
             set(&path, mode, uid);
             for way in [&path, &link] {
-                match (file(way), blamed) {
+                match (check_file(way), blamed) {
                     (Ok(real), None) => assert_eq!(real, path),
                     (Err(Error::NotRoots { path }), Some(blamed)) => assert_eq!(Path::new(&path), blamed),
                     (other, _) => panic!("{directory_mode:o} {mode:o}: {other:?}"),
                 }
             }
         }
-        assert!(matches!(file(&place), Err(Error::NotRoots { .. })));
+        assert!(matches!(check_file(&place), Err(Error::NotRoots { .. })));
         for (mode, uid, is_fine) in [(0o755, 0, true), (0o777, 0, false), (0o755, 1000, false)] {
             set(&place, mode, uid);
-            assert_eq!(super::directory(&place.join("not/there")).is_ok(), is_fine, "{mode:o} {uid}");
+            assert_eq!(check_directory(&place.join("not/there")).is_ok(), is_fine, "{mode:o} {uid}");
         }
-        assert!(matches!(file(&place.join("none")), Err(Error::Stat { .. })));
+        assert!(matches!(check_file(&place.join("none")), Err(Error::Stat { .. })));
     }
 
     #[test]

@@ -5,8 +5,11 @@
 //! An image can set these variables: so they count only for a hook that is told so.
 
 use crate::capability::Capabilities;
-use crate::oci::Config;
+use crate::exit::Exit;
+use crate::failure::Explain;
+use crate::oci::{Config, is_nvidias_hook};
 use crate::request::{self, CAPABILITIES_VARIABLE, LIST_LIMIT, Request, VOID};
+use std::path::Path;
 
 /// The variable by which NVIDIA's own hook is asked for GPUs, and programs are told of them.
 pub const VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
@@ -30,36 +33,51 @@ pub enum Error {
     Selection(#[source] request::Error),
 }
 
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
+}
+
 /// What the container's environment asks NVIDIA's hook for: the variable's value, or `all` for an image of CUDA from before
 /// there was the variable. None where it asks for nothing.
 #[must_use]
-pub fn value(config: &Config) -> Option<&str> {
+pub fn find_value(config: &Config) -> Option<&str> {
     match config.env(VARIABLE) {
-        Some(value) if words(value).next().is_none() || words(value).any(|word| word == VOID) => None,
+        Some(value) if split_words(value).next().is_none() || split_words(value).any(|word| word == VOID) => {
+            None
+        }
         Some(value) => Some(value),
         None => is_legacy(config).then_some("all"),
     }
+}
+
+/// NVIDIA's own hook, where the container has it as well, and it would act: it does what the variable says.
+#[must_use]
+pub fn find_nvidias_hook(config: &Config) -> Option<(&Path, &str)> {
+    let value = find_value(config)?;
+    Some((config.hook_programs().find(|path| is_nvidias_hook(path))?, value))
 }
 
 /// The request that this is, if it asks for something.
 ///
 /// # Errors
 /// When it names no GPUs.
-pub fn request(config: &Config) -> Result<Option<Request>, Error> {
-    let Some(value) = value(config) else { return Ok(None) };
+pub fn parse_request(config: &Config) -> Result<Option<Request>, Error> {
+    let Some(value) = find_value(config) else { return Ok(None) };
     if value.len() > LIST_LIMIT {
         return Err(Error::TooLong);
     }
-    if let Some(name) = words(value).find(|word| is_cdi(word)) {
+    if let Some(name) = split_words(value).find(|word| is_cdi(word)) {
         return Err(Error::Cdi(name.to_owned()));
     }
-    let selection: Vec<&str> = words(value).collect();
-    let request = Request::parse(&selection.join(","), None, Some(capabilities(config)));
+    let selection: Vec<&str> = split_words(value).collect();
+    let request = Request::parse(&selection.join(","), None, Some(find_capabilities(config)));
     request.map(Some).map_err(Error::Selection)
 }
 
 /// Empty ones are passed over.
-fn words(value: &str) -> impl Iterator<Item = &str> {
+fn split_words(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
@@ -69,7 +87,7 @@ fn is_legacy(config: &Config) -> bool {
     has("CUDA_VERSION") && !has("NVIDIA_REQUIRE_CUDA")
 }
 
-fn capabilities(config: &Config) -> &str {
+fn find_capabilities(config: &Config) -> &str {
     match config.env(CAPABILITIES_VARIABLE) {
         Some(list) if !Capabilities::parse(list).0.is_empty() => list,
         None if is_legacy(config) => "all",
@@ -85,7 +103,6 @@ fn is_cdi(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn config(environment: &[&str]) -> Config {
         let text = serde_json::json!({"process": {"env": environment}}).to_string();
@@ -95,7 +112,7 @@ mod tests {
     /// The request as `GPUs/capabilities`, or `-`.
     fn asked(environment: &[&str]) -> Result<String, Error> {
         let of = |request: Request| format!("{}/{}", request.gpus, request.capabilities);
-        Ok(request(&config(environment))?.map_or_else(|| "-".to_owned(), of))
+        Ok(parse_request(&config(environment))?.map_or_else(|| "-".to_owned(), of))
     }
 
     #[test]
@@ -173,5 +190,35 @@ mod tests {
             LIST_LIMIT - 1 + "/compute,utility".len()
         );
         assert_eq!(of(&format!("{long}0")), Error::TooLong);
+    }
+
+    #[test]
+    fn nvidia_s_hook_is_told_where_it_would_act() {
+        let with_hooks = |hooks: &str, env: &str| {
+            let text = format!(r#"{{"hooks":{hooks},"process":{{"env":["A=b"{env}]}}}}"#);
+            Config::parse(text.as_bytes(), Path::new("c")).unwrap()
+        };
+        let theirs = r#"{"prestart":[{"path":"/x/nvbind-hook"},{"path":"/usr/bin/nvidia-container-runtime-hook","args":[]}]}"#;
+        for (hooks, env, found) in [
+            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all""#, Some("all")),
+            (theirs, r#","NVIDIA_VISIBLE_DEVICES=all","NVIDIA_VISIBLE_DEVICES=void""#, None),
+            (theirs, r#","NVIDIA_VISIBLE_DEVICES=""#, None),
+            (theirs, "", None),
+            (theirs, r#","CUDA_VERSION=8.0""#, Some("all")),
+            ("null", r#","NVIDIA_VISIBLE_DEVICES=all""#, None),
+            (
+                r#"{"prestart":[{"path":"/x/other"}],"poststop":[7]}"#,
+                r#","NVIDIA_VISIBLE_DEVICES=all""#,
+                None,
+            ),
+            (
+                r#"{"createRuntime":[{"path":"/nvidia-container-toolkit"}]}"#,
+                r#","NVIDIA_VISIBLE_DEVICES=0""#,
+                Some("0"),
+            ),
+        ] {
+            let config = with_hooks(hooks, env);
+            assert_eq!(find_nvidias_hook(&config).map(|(_, value)| value), found, "{hooks} {env}");
+        }
     }
 }

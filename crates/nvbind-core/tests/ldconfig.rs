@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nvbind_core::ldcache::{Abi, Cache, Library, merge};
+use nvbind_core::abi::Abi;
+use nvbind_core::ldcache::{Cache, Library, merge};
 
 const CACHE: &str = "/etc/ld.so.cache";
 const VIEW: &str = "/usr/local/nvidia/lib64";

@@ -3,11 +3,13 @@
 //! Libraries have the real names, sonames and links but do nothing; `/proc`, `/sys` and `/dev` have the real formats,
 //! but no kernel module is behind the nodes, so that opening one gives ENXIO where access is allowed. Everything in it
 //! that people can read says that it is simulated.
+pub mod arguments;
 mod catalog;
 mod compat;
 mod data;
 mod kernel;
 mod layout;
+mod nvml;
 mod objects;
 mod wsl;
 
@@ -49,41 +51,6 @@ pub struct Gpu {
     pub mig: Vec<Mig>,
 }
 
-/// The PCI buses of the first and of the last GPU.
-const BUSES: (u64, u64) = (0x17, 0xb3);
-
-impl Gpu {
-    /// The most that [`Gpu::several`] makes.
-    pub const MOST: u64 = 16;
-
-    /// GPUs whose index, minor and DRM numbers all disagree, as after a hot swap or with another card in between. The DRM
-    /// numbers are high, so that no GPU of the machine that this runs on answers there.
-    pub fn several(count: u64) -> Vec<Self> {
-        let (first, last) = BUSES;
-        let step = (last - first) / count.saturating_sub(1).max(1);
-        let gpu = |index: u64| {
-            let (bus, minor) = (first + step * index, count - 1 - index);
-            Self {
-                pci: format!("0000:{bus:02x}:00.0"),
-                minor,
-                uuid: format!("GPU-51a7ed{index:02}-5170-4000-8000-0000000000{bus:02x}"),
-                card: 51 + 2 * index,
-                render: 181 + 2 * minor,
-                mig: Vec::new(),
-            }
-        };
-        (0..count).map(gpu).collect()
-    }
-}
-
-impl Mig {
-    /// What a GPU is divided into: two compute instances of one GPU instance, and one of another.
-    pub fn three() -> Vec<Self> {
-        let numbers = [((1, 12), (0, 13)), ((1, 12), (1, 14)), ((9, 84), (0, 85))];
-        numbers.map(|(gpu_instance, compute_instance)| Self { gpu_instance, compute_instance }).into()
-    }
-}
-
 /// One simulated MIG device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mig {
@@ -91,6 +58,32 @@ pub struct Mig {
     pub gpu_instance: (u64, u64),
     /// The number of its compute instance within that, and that of the node that gives access.
     pub compute_instance: (u64, u64),
+}
+
+/// What a driver has only on some machines, and what GPUs are used together with, by nvbind's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extra {
+    /// Channels to the memory of other machines' GPUs.
+    Imex,
+    /// NVSwitches.
+    Nvswitch,
+    /// GPUDirect Storage.
+    Gds,
+    /// Copies by gdrdrv.
+    Gdrcopy,
+    /// InfiniBand adapters.
+    Infiniband,
+}
+
+impl Extra {
+    /// Every extra with its name on a command line.
+    pub const ALL: &'static [(&'static str, Self)] = &[
+        ("imex", Self::Imex),
+        ("nvswitch", Self::Nvswitch),
+        ("gds", Self::Gds),
+        ("gdrcopy", Self::Gdrcopy),
+        ("infiniband", Self::Infiniband),
+    ];
 }
 
 /// What to simulate.
@@ -102,9 +95,14 @@ pub struct DriverSim {
     pub layout: Layout,
     /// The GPUs.
     pub gpus: Vec<Gpu>,
+    /// What else the machine has.
+    pub extras: Vec<Extra>,
     /// The source of a libnvidia-ml that answers, instead of one that finds no driver.
-    pub nvml: Option<&'static str>,
+    pub nvml: Option<String>,
 }
+
+/// As many GPUs as [`DriverSim::gpus`] makes with numbers that are not in use otherwise.
+const MOST_GPUS: u64 = 16;
 
 impl Default for DriverSim {
     /// Two GPUs.
@@ -112,13 +110,32 @@ impl Default for DriverSim {
         Self {
             version: "570.172.08".into(),
             layout: Layout::DebianAlternatives,
-            gpus: Gpu::several(2),
+            gpus: Self::gpus(2),
+            extras: Extra::ALL.iter().map(|(_, extra)| *extra).collect(),
             nvml: None,
         }
     }
 }
 
 impl DriverSim {
+    /// GPUs whose index, minor and DRM numbers all disagree, as after a hot swap or with another card in between.
+    /// The DRM numbers are high, so that no GPU of the machine that this runs on answers there.
+    pub fn gpus(count: u64) -> Vec<Gpu> {
+        let last = count.saturating_sub(1);
+        let gpu = |index: u64| {
+            let bus = 0x17 + 0x9c * index / last.max(1);
+            Gpu {
+                pci: format!("0000:{bus:02x}:00.0"),
+                minor: last - index,
+                uuid: format!("GPU-51a7ed{index:02x}-5170-4000-8000-{bus:012x}"),
+                card: 51 + 2 * index,
+                render: 181 + 2 * (last - index),
+                mig: Vec::new(),
+            }
+        };
+        (0..count).map(gpu).collect()
+    }
+
     /// Makes the driver root at `root`, unless the same is already there.
     pub fn ensure(&self, root: &Path) -> Result<(), SimError> {
         let description = format!("{self:?} format 5");
@@ -167,29 +184,38 @@ impl DriverSim {
 
     fn libraries(&self, tree: &Tree) -> Result<(), SimError> {
         let scratch = tree.at(".objects");
-        let compiler = objects::Compiler::new(&scratch, self.nvml)?;
-        for library in catalog::LIBRARIES {
-            let soname = library.soname(&self.version);
-            let Placed { file, links: names } = self.layout.place(library, Width::W64, &self.version);
-            shared_object(&compiler, tree, library.stem, &soname, Width::W64, &file)?;
-            links(tree, names)?;
-            if library.both && Width::ALL.contains(&Width::W32) {
-                let Placed { file, links: names } = self.layout.place(library, Width::W32, &self.version);
-                shared_object(&compiler, tree, library.stem, &soname, Width::W32, &file)?;
+        for width in Width::ALL {
+            let (nvml, is_native) = match width {
+                Width::W64 => (self.nvml.as_deref(), true),
+                Width::W32 => (None, false),
+            };
+            let compiler = objects::Compiler::new(&scratch, *width, nvml)?;
+            for library in catalog::LIBRARIES.iter().filter(|library| is_native || library.both) {
+                let soname = library.soname(&self.version);
+                let Placed { file, links: names } = self.layout.place(library, *width, &self.version);
+                shared_object(&compiler, tree, library.stem, &soname, &file)?;
                 links(tree, names)?;
             }
+            if is_native {
+                self.programs(&compiler, tree)?;
+            }
         }
+        tree.remove(".objects")?;
+        Ok(())
+    }
+
+    /// Modules of the X server, and programs: no driver has 32-bit ones.
+    fn programs(&self, compiler: &objects::Compiler, tree: &Tree) -> Result<(), SimError> {
         for module in catalog::MODULES {
             let Placed { file, links: names } = self.layout.place_module(module, &self.version);
-            shared_object(&compiler, tree, module.stem, &format!("{}.so", module.stem), Width::W64, &file)?;
+            shared_object(compiler, tree, module.stem, &format!("{}.so", module.stem), &file)?;
             links(tree, names)?;
         }
         for name in catalog::PROGRAMS {
             let Placed { file, links: names } = self.layout.place_program(name);
-            program(&compiler, tree, &file)?;
+            program(compiler, tree, &file)?;
             links(tree, names)?;
         }
-        tree.remove(".objects")?;
         Ok(())
     }
 }
@@ -199,12 +225,11 @@ fn shared_object(
     tree: &Tree,
     stem: &str,
     soname: &str,
-    width: Width,
     file: &str,
 ) -> Result<(), SimError> {
     // An empty file first: it makes the directories.
     tree.file(file, "", 0o644)?;
-    compiler.library(stem, soname, width, &tree.at(file))?;
+    compiler.library(stem, soname, &tree.at(file))?;
     tree.file_mode(file, 0o644)?;
     Ok(())
 }
@@ -217,4 +242,27 @@ fn program(compiler: &objects::Compiler, tree: &Tree, file: &str) -> Result<(), 
 
 fn links(tree: &Tree, links: Vec<(String, String)>) -> Result<(), TreeError> {
     links.into_iter().try_for_each(|(path, target)| tree.link(path, target))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_gpus_share_a_number() {
+        let gpus = DriverSim::gpus(MOST_GPUS);
+        let count = |of: fn(&Gpu) -> String| gpus.iter().map(of).collect::<BTreeSet<_>>().len();
+        let numbers: [fn(&Gpu) -> String; 5] = [
+            |gpu| gpu.pci.clone(),
+            |gpu| gpu.minor.to_string(),
+            |gpu| gpu.uuid.clone(),
+            |gpu| gpu.card.to_string(),
+            |gpu| gpu.render.to_string(),
+        ];
+        assert_eq!(numbers.map(count), [gpus.len(); 5]);
+        assert!(gpus.is_sorted_by_key(|gpu| gpu.pci.clone()));
+        assert!(DriverSim::gpus(0).is_empty());
+    }
 }

@@ -1,6 +1,8 @@
 //! The hook's command line, as the hook JSON gives it.
 
 use crate::source::Source;
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -20,6 +22,12 @@ pub(crate) enum Error {
     /// An option without its value, or with a relative one.
     #[error("{0} needs an absolute path")]
     Path(&'static str),
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
 }
 
 /// Which hook this is.

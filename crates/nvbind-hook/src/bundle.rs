@@ -1,6 +1,7 @@
 //! The bundle: where config.json and the root filesystem are.
 
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::input;
 use nvbind_core::oci::{self, CONFIG_LIMIT, Config, State};
 use std::io;
@@ -20,15 +21,15 @@ pub(crate) enum Error {
     NoRoot,
 }
 
-impl Error {
-    /// The exit code of this failure.
-    pub(crate) fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             // Podman 5 keeps the bundle of a container with a user namespace from hooks of stage createContainer.
             Error::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Exit::Permission
             }
-            Error::Read { .. } | Error::Content(_) | Error::NoBundle | Error::NoRoot => Exit::Request,
+            Error::Content(error) => error.exit(),
+            Error::Read { .. } | Error::NoBundle | Error::NoRoot => Exit::Request,
         }
     }
 }

@@ -4,6 +4,8 @@ use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::utsname::uname;
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::io;
 
 /// `openat2` (5.6) and `mount_setattr` (5.12) are what keeps names inside the container and mounts read-only.
@@ -16,6 +18,12 @@ pub(crate) enum Error {
     Kernel { release: String },
     #[error("cannot leave the caller's process state")]
     System(#[source] io::Error),
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Permission
+    }
 }
 
 /// Makes the process non-dumpable (no ptrace or /proc access from the container's user namespace), sets the umask

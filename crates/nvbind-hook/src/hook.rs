@@ -3,19 +3,17 @@
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
 use crate::harden;
-use crate::modules;
-use crate::nvml;
 use crate::source;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
-use nvbind_core::host::Host;
-use nvbind_core::inventory::{self, Inventory};
+use nvbind_core::failure::{Explain, Failure};
+use nvbind_core::nvml::Program;
 use nvbind_core::oci::{Config, STATE_LIMIT, State};
-use nvbind_core::plan::{self, Plan};
-use nvbind_core::request::Request;
+use nvbind_core::plan::{Entry, Plan};
 use nvbind_core::requirements;
+use nvbind_core::resolve::{self, Policy};
 use nvbind_core::settings::Settings;
-use std::error::Error;
+use nvbind_core::visible_devices;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -23,13 +21,12 @@ use std::path::PathBuf;
 /// How many of an image's variables are told of.
 const VARIABLES_TOLD: usize = 4;
 
-/// A failure, with what is needed to report it.
+/// Why a container does not start.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Refusal {
     /// The container's id, as far as it is known.
     pub(crate) container: String,
-    pub(crate) error: Box<dyn Error>,
-    pub(crate) exit: Exit,
+    pub(crate) failure: Failure,
 }
 
 /// What can be wrong with the hook's own input.
@@ -48,54 +45,55 @@ enum InputError {
     TwoHooks { path: PathBuf, value: String },
 }
 
+impl Explain for InputError {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
+}
+
 /// Does everything that the state on `stdin` asks for.
-pub(crate) fn run(words: impl Iterator<Item = OsString>, stdin: impl Read) -> Result<(), Failure> {
+pub(crate) fn run(words: impl Iterator<Item = OsString>, stdin: impl Read) -> Result<(), Refusal> {
     let mut container = String::new();
-    steps(words, stdin, &mut container).map_err(|(exit, error)| Failure { container, error, exit })
+    steps(words, stdin, &mut container).map_err(|failure| Refusal { container, failure })
 }
 
 /// What Podman says to the runtime for `--group-add keep-groups` (crun(1), `run.oci.keep_original_groups`).
 const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
-type Step<T> = Result<T, (Exit, Box<dyn Error>)>;
-
-fn because<E: Error + 'static>(exit: Exit) -> impl FnOnce(E) -> (Exit, Box<dyn Error>) {
-    move |error| (exit, error.into())
-}
-
-fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mut String) -> Step<()> {
-    let arguments = arguments::parse(words).map_err(because(Exit::Request))?;
+fn steps(
+    words: impl Iterator<Item = OsString>,
+    stdin: impl Read,
+    container: &mut String,
+) -> Result<(), Failure> {
+    let arguments = arguments::parse(words)?;
     let state = read_state(stdin)?;
     container.clone_from(&state.id);
     let source = arguments.source;
     if !source.is_for(&state) {
         return Ok(());
     }
-    let bundle = bundle::read(&state).map_err(|error| (error.exit(), error.into()))?;
-    if let Some((path, value)) = bundle.config.nvidias_hook() {
-        let (path, value) = (path.to_owned(), source::told(value));
-        return Err(because(Exit::Request)(InputError::TwoHooks { path, value }));
+    let bundle = bundle::read(&state)?;
+    if let Some((path, value)) = visible_devices::find_nvidias_hook(&bundle.config) {
+        let (path, value) = (path.to_owned(), source::shorten(value));
+        return Err(InputError::TwoHooks { path, value }.into());
     }
-    let request = source.request(&state, &bundle.config).map_err(|error| (error.exit(), error.into()))?;
+    let request = source.parse_request(&state, &bundle.config)?;
     let Some(request) = request else { return Ok(()) };
-    harden::require_kernel().map_err(because(Exit::Permission))?;
-    let settings = settings(&arguments)?;
-    source.check(&bundle.config, &settings.security).map_err(|error| (error.exit(), error.into()))?;
-    let request = request.within(&settings.security);
-    let host = Host::open(&settings.driver).map_err(|error| (error.exit(), error.into()))?;
-    let plan = plan(&host, &request, &arguments).or_else(|error| {
-        // Anything else would be the same again.
-        let is_unloaded = error.is_unloaded() && modules::may_load(&host);
-        if is_unloaded && modules::load() { plan(&host, &request, &arguments) } else { Err(error) }
-    });
-    let plan = plan.map_err(|error| (error.exit(), error.into()))?;
+    harden::require_kernel()?;
+    let as_root = !nvbind_apply::in_user_namespace()?;
+    let settings = Settings::load(arguments.config.as_deref(), as_root)?;
+    // The configuration is read with `--driver-root`, too, which tells where the driver is and nothing else.
+    let settings = settings.with_driver_root(arguments.driver_root.as_deref());
+    source.check(&bundle.config, &settings.security)?;
+    let policy = Policy { nvml: nvml(&arguments), may_load_modules: as_root };
+    let (host, plan) = resolve::resolve(&settings, request, policy)?;
     check_requirements(&bundle.config, &plan)?;
     let stage = match arguments.stage {
         StageName::Prestart if state.pid > 1 => Stage::Prestart { pid: state.pid },
-        StageName::Prestart => return Err(because(Exit::Request)(InputError::Pid(state.pid))),
+        StageName::Prestart => return Err(InputError::Pid(state.pid).into()),
         StageName::CreateContainer => Stage::CreateContainer,
     };
-    let (gpus, files) = (plan.gpus.len(), plan.binds.len());
+    let files = plan.view.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).count();
     // Of crun alone: runc passes over the annotation, and says nothing of the root filesystem.
     let keeps_groups =
         state.root.is_some() && state.annotations.get(KEEP_GROUPS).is_some_and(|value| value == "1");
@@ -107,30 +105,27 @@ fn steps(words: impl Iterator<Item = OsString>, stdin: impl Read, container: &mu
         bundle: &bundle.path,
         config: &bundle.config,
     };
-    let view = nvbind_apply::apply(plan, &host, &target).map_err(|error| (error.exit(), error.into()))?;
+    let view = nvbind_apply::apply(&plan, &host, &target)?;
+    let gpus = plan.gpus.len();
     log::info!("container {}: {gpus} GPUs and {files} files of the driver, at {view}", state.id);
     Ok(())
 }
 
-fn read_state(stdin: impl Read) -> Step<State> {
+fn read_state(stdin: impl Read) -> Result<State, Failure> {
     let mut bytes = Vec::new();
-    stdin
-        .take(STATE_LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| because(Exit::Request)(InputError::Stdin(error)))?;
+    stdin.take(STATE_LIMIT + 1).read_to_end(&mut bytes).map_err(InputError::Stdin)?;
     if bytes.len() as u64 > STATE_LIMIT {
-        return Err(because(Exit::Request)(InputError::StateTooLarge));
+        return Err(InputError::StateTooLarge.into());
     }
-    State::parse(&bytes).map_err(because(Exit::Request))
+    Ok(State::parse(&bytes)?)
 }
 
 /// Sees that the driver is one that the image can use. Without a GPU nothing of it runs.
-fn check_requirements(config: &Config, plan: &Plan) -> Step<()> {
+fn check_requirements(config: &Config, plan: &Plan) -> Result<(), Failure> {
     if plan.gpus.is_empty() {
         return Ok(());
     }
-    let unknown = requirements::check(config.environment(), &plan.driver.version)
-        .map_err(|error| (error.exit(), error.into()))?;
+    let unknown = requirements::check(config.environment(), &plan.driver.version)?;
     for variable in unknown.iter().take(VARIABLES_TOLD) {
         let driver = &plan.driver.version;
         log::info!(
@@ -140,46 +135,11 @@ fn check_requirements(config: &Config, plan: &Plan) -> Step<()> {
     Ok(())
 }
 
-/// Why there is no plan.
-#[derive(Debug, thiserror::Error)]
-enum PlanError {
-    #[error(transparent)]
-    Inventory(#[from] inventory::Error),
-    #[error(transparent)]
-    Nvml(#[from] nvbind_core::nvml::Error),
-    #[error(transparent)]
-    Plan(#[from] plan::Error),
-}
-
-impl PlanError {
-    fn exit(&self) -> Exit {
-        match self {
-            PlanError::Inventory(error) => error.exit(),
-            PlanError::Nvml(error) => error.exit(),
-            PlanError::Plan(error) => error.exit(),
-        }
+/// Who may be asked for what only NVML knows.
+fn nvml(arguments: &Arguments) -> Program {
+    match arguments {
+        Arguments { driver_root: Some(_), .. } => Program::OTHER_ROOT,
+        Arguments { stage: StageName::CreateContainer, .. } => Program::IN_CONTAINER,
+        Arguments { stage: StageName::Prestart, driver_root: None, .. } => Program::Installed,
     }
-
-    /// Whether a kernel module is not loaded.
-    fn is_unloaded(&self) -> bool {
-        matches!(
-            self,
-            PlanError::Inventory(inventory::Error::NotLoaded { .. })
-                | PlanError::Plan(plan::Error::Module { .. })
-        )
-    }
-}
-
-fn plan(host: &Host, request: &Request, arguments: &Arguments) -> Result<Plan, PlanError> {
-    let mut inventory = Inventory::read(host, request.capabilities, &request.extras)?;
-    nvml::identify(request, &mut inventory, host, arguments)?;
-    Ok(plan::plan(request, &inventory)?)
-}
-
-/// The configuration. It is read with `--driver-root`, too, which tells where the driver is and nothing else.
-fn settings(arguments: &Arguments) -> Step<Settings> {
-    let as_root = !nvbind_apply::in_user_namespace().map_err(because(Exit::Permission))?;
-    let settings = Settings::load(arguments.config.as_deref(), as_root);
-    let settings = settings.map_err(|error| (error.exit(), error.into()))?;
-    Ok(settings.with_driver_root(arguments.driver_root.as_deref()))
 }

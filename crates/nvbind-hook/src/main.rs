@@ -5,7 +5,8 @@
 //! ```
 //!
 //! It runs as root with input that others control. So it is linked statically (no loader runs, whatever LD_PRELOAD
-//! says), reads nothing of its environment, starts no program but the `nvbind` that it was installed with (see `nvml`), and
+//! says), reads nothing of its environment, starts no program but the `nvbind` that it was installed with (see `nvbind_core::nvml`) and
+//! nvidia-modprobe, and
 //! prints its one message itself.
 #![forbid(unsafe_code)]
 
@@ -16,21 +17,18 @@ mod arguments;
 mod bundle;
 mod harden;
 mod hook;
-mod modules;
-mod nvml;
 mod report;
 mod source;
 
-use nvbind_core::exit::Exit;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let record = report::start();
     if let Err(error) = harden::harden() {
-        return report::failure(record, "", &error, Exit::Permission);
+        return report::failure(record, "", &error);
     }
     match hook::run(std::env::args_os().skip(1), std::io::stdin().lock()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report::failure(record, &failure.container, &*failure.error, failure.exit),
+        Err(refusal) => report::failure(record, &refusal.container, &*refusal.failure),
     }
 }

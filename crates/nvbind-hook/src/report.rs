@@ -5,8 +5,8 @@
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::fcntl::OFlag;
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::message::{self, printable};
-use std::error::Error;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -77,7 +77,7 @@ impl Log for Lines {
 }
 
 /// Reports why a container does not start, everywhere, and gives the exit code.
-pub(crate) fn failure(record: Option<File>, container: &str, error: &dyn Error, exit: Exit) -> ExitCode {
+pub(crate) fn failure(record: Option<File>, container: &str, error: &dyn Explain) -> ExitCode {
     let mut line = message::line(error);
     if !container.is_empty() {
         line = format!("container {container}: {line}");
@@ -87,9 +87,9 @@ pub(crate) fn failure(record: Option<File>, container: &str, error: &dyn Error, 
         // Where it cannot be written, syslog and stderr have the line still.
         let _ = record
             .set_len(0)
-            .and_then(|()| writeln!(record, "exit code {}: {}", exit as u8, printable(&line)));
+            .and_then(|()| writeln!(record, "exit code {}: {}", error.exit() as u8, printable(&line)));
     }
-    exit.into()
+    error.exit().into()
 }
 
 /// The record's file. It is opened at the start: later the process may be another user, in the container's namespaces.

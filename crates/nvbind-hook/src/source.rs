@@ -1,6 +1,7 @@
 //! Who asks for a container's GPUs: its annotations, or, for a hook that is told so, its environment.
 
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::oci::{Config, State};
 use nvbind_core::request::{
     self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, DEVICES_VARIABLE, EXTRAS_ANNOTATION,
@@ -35,18 +36,18 @@ pub(crate) enum Error {
     Unprivileged { value: String, file: String },
 }
 
-impl Error {
-    /// The exit code of this failure.
-    pub(crate) fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
-            Error::Annotation(_) | Error::Environment(_) => Exit::Request,
+            Error::Annotation(error) => error.exit(),
+            Error::Environment(error) => error.exit(),
             Error::Unprivileged { .. } => Exit::Permission,
         }
     }
 }
 
 /// An image's value as a message repeats it.
-pub(crate) fn told(value: &str) -> String {
+pub(crate) fn shorten(value: &str) -> String {
     value.chars().take(VALUE_TOLD).collect()
 }
 
@@ -62,7 +63,7 @@ impl Source {
     }
 
     /// What the container asks for, if it does.
-    pub(crate) fn request(self, state: &State, config: &Config) -> Result<Option<Request>, Error> {
+    pub(crate) fn parse_request(self, state: &State, config: &Config) -> Result<Option<Request>, Error> {
         let annotation = |name| state.annotations.get(name).map(String::as_str);
         let request = match self {
             Source::Annotation => {
@@ -70,7 +71,7 @@ impl Source {
                 let request = Request::parse(gpus, None, config.env(CAPABILITIES_VARIABLE))?;
                 request.narrowed(config.env(DEVICES_VARIABLE))?
             }
-            Source::Environment => visible_devices::request(config)?,
+            Source::Environment => visible_devices::parse_request(config)?,
         };
         let Some(request) = request else { return Ok(None) };
         let request = request
@@ -89,7 +90,7 @@ impl Source {
         if is_enough {
             return Ok(());
         }
-        let value = told(visible_devices::value(config).unwrap_or_default());
+        let value = shorten(visible_devices::find_value(config).unwrap_or_default());
         Err(Error::Unprivileged { value, file: security.file().to_owned() })
     }
 }

@@ -16,14 +16,14 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What stands before `run`, `create` or `kube play`, and then that word with all that follows it.
+/// What stands before `run`, `create` or `kube play`, and then that command with its arguments.
 #[derive(Debug, Parser)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Leading {
     #[command(flatten)]
     pub(crate) messages: Messages,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) words: Vec<OsString>,
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// What nvbind can do.
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     )]
     Run {
         #[arg(skip)]
-        words: Vec<OsString>,
+        arguments: Vec<OsString>,
     },
     /// Create a container with GPUs: `podman create`, otherwise as `nvbind run`
     #[command(
@@ -52,7 +52,7 @@ pub(crate) enum Command {
     )]
     Create {
         #[arg(skip)]
-        words: Vec<OsString>,
+        arguments: Vec<OsString>,
     },
     /// Start the pods of Kubernetes files with the GPUs that they ask for
     #[command(subcommand)]
@@ -169,7 +169,7 @@ pub(crate) enum Kube {
     )]
     Play {
         #[arg(skip)]
-        words: Vec<OsString>,
+        arguments: Vec<OsString>,
     },
 }
 
@@ -312,7 +312,7 @@ pub(crate) struct Generate {
     pub(crate) kind: Kind,
     /// What would follow `nvbind run`
     #[arg(last = true, required = true, value_name = "RUN ARGUMENTS")]
-    pub(crate) words: Vec<OsString>,
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// What `nvbind generate` can print.

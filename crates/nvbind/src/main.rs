@@ -1,5 +1,6 @@
 //! What a person types: run, create, kube play, plan, info, devices, doctor, config, profile, setup, generate, completions.
 
+mod additions;
 mod args;
 mod commands;
 mod config;
@@ -7,11 +8,13 @@ mod doctor;
 mod driver;
 mod failure;
 mod generate;
-mod kube;
+
+mod launch;
 mod messages;
 mod nvml;
 mod output;
 mod podman;
+mod pods;
 mod profiles;
 mod service;
 
@@ -31,9 +34,9 @@ fn main() -> ExitCode {
     let (messages, command) = parse(std::env::args_os().collect());
     messages.apply();
     let done = match command {
-        Command::Run { words } => commands::run::run(Verb::Run, words, messages),
-        Command::Create { words } => commands::run::run(Verb::Create, words, messages),
-        Command::Kube(Kube::Play { words }) => commands::kube::play(words, messages),
+        Command::Run { arguments } => commands::run::run(Verb::Run, arguments, messages),
+        Command::Create { arguments } => commands::run::run(Verb::Create, arguments, messages),
+        Command::Kube(Kube::Play { arguments }) => commands::kube::play(arguments, messages),
         Command::Plan(options) => commands::plan::plan(options),
         Command::Info(options) => commands::info::info(options),
         Command::Devices => commands::devices::devices(),
@@ -53,44 +56,44 @@ fn main() -> ExitCode {
 }
 
 /// What stands after `run` or `kube play` is not for clap, which would eat the `--` in `nvbind run -- IMAGE`.
-fn parse(words: Vec<OsString>) -> (Messages, Command) {
-    if let Ok(Leading { messages, words }) = Leading::try_parse_from(&words)
-        && let Some(command) = unparsed(&words)
+fn parse(arguments: Vec<OsString>) -> (Messages, Command) {
+    if let Ok(Leading { messages, arguments }) = Leading::try_parse_from(&arguments)
+        && let Some(command) = unparsed(&arguments)
     {
         return (messages, command);
     }
     // clap's own errors and help as well, which come before its answer.
-    let cli = Cli::command().color(colour(&words));
+    let cli = Cli::command().color(colour(&arguments));
     let parsed =
-        cli.try_get_matches_from(words).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+        cli.try_get_matches_from(arguments).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     let Cli { messages, command } = parsed.unwrap_or_else(|error| error.exit());
     (messages, command)
 }
 
-/// A command with words that are podman's, too.
-fn unparsed(words: &[OsString]) -> Option<Command> {
-    match words {
+/// A command with arguments that are podman's, too.
+fn unparsed(arguments: &[OsString]) -> Option<Command> {
+    match arguments {
         [kube, play, rest @ ..] if kube == "kube" && play == "play" => {
-            Some(Command::Kube(Kube::Play { words: rest.to_vec() }))
+            Some(Command::Kube(Kube::Play { arguments: rest.to_vec() }))
         }
         [verb, rest @ ..] => {
-            let words = rest.to_vec();
-            Some(match Verb::of(verb)? {
-                Verb::Run => Command::Run { words },
-                Verb::Create => Command::Create { words },
+            let arguments = rest.to_vec();
+            Some(match Verb::find(verb)? {
+                Verb::Run => Command::Run { arguments },
+                Verb::Create => Command::Create { arguments },
             })
         }
         [] => None,
     }
 }
 
-/// What `--color` says, the last one.
-fn colour(words: &[OsString]) -> ColorChoice {
-    let value = |(at, word): (usize, &OsString)| match word.to_str()?.strip_prefix("--color")? {
-        "" => words.get(at + 1)?.to_str()?.parse().ok(),
+/// The value of the last `--color`.
+fn colour(arguments: &[OsString]) -> ColorChoice {
+    let value = |(at, argument): (usize, &OsString)| match argument.to_str()?.strip_prefix("--color")? {
+        "" => arguments.get(at + 1)?.to_str()?.parse().ok(),
         value => value.strip_prefix('=')?.parse().ok(),
     };
-    words.iter().enumerate().rev().find_map(value).unwrap_or_default()
+    arguments.iter().enumerate().rev().find_map(value).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -108,12 +111,12 @@ mod tests {
         ] {
             let (messages, command) =
                 parse(["nvbind"].into_iter().chain(typed.split(' ')).map(OsString::from).collect());
-            let (Command::Run { words } | Command::Kube(Kube::Play { words })) = command else {
+            let (Command::Run { arguments } | Command::Kube(Kube::Play { arguments })) = command else {
                 panic!("{command:?}")
             };
             assert_eq!(messages, Messages { verbose, color }, "{typed}");
-            let words: Vec<String> = words.into_iter().map(|word| word.into_string().unwrap()).collect();
-            assert_eq!(words.join(" "), expected, "{typed}");
+            let arguments: Vec<String> = arguments.into_iter().map(|it| it.into_string().unwrap()).collect();
+            assert_eq!(arguments.join(" "), expected, "{typed}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What is told on stderr beside errors: notes always, details with `--verbose`, in colour where a person reads it.
 
-use crate::failure::printable;
 use anstyle::{AnsiColor, Style};
 use clap::{ArgAction, ColorChoice};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use nvbind_core::message::printable;
 use std::io::Write as _;
 
 /// An error, and a check that failed.

@@ -1,11 +1,19 @@
 //! stdout, which may be a pipe that nobody reads any more.
 
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::io::{self, Write};
 
 /// The reader of stdout is gone for another reason than that it has read enough.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to stdout")]
 pub(crate) struct Error(#[from] io::Error);
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Permission
+    }
+}
 
 /// Writes text with colours to stdout, without them where nobody wants any.
 pub(crate) fn print_coloured(text: &str) -> Result<(), Error> {

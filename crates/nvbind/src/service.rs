@@ -4,10 +4,10 @@
 //! soon as podman has started the container and ended itself; it starts it again, and the container's name is taken. So
 //! there, and nowhere else, podman stays in the foreground and replaces a container of the same name.
 
-use crate::podman::lexer;
+use crate::podman::options::Options;
 use nvbind_core::child;
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -19,34 +19,39 @@ const EXEC_PID: &str = "SYSTEMD_EXEC_PID";
 const TYPES_WITH_ONE_PROCESS: &[&str] = &["exec", "idle", "simple"];
 
 /// A manager that does not answer is not to keep the container from starting.
-const LIMIT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a service without a terminal, whose process is podman, cannot have.
 const DROPPED: &[&str] = &["detach", "tty"];
 
-/// The words for podman as a service's own process, if this is one and they say otherwise, with what was changed.
-pub(crate) fn in_foreground(words: &[OsString]) -> Option<(Vec<OsString>, String)> {
-    let (changed, what) = foreground(words)?;
-    is_one_process().then_some((changed, what))
+/// Changes podman's options to those of a service's own process, if this is one and they say otherwise; returns a note on it.
+pub(crate) fn stay_in_foreground(options: &mut Options) -> Option<String> {
+    let change = Change::find(options)?;
+    is_one_process().then(|| change.apply(options))
 }
 
-fn foreground(words: &[OsString]) -> Option<(Vec<OsString>, String)> {
-    let on = |name: &str| {
-        lexer::options(words).filter(|given| given.name == name).last().is_some_and(|given| given.is_on())
-    };
-    let dropped: Vec<&str> = DROPPED.iter().copied().filter(|name| on(name)).collect();
-    let is_named = lexer::options(words).any(|given| given.name == "name");
-    let replaces = is_named && !on("replace");
-    if dropped.is_empty() && !replaces {
-        return None;
+/// What has to change.
+struct Change {
+    dropped: Vec<&'static str>,
+    replaces: bool,
+}
+
+impl Change {
+    fn find(options: &Options) -> Option<Change> {
+        let dropped: Vec<&str> = DROPPED.iter().copied().filter(|name| options.is_on(name)).collect();
+        let replaces = options.last("name").is_some() && !options.is_on("replace");
+        (replaces || !dropped.is_empty()).then_some(Change { dropped, replaces })
     }
-    let without = dropped.iter().map(|name| format!("without --{name}"));
-    let what: Vec<String> = without.chain(replaces.then(|| "with --replace".to_owned())).collect();
-    let mut changed = lexer::without(words, |given| dropped.contains(&given.name.as_str()));
-    if replaces {
-        changed.insert(0, "--replace".into());
+
+    fn apply(self, options: &mut Options) -> String {
+        options.remove(|given| self.dropped.contains(&given.name.as_str()));
+        if self.replaces {
+            options.switch_on_first("replace");
+        }
+        let without = self.dropped.iter().map(|name| format!("without --{name}"));
+        let what: Vec<String> = without.chain(self.replaces.then(|| "with --replace".to_owned())).collect();
+        format!("this is the main process of a systemd service: {}", what.join(", "))
     }
-    Some((changed, format!("this is the main process of a systemd service: {}", what.join(", "))))
 }
 
 /// Whether systemd started this process itself, as the main one of a service that ends with it.
@@ -59,7 +64,7 @@ fn is_one_process() -> bool {
     let Some(unit) = fs::read_to_string("/proc/self/cgroup").ok().as_deref().and_then(Unit::of) else {
         return false;
     };
-    // Where nobody can be asked, as without the bus, the words stay as they are.
+    // Where nobody can be asked, as without the bus, the options stay as they are.
     unit.ask().is_some_and(|answer| is_main(&answer, &own))
 }
 
@@ -91,7 +96,7 @@ impl Unit {
         let mut command = Command::new("systemctl");
         command.args(self.of_user.then_some("--user"));
         command.args(["show", "--property=Type,MainPID", "--"]).arg(OsStr::new(&self.name));
-        String::from_utf8(child::output_with_environment(&mut command, LIMIT).ok()?).ok()
+        String::from_utf8(child::read_output_with_environment(&mut command, TIMEOUT).ok()?).ok()
     }
 }
 
@@ -103,11 +108,16 @@ fn is_main(answer: &str, own: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::podman::command_line::CommandLine;
+    use crate::podman::lexer::Group;
+    use std::ffi::OsString;
 
     fn changed(line: &str) -> Option<String> {
-        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let (words, _) = foreground(&words)?;
-        Some(words.join(OsStr::new(" ")).into_string().unwrap())
+        let mut line = CommandLine::parse(line.split(' ').map(OsString::from)).unwrap();
+        Change::find(&line.options)?.apply(&mut line.options);
+        let options = line.options.groups().flat_map(Group::arguments);
+        let arguments: Vec<OsString> = options.chain(line.container.arguments()).collect();
+        Some(arguments.join(OsStr::new(" ")).into_string().unwrap())
     }
 
     #[test]

@@ -21,8 +21,7 @@ cargo xtask test --vm …   the same in virtual machines, which are emulated: vm
 cargo xtask trees   make the Debian trees of all lanes ahead of them
 cargo xtask package [deb] [rpm] [tarball] [arch] [tree]   make all packages, or these, in target/package
 cargo xtask gpu-bundle [FILE]   pack what the checks on a real GPU need, for a machine that has one
-cargo xtask driver-sim DIR [--layout NAME] [--version VERSION] [--gpus COUNT] [--mig GPU]   make a simulated driver root
-cargo xtask driver-sim DIR --wsl | --list   that of Windows' Subsystem for Linux; list what can be simulated
+cargo xtask driver-sim DIR [OPTION…]   make a simulated driver root; --help has the options
 cargo xtask real-driver DIR [--suite SUITE]   unpack NVIDIA's driver from Debian's packages into a driver root
 cargo xtask image ARCHIVE [--from ROOT]   pack a container image for podman import
 ";
@@ -49,14 +48,9 @@ fn run(words: &[String]) -> Result<bool> {
         "demo" => demo::run(&strs(rest)).map(|()| true).map_err(|error| Error::Fixture(error.into())),
         "package" => package::package(project(), &strs(rest)).map(|()| true),
         "gpu-bundle" => gpu_bundle::pack(project(), &strs(rest)).map(|()| true),
-        "driver-sim" => commands::driver_sim(&strs(rest)).map(|()| true).map_err(Error::Fixture),
+        "driver-sim" => commands::driver_sim(&strs(rest)).map(show),
         "image" => commands::image(&strs(rest)).map(|()| true).map_err(Error::Fixture),
-        "real-driver" => commands::real_driver(&strs(rest))
-            .map(|text| {
-                print!("{text}");
-                true
-            })
-            .map_err(Error::Fixture),
+        "real-driver" => commands::real_driver(&strs(rest)).map(show).map_err(Error::Fixture),
         // Not for people: a lane's own processes.
         "lane-supervise" => nvbind_lanes::supervise(&first()?).map(|()| true),
         "lane-enter" => {
@@ -70,6 +64,11 @@ fn run(words: &[String]) -> Result<bool> {
         }
         other => Err(Error::failed(format!("unknown word {other}\n{HELP}"))),
     }
+}
+
+fn show(text: String) -> bool {
+    print!("{text}");
+    true
 }
 
 fn strs(words: &[String]) -> Vec<&str> {

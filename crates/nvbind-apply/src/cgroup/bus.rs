@@ -10,12 +10,13 @@ use super::wire::{Kind, Message, Method, PREFIX, Reader, Writer, rest};
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 
 /// Longer than a busy systemd takes, shorter than a hook may.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Far more than any reply asked for here.
 const LARGEST_MESSAGE: usize = 1 << 20;
 
 /// Why a call was not answered.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bus is not there, or was silent for too long.
@@ -26,14 +27,7 @@ pub enum Error {
     Malformed,
     /// The peer answered with an error.
     #[error("{method} was refused: {name}: {message}")]
-    Refused {
-        /// The method called.
-        method: String,
-        /// The error's D-Bus name.
-        name: String,
-        /// The peer's words.
-        message: String,
-    },
+    Refused { method: String, name: String, message: String },
 }
 
 /// An authenticated connection that has a name on the bus.
@@ -46,7 +40,7 @@ pub(super) struct Bus {
 impl Bus {
     /// Connects to the system bus.
     pub(super) fn system() -> Result<Self, Error> {
-        Self::over(UnixStream::connect(SYSTEM_BUS).map_err(Error::Connection)?, PATIENCE)
+        Self::over(UnixStream::connect(SYSTEM_BUS).map_err(Error::Connection)?, TIMEOUT)
     }
 
     fn over(stream: UnixStream, patience: Duration) -> Result<Self, Error> {
@@ -182,7 +176,7 @@ mod tests {
     fn authenticates_as_its_user_and_reads_past_what_it_did_not_ask_for() {
         let rest = [message(SIGNAL, 0, b""), message(REPLY, 77, b"no"), message(REPLY, 2, b"yes")].concat();
         let (stream, told) = bus("OK 0123\r\n", rest);
-        let mut bus = Bus::over(stream, PATIENCE).unwrap();
+        let mut bus = Bus::over(stream, TIMEOUT).unwrap();
         assert_eq!(bus.call(&METHOD, &Writer::default()).unwrap(), b"yes");
         drop(bus);
         let uid: String =
@@ -193,14 +187,14 @@ mod tests {
     #[test]
     fn an_error_tells_what_was_refused_and_why() {
         let (stream, _) = bus("OK 0123\r\n", message(ERROR, 2, b"\x06\0\0\0no way\0"));
-        let error = Bus::over(stream, PATIENCE).unwrap().call(&METHOD, &Writer::default()).unwrap_err();
+        let error = Bus::over(stream, TIMEOUT).unwrap().call(&METHOD, &Writer::default()).unwrap_err();
         assert_eq!(error.to_string(), "Do was refused: a.b.C: no way");
     }
 
     #[test]
     fn a_bus_that_rejects_us_is_an_error() {
         let (stream, _) = bus("REJECTED EXTERNAL\r\n", Vec::new());
-        assert!(matches!(Bus::over(stream, PATIENCE), Err(Error::Connection(_))));
+        assert!(matches!(Bus::over(stream, TIMEOUT), Err(Error::Connection(_))));
     }
 
     #[test]
@@ -213,7 +207,7 @@ mod tests {
     fn a_message_without_end_is_not_read() {
         let endless = b"l\x02\0\x01\xff\xff\xff\x7f\0\0\0\x01\0\0\0\0".to_vec();
         let (stream, _) = bus("OK 0123\r\n", endless);
-        let error = Bus::over(stream, PATIENCE).unwrap().call(&METHOD, &Writer::default()).unwrap_err();
+        let error = Bus::over(stream, TIMEOUT).unwrap().call(&METHOD, &Writer::default()).unwrap_err();
         assert!(matches!(error, Error::Malformed));
     }
 }

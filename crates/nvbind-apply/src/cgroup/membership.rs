@@ -1,6 +1,6 @@
-//! Which cgroups of a container filter its devices, found from `/proc/PID/cgroup` and `/proc/self/mountinfo`
-//! (formats: cgroups(7), proc_pid_mountinfo(5)).
+//! Which cgroups of a container filter its devices, found from `/proc/PID/cgroup` (cgroups(7)) and the mounts.
 
+use crate::mountinfo::{self, Mount};
 use std::path::{Path, PathBuf};
 
 /// The generation of the hierarchy that filters devices.
@@ -25,9 +25,8 @@ pub(super) struct Membership {
 pub(super) fn find(cgroups: &str, mounts: &str) -> Option<Membership> {
     [Version::V1, Version::V2].into_iter().find_map(|version| {
         let cgroup = cgroups.lines().find_map(|line| cgroup_of(line, version))?;
-        let mut directories: Vec<_> =
-            mounts.lines().filter_map(|line| directory_of(line, version, cgroup)).collect();
-        directories.reverse();
+        let mounts = mountinfo::mounts(mounts).rev();
+        let directories: Vec<_> = mounts.filter_map(|mount| directory_of(&mount, version, cgroup)).collect();
         (!directories.is_empty()).then(|| Membership { version, cgroup: cgroup.to_owned(), directories })
     })
 }
@@ -63,28 +62,15 @@ fn cgroup_of(line: &str, version: Version) -> Option<&str> {
     fits.then_some(path)
 }
 
-/// The directory of `cgroup` under the mount in a line of mountinfo, if it is of this hierarchy and shows that part of it.
-fn directory_of(line: &str, version: Version, cgroup: &str) -> Option<PathBuf> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    let mut mount = mount.split(' ').skip(3);
-    let (root, point) = (unescape(mount.next()?), unescape(mount.next()?));
-    let mut filesystem = filesystem.split(' ');
-    let (kind, options) = (filesystem.next()?, filesystem.nth(1)?);
+/// The directory of `cgroup` under the mount, if it is of this hierarchy and shows that part of it.
+fn directory_of(mount: &Mount<'_>, version: Version, cgroup: &str) -> Option<PathBuf> {
     let fits = match version {
-        Version::V1 => kind == "cgroup" && options.split(',').any(|name| name == "devices"),
-        Version::V2 => kind == "cgroup2",
+        Version::V1 => mount.kind == "cgroup" && mount.options.split(',').any(|name| name == "devices"),
+        Version::V2 => mount.kind == "cgroup2",
     };
     // Names that start with ".." lie outside the reader's cgroup namespace.
-    let below = Path::new(cgroup).strip_prefix(root).ok().filter(|below| !below.starts_with(".."))?;
-    fits.then(|| Path::new(&point).join(below))
-}
-
-/// Undoes the octal escapes (`\040` for a space) of mountinfo.
-fn unescape(field: &str) -> String {
-    ["\\040", "\\011", "\\012", "\\134"]
-        .into_iter()
-        .zip([" ", "\t", "\n", "\\"])
-        .fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+    let below = Path::new(cgroup).strip_prefix(&mount.root).ok().filter(|below| !below.starts_with(".."))?;
+    fits.then(|| Path::new(&mount.point).join(below))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod v1;
 mod v2;
 mod wire;
 
+use crate::mountinfo;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -29,7 +30,7 @@ pub use bus::Error as SystemdError;
 /// The number of a character device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceNumber {
-    /// Which driver.
+    /// The major number, which stands for the driver.
     pub major: u32,
     /// Which of the driver's devices.
     pub minor: u32,
@@ -55,45 +56,24 @@ const NEEDS: &str =
     "this needs CAP_SYS_ADMIN in the initial user namespace, and a kernel that is not locked down";
 
 /// Why the devices cannot be let through.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of procfs cannot be read.
     #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The process's cgroup is in no mounted hierarchy that is seen from here.
     #[error("no mounted cgroup file system shows the cgroup of process {0}: mount it at /sys/fs/cgroup")]
     NotMounted(i32),
     /// A cgroup's directory cannot be opened.
     #[error("cannot open the cgroup {path}")]
-    Open {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Open { path: PathBuf, source: io::Error },
     /// The kernel does not take a rule.
     #[error("cannot allow devices in the cgroup {path}{}", hint(source, "a cgroup around it does not"))]
-    Rule {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Rule { path: PathBuf, source: io::Error },
     /// A bpf(2) call failed.
     #[error("cannot {action} the cgroup {path}{}", hint(source, NEEDS))]
-    Bpf {
-        /// What was to be done.
-        action: &'static str,
-        /// The cgroup's directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Bpf { action: &'static str, path: PathBuf, source: io::Error },
     /// The kernel does not show the instructions of the runtime's program.
     #[error(
         "the kernel hides the device program of the cgroup {0}, so it cannot be extended: set net.core.bpf_jit_harden to 0 or 1, \
@@ -105,12 +85,7 @@ pub enum Error {
     Unsettled(PathBuf),
     /// The new program cannot take the pinned one's place.
     #[error("cannot pin the changed device program at {path}")]
-    Pin {
-        /// The pin.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Pin { path: PathBuf, source: io::Error },
     /// More devices than one program can list.
     #[error("{0} devices are too many for one device program")]
     TooMany(usize),
@@ -165,13 +140,14 @@ pub fn allow(pid: i32, id: &str, devices: &[DeviceNumber]) -> Result<Outcome, Er
 }
 
 fn membership(pid: i32) -> Result<Membership, Error> {
-    let read = |path: &str| -> Result<String, Error> {
-        let bytes =
-            fs::read(path).map_err(|source| Error::Read { path: Path::new(path).to_owned(), source })?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let failed = |path: &str| {
+        let path = Path::new(path).to_owned();
+        move |source| Error::Read { path, source }
     };
-    let cgroups = read(&format!("/proc/{pid}/cgroup"))?;
-    let mounts = read("/proc/self/mountinfo")?;
+    let path = format!("/proc/{pid}/cgroup");
+    let cgroups = fs::read(&path).map_err(failed(&path))?;
+    let cgroups = String::from_utf8_lossy(&cgroups);
+    let mounts = mountinfo::read().map_err(failed(mountinfo::PATH))?;
     membership::find(&cgroups, &mounts).ok_or(Error::NotMounted(pid))
 }
 

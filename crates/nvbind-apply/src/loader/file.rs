@@ -3,7 +3,7 @@
 use crate::draft::Draft;
 use crate::error::Error;
 use crate::rootfs::{Directory, Rootfs};
-use crate::view::View;
+use crate::view::ViewMount;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use std::io::Read;
@@ -57,7 +57,7 @@ pub(super) fn read(directory: &Directory, name: &str, limit: usize) -> Result<Fo
 pub(super) fn replace(
     rootfs: &Rootfs<'_>,
     etc: &Directory,
-    view: &mut View,
+    view: &mut ViewMount,
     name: &'static str,
     (found, content): (&Found, &[u8]),
 ) -> Result<Option<Draft>, Error> {
@@ -67,7 +67,7 @@ pub(super) fn replace(
         );
         return Ok(None);
     }
-    let Some(closed) = rootfs.closed_file(etc, name)? else {
+    let Some(closed) = rootfs.find_closed_file(etc, name)? else {
         return Draft::write(etc, name, content).map(Some);
     };
     if matches!(found, Found::Nothing | Found::Special) {
@@ -85,7 +85,7 @@ pub(super) fn replace(
 pub(super) fn cover(
     rootfs: &Rootfs<'_>,
     etc: &Directory,
-    view: &mut View,
+    view: &mut ViewMount,
     name: &str,
     content: &[u8],
 ) -> Result<bool, Error> {

@@ -3,10 +3,12 @@
 use super::file::{self, Found};
 use crate::draft::Draft;
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::rootfs::{Directory, Missing, Rootfs};
-use crate::view::View;
+use crate::view::ViewMount;
+use nvbind_core::abi::Abi;
 use nvbind_core::ldcache::{self, Library};
-use nvbind_core::plan::{DROP_IN, LD_SO_CONF_D, Plan, Soname};
+use nvbind_core::plan::{DROP_IN, LD_SO_CONF_D, library_directory};
 
 /// The program interpreters of glibc, of both widths: without any there is nobody to read a cache.
 const INTERPRETERS: &[&str] = if cfg!(target_arch = "aarch64") {
@@ -25,17 +27,21 @@ pub(super) fn is_in(rootfs: &Rootfs<'_>) -> bool {
 }
 
 /// The image's cache with ours in front. One that cannot be read stays, covered by ours alone.
-pub(super) fn cache(
+pub(super) fn draft_cache(
     rootfs: &Rootfs<'_>,
     etc: &Directory,
-    plan: &Plan,
-    view: &mut View,
+    layout: &Layout<'_>,
+    view: &mut ViewMount,
     earlier: &[&str],
 ) -> Result<Option<Draft>, Error> {
     let found = file::read(etc, CACHE, ldcache::MAX_BYTES)?;
-    let paths: Vec<String> = plan.sonames.iter().map(|soname| plan.path_of(soname)).collect();
+    let abis = [Abi::NATIVE, Abi::COMPAT32].into_iter().flatten();
+    let names = abis.flat_map(|abi| layout.view.sonames(abi).map(move |name| (name, abi)));
+    let names: Vec<(&str, Abi)> = names.collect();
+    let path = |(name, abi): &(&str, Abi)| format!("{}/{}/{name}", layout.place, library_directory(*abi));
+    let paths: Vec<String> = names.iter().map(path).collect();
     let mut ours = Vec::with_capacity(paths.len());
-    for (Soname { name, abi }, path) in plan.sonames.iter().zip(&paths) {
+    for ((name, abi), path) in names.iter().zip(&paths) {
         ours.push(Library { soname: name.as_bytes(), path: path.as_bytes(), abi: *abi });
     }
     let earlier: Vec<&[u8]> = earlier.iter().map(|view| view.as_bytes()).collect();
@@ -65,10 +71,14 @@ pub(super) fn cache(
 }
 
 /// What an `ldconfig` inside reads: the drop-in, and the `ld.so.conf` that includes it.
-pub(super) fn drop_in(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan) -> Result<Vec<Draft>, Error> {
+pub(super) fn draft_drop_in(
+    rootfs: &Rootfs<'_>,
+    etc: &Directory,
+    layout: &Layout<'_>,
+) -> Result<Vec<Draft>, Error> {
     let mut drafts = Vec::new();
     let directory = match etc.closed {
-        None => rootfs.directory(LD_SO_CONF_D, Missing::Create)?,
+        None => rootfs.open_directory(LD_SO_CONF_D, Missing::Create)?,
         Some(_) => None,
     };
     let Some(directory) = directory.filter(|directory| directory.closed.is_none()) else {
@@ -77,13 +87,13 @@ pub(super) fn drop_in(rootfs: &Rootfs<'_>, etc: &Directory, plan: &Plan) -> Resu
         );
         return Ok(drafts);
     };
-    let content = plan.drop_in();
+    let content = layout.view.drop_in(layout.place);
     if file::read(&directory, DROP_IN, 4096)? != Found::File(content.as_bytes().to_vec()) {
         drafts.push(Draft::write(&directory, DROP_IN, content.as_bytes())?);
     }
     let mut completed = match file::read(etc, CONF, 1 << 20)? {
         Found::File(conf) if includes_drop_ins(&conf) => return Ok(drafts),
-        Found::File(_) if rootfs.closed_file(etc, CONF)?.is_some() => {
+        Found::File(_) if rootfs.find_closed_file(etc, CONF)?.is_some() => {
             log::warn!(
                 "the container's /etc/{CONF} is a volume's; an ldconfig inside will not read {LD_SO_CONF_D}"
             );

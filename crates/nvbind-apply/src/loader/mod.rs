@@ -8,11 +8,12 @@ mod search_path;
 
 use crate::draft::Draft;
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::rootfs::{Missing, Rootfs};
-use crate::view::View;
+use crate::view::ViewMount;
 use musl::Musl;
 use nvbind_core::oci::Config;
-use nvbind_core::plan::{Plan, VIEWS};
+use nvbind_core::plan::VIEWS;
 
 /// The programs built by Nix bring a loader of their own.
 const NIX_STORE: &str = "/nix/store";
@@ -42,36 +43,39 @@ impl Loaders {
 /// view: files to be put in place when all else is done.
 pub(crate) fn draft(
     rootfs: &Rootfs<'_>,
-    plan: &Plan,
-    view: &mut View,
+    layout: &Layout<'_>,
+    view: &mut ViewMount,
     config: &Config,
     loaders: &Loaders,
 ) -> Result<Vec<Draft>, Error> {
     if let Some(value) = config.env("LD_LIBRARY_PATH") {
-        search_path::cover(rootfs, plan, view, value)?;
+        search_path::cover(rootfs, layout, view, value)?;
     }
     if !loaders.has_glibc && loaders.musl.is_empty() {
-        log::info!("the image has no dynamic loader; the driver's libraries are in {}", plan.inside("lib64"));
+        log::info!(
+            "the image has no dynamic loader; the driver's libraries are in {}",
+            layout.inside(&"lib64".into())
+        );
         return Ok(Vec::new());
     }
-    let Some(etc) = rootfs.directory("/etc", Missing::Create)? else {
+    let Some(etc) = rootfs.open_directory("/etc", Missing::Create)? else {
         log::warn!("the container has no usable /etc; programs find the driver by LD_LIBRARY_PATH alone");
         return Ok(Vec::new());
     };
-    let earlier = earlier_views(rootfs, plan);
+    let earlier = earlier_views(rootfs, layout);
     let mut drafts = Vec::new();
     if loaders.has_glibc {
-        drafts.extend(glibc::drop_in(rootfs, &etc, plan)?);
-        drafts.extend(glibc::cache(rootfs, &etc, plan, view, &earlier)?);
+        drafts.extend(glibc::draft_drop_in(rootfs, &etc, layout)?);
+        drafts.extend(glibc::draft_cache(rootfs, &etc, layout, view, &earlier)?);
     }
     for loader in &loaders.musl {
-        drafts.extend(loader.draft(rootfs, &etc, plan, view, &earlier)?);
+        drafts.extend(loader.draft(rootfs, &etc, layout, view, &earlier)?);
     }
     Ok(drafts)
 }
 
 /// The places whose libraries an earlier start may have told the loaders of. Not one where the image has files: no view
 /// ever stood there, and what is said of it is the image's own.
-fn earlier_views(rootfs: &Rootfs<'_>, plan: &Plan) -> Vec<&'static str> {
-    VIEWS.into_iter().filter(|view| *view == plan.view || !rootfs.has_files(view)).collect()
+fn earlier_views(rootfs: &Rootfs<'_>, layout: &Layout<'_>) -> Vec<&'static str> {
+    VIEWS.into_iter().filter(|view| *view == layout.place || !rootfs.has_files(view)).collect()
 }

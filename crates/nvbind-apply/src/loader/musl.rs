@@ -6,10 +6,11 @@
 use super::file::{self, Found};
 use crate::draft::Draft;
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::rootfs::{Directory, Rootfs};
-use crate::view::View;
-use nvbind_core::ldcache::Abi;
-use nvbind_core::plan::{Plan, library_directory};
+use crate::view::ViewMount;
+use nvbind_core::abi::Abi;
+use nvbind_core::plan::library_directory;
 
 /// A loader of musl and the file that it reads.
 #[derive(Debug)]
@@ -43,8 +44,8 @@ impl Musl {
         &self,
         rootfs: &Rootfs<'_>,
         etc: &Directory,
-        plan: &Plan,
-        view: &mut View,
+        layout: &Layout<'_>,
+        view: &mut ViewMount,
         earlier: &[&str],
     ) -> Result<Option<Draft>, Error> {
         let name = self.file;
@@ -61,8 +62,8 @@ impl Musl {
             return Ok(None);
         }
         let image = if let Found::File(content) = &found { content } else { BUILT_IN };
-        let has_libraries = plan.sonames.iter().any(|soname| soname.abi == self.abi);
-        let ours = has_libraries.then(|| plan.inside(library_directory(self.abi)));
+        let has_libraries = layout.view.sonames(self.abi).next().is_some();
+        let ours = has_libraries.then(|| layout.inside(&library_directory(self.abi).into()));
         match merge(image, ours.as_deref(), &libraries_of(earlier)) {
             Some(content) => file::replace(rootfs, etc, view, name, (&found, &content)),
             None => Ok(None),
@@ -78,7 +79,7 @@ fn libraries_of(views: &[&str]) -> Vec<String> {
 
 /// The file with `ours` first, and without what an earlier start put there; none where nothing changes.
 fn merge(image: &[u8], ours: Option<&str>, earlier: &[String]) -> Option<Vec<u8>> {
-    let found = directories(image);
+    let found = parse_directories(image);
     let is_earlier = |directory: &&[u8]| {
         let end = directory.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
         let plain = directory.get(..end).unwrap_or_default();
@@ -98,7 +99,7 @@ fn merge(image: &[u8], ours: Option<&str>, earlier: &[String]) -> Option<Vec<u8>
 }
 
 /// The directories that the loader sees: the file is a string to it, which ends at the first NUL.
-fn directories(file: &[u8]) -> Vec<&[u8]> {
+fn parse_directories(file: &[u8]) -> Vec<&[u8]> {
     let text = file.split(|byte| *byte == 0).next().unwrap_or_default();
     text.split(|byte| matches!(byte, b':' | b'\n')).filter(|directory| !directory.is_empty()).collect()
 }
@@ -144,8 +145,9 @@ mod tests {
                 prop_oneof![Just(b':'), Just(b'\n'), Just(b'/'), Just(b'a'), any::<u8>()], 0..80),
         ) {
             let content = merge(&image, Some(OURS), &libraries_of(&["/usr/local/nvidia"])).unwrap();
-            let (searched, before) = (directories(&content), directories(&image));
-            prop_assert_eq!(searched.first(), Some(&OURS.as_bytes()));
+            let (searched, before) = (parse_directories(&content), parse_directories(&image));
+            let ours = OURS.as_bytes();
+            prop_assert_eq!(searched.first(), Some(&ours));
             prop_assert_eq!(searched.get(1..), Some(before.as_slice()));
             prop_assert_eq!(merge(&content, Some(OURS), &libraries_of(&["/usr/local/nvidia"])), None);
         }

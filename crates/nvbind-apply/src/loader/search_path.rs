@@ -2,11 +2,12 @@
 //! the driver's libraries are bound over the image's of the same names. Nothing is made there.
 
 use crate::error::Error;
-use crate::rootfs::{Rootfs, mount_id, names_in};
-use crate::view::View;
+use crate::layout::Layout;
+use crate::rootfs::{Rootfs, mount_id, read_names};
+use crate::view::ViewMount;
+use nvbind_core::abi::{Abi, Elf};
 use nvbind_core::compat;
-use nvbind_core::ldcache::Abi;
-use nvbind_core::plan::{Plan, Soname, library_directory};
+use nvbind_core::plan::{Entry, View, library_directory};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open, readlink};
 use rustix::io::{Errno, pread};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,10 +20,15 @@ const DIRECTORIES: usize = 64;
 const NAMES: usize = 4 << 10;
 
 /// Covers the image's files.
-pub(super) fn cover(rootfs: &Rootfs<'_>, plan: &Plan, view: &View, value: &str) -> Result<(), Error> {
-    let own = rootfs.look(&plan.view).and_then(mount_id).ok();
+pub(super) fn cover(
+    rootfs: &Rootfs<'_>,
+    layout: &Layout<'_>,
+    view: &ViewMount,
+    value: &str,
+) -> Result<(), Error> {
+    let own = rootfs.look(layout.place).and_then(mount_id).ok();
     // What is not there finds nothing; what may not be searched is not searched by programs.
-    let found = directories(value).into_iter().take(DIRECTORIES);
+    let found = parse_directories(value).into_iter().take(DIRECTORIES);
     let found = found.filter_map(|path| Some((path, rootfs.look(path).ok()?)));
     let found: Vec<_> = found.filter(|(_, directory)| mount_id(directory).ok() != own).collect();
     if found.is_empty() {
@@ -31,7 +37,7 @@ pub(super) fn cover(rootfs: &Rootfs<'_>, plan: &Plan, view: &View, value: &str) 
     let mut covers = Covers {
         rootfs,
         view,
-        libraries: libraries(plan),
+        libraries: collect_libraries(&layout.view),
         spared: rootfs.look(compat::DIRECTORY).ok().and_then(|directory| real_path(&directory)),
         done: BTreeSet::new(),
     };
@@ -51,13 +57,12 @@ pub(super) fn cover(rootfs: &Rootfs<'_>, plan: &Plan, view: &View, value: &str) 
 
 /// The names that the view has a library of the driver for, and for whose programs. Where CUDA's forward compatibility
 /// wins the view has links to the image's own, and nothing of the image is bound over anything.
-fn libraries(plan: &Plan) -> BTreeMap<&str, Vec<Abi>> {
-    let theirs = plan.view_links.iter().filter(|link| link.target.starts_with('/'));
-    let theirs: BTreeSet<&str> = theirs.map(|link| link.path.as_str()).collect();
+fn collect_libraries(view: &View) -> BTreeMap<&str, Vec<Abi>> {
+    let is_images = |name: &str, abi| matches!(view.get(&path_of(name, abi)), Some(Entry::Link { target }) if target.starts_with('/'));
     let mut libraries: BTreeMap<&str, Vec<Abi>> = BTreeMap::new();
-    for Soname { name, abi } in &plan.sonames {
-        if theirs.is_empty() || !theirs.contains(&*path_of(name, *abi)) {
-            libraries.entry(name).or_default().push(*abi);
+    for abi in [Abi::NATIVE, Abi::COMPAT32].into_iter().flatten() {
+        for name in view.sonames(abi).filter(|name| !is_images(name, abi)) {
+            libraries.entry(name).or_default().push(abi);
         }
     }
     libraries
@@ -70,7 +75,7 @@ fn path_of(name: &str, abi: Abi) -> String {
 
 /// The directories of a LD_LIBRARY_PATH (ld.so(8): separated by colons or semicolons), each once. Left out are relative
 /// and empty ones, which depend on where a program is started, and those with `$ORIGIN` and the like.
-fn directories(value: &str) -> Vec<&str> {
+fn parse_directories(value: &str) -> Vec<&str> {
     let mut seen = BTreeSet::new();
     let usable = |path: &&str| path.starts_with('/') && !path.contains('$');
     value.split([':', ';']).filter(usable).filter(|path| seen.insert(*path)).collect()
@@ -78,7 +83,7 @@ fn directories(value: &str) -> Vec<&str> {
 
 struct Covers<'c> {
     rootfs: &'c Rootfs<'c>,
-    view: &'c View,
+    view: &'c ViewMount,
     libraries: BTreeMap<&'c str, Vec<Abi>>,
     /// The directory of CUDA's forward compatibility as [`real_path`] has it: its files are a newer driver's, on purpose.
     spared: Option<Vec<u8>>,
@@ -90,7 +95,7 @@ impl Covers<'_> {
     /// Covers what is in a directory. Returns how many files.
     fn cover_in(&mut self, path: &str, directory: &OwnedFd) -> Result<usize, Error> {
         let libraries = &self.libraries;
-        let names: BTreeSet<&str> = match names_in(directory, NAMES) {
+        let names: BTreeSet<&str> = match read_names(directory, NAMES) {
             Ok(Some(names)) => {
                 names.iter().filter_map(|name| Some(*libraries.get_key_value(name.as_str())?.0)).collect()
             }
@@ -115,7 +120,7 @@ impl Covers<'_> {
         {
             return Ok(false);
         }
-        let header = match header(&target) {
+        let header = match read_header(&target) {
             Ok(header) => header,
             Err(errno) => {
                 log::warn!("{path} in the container cannot be read, and is left as it is: {errno}");
@@ -142,42 +147,17 @@ impl Covers<'_> {
     /// Whose library takes the file's place: of its own machine; of the first that there is where it is no library, as
     /// a loader that meets it would search no further.
     fn abi(&self, name: &str, header: &[u8]) -> Option<Abi> {
-        let kind = kind(header);
+        let elf = Elf::of(header);
         let mut abis = self.libraries.get(name)?.iter().copied();
-        abis.find(|abi| kind == Kind::None || kind == Kind::Of(*abi))
-    }
-}
-
-/// What a file is to a loader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// For programs of this machine.
-    Of(Abi),
-    /// For those of another, which ours would not serve.
-    Foreign,
-    /// No ELF file.
-    None,
-}
-
-/// Decides by class and machine of an ELF header (elf(5)): `EI_CLASS` at 4, `e_machine` at 18.
-fn kind(header: &[u8]) -> Kind {
-    let (Some(class), Some([low, high])) = (header.get(4), header.get(18..20)) else { return Kind::None };
-    if !header.starts_with(b"\x7fELF") {
-        return Kind::None;
-    }
-    match (class, u16::from_le_bytes([*low, *high])) {
-        (2, 62) => Kind::Of(Abi::X86_64),
-        (2, 183) => Kind::Of(Abi::Aarch64),
-        (1, 3) => Kind::Of(Abi::I386),
-        _other => Kind::Foreign,
+        abis.find(|abi| elf == Elf::None || elf == Elf::Of(*abi))
     }
 }
 
 /// The first bytes of a regular file. It is opened anew by its descriptor, so that it is that file and no other.
-fn header(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
+fn read_header(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = open(proc_path(file), flags, Mode::empty())?;
-    let mut header = vec![0; 20];
+    let mut header = vec![0; Elf::HEADER];
     let length = pread(&file, &mut header, 0)?;
     header.truncate(length);
     Ok(header)
@@ -206,41 +186,15 @@ mod tests {
             ("lib:./x:../y:/a:", &["/a"]),
             ("$ORIGIN/../lib:/opt/$LIB:/opt/${PLATFORM}:/a", &["/a"]),
         ] {
-            assert_eq!(directories(value), expected, "{value}");
-        }
-    }
-
-    fn elf(class: u8, machine: u16) -> Vec<u8> {
-        let mut header = vec![0x7f, b'E', b'L', b'F', class];
-        header.resize(18, 0);
-        header.extend(machine.to_le_bytes());
-        header
-    }
-
-    #[test]
-    fn a_library_is_told_by_its_class_and_machine() {
-        for (header, expected) in [
-            (elf(2, 62), Kind::Of(Abi::X86_64)),
-            (elf(2, 183), Kind::Of(Abi::Aarch64)),
-            (elf(1, 3), Kind::Of(Abi::I386)),
-            // The x32 ABI: class 32 on the 64-bit machine.
-            (elf(1, 62), Kind::Foreign),
-            (elf(2, 21), Kind::Foreign),
-            (elf(2, 62)[..19].to_vec(), Kind::None),
-            (b"INPUT(libcuda.so.1 -lm)\n".to_vec(), Kind::None),
-            (Vec::new(), Kind::None),
-        ] {
-            assert_eq!(kind(&header), expected, "{header:?}");
+            assert_eq!(parse_directories(value), expected, "{value}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40), value in ".*") {
-            let _ = kind(&bytes);
-            let _ = kind(&[b"\x7fELF", bytes.as_slice()].concat());
+        fn no_value_makes_it_panic(value in ".*") {
             let is_usable = |path: &&str| path.starts_with('/') && !path.contains([':', ';', '$']);
-            prop_assert!(directories(&value).iter().all(is_usable));
+            prop_assert!(parse_directories(&value).iter().all(is_usable));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! (`insmod.sh`), Linux (`drivers/infiniband/core/uverbs_main.c`, `ucma.c`, Documentation/admin-guide/devices.txt); the
 //! daemons' manual pages; CUDA's documentation of `CUDA_MPS_PIPE_DIRECTORY`.
 
+use super::places::{WellKnownPlace, always};
 use crate::capability::Capabilities;
 use crate::capability::Capability::Utility;
 use crate::extras::Extra;
@@ -24,13 +25,13 @@ pub enum Number {
 /// A device node of an extra, or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtraNode {
-    /// Whose.
+    /// The extra that it belongs to.
     pub extra: Extra,
-    /// The directory.
+    /// The directory that it is in.
     pub directory: &'static str,
     /// The name; a `*` at the end stands for a number.
     pub name: &'static str,
-    /// Its numbers.
+    /// What its numbers have to be.
     pub number: Number,
     /// Whether a host without it does not have the extra.
     pub required: bool,
@@ -92,14 +93,14 @@ pub const SOCKETS: &[Socket] = &[
 /// A directory of the host in which a container can write: the clients of a daemon make their own ends there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shared {
-    /// Whose.
+    /// The extra that it belongs to.
     pub extra: Extra,
     /// Where hosts have it.
     pub host: &'static str,
     /// Path below the view.
     pub inside: &'static str,
     /// Where programs look for it.
-    pub place: &'static str,
+    pub places: &'static [WellKnownPlace],
 }
 
 /// The shared directories.
@@ -107,7 +108,7 @@ pub const SHARED: &[Shared] = &[Shared {
     extra: Extra::Mps,
     host: "/tmp/nvidia-mps",
     inside: "run/nvidia-mps",
-    place: "/tmp/nvidia-mps",
+    places: &[always("/tmp/nvidia-mps")],
 }];
 
 #[cfg(test)]

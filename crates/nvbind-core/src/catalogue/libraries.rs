@@ -1,5 +1,6 @@
 //! The libraries, by family.
 
+use super::places::{WellKnownPlace, with};
 use crate::capability::Capabilities;
 use crate::capability::Capability::{self, Compute, Display, Graphics, Ngx, Utility, Video};
 
@@ -32,16 +33,39 @@ pub struct Family {
 /// Who needs the plugins: a library may also serve others.
 pub const PLUGINS: Capabilities = Capabilities::of(&[Graphics, Display]);
 
-/// A library that programs open by its path in one of the image's library directories.
+/// A library that programs open by its path in one of the image's library directories: Debian's, that of the RPM
+/// distributions, that of the others. Where the library stands that opens it is the directory that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plugin {
-    /// Path below the library directory.
-    pub path: &'static str,
-    /// The library that opens it; where it stands is the library directory that counts.
-    pub beside: &'static str,
     /// Under which of its names the link leads to it.
     pub name: &'static str,
+    /// Where programs of the machine's own width look.
+    pub places: &'static [WellKnownPlace],
+    /// Where 32-bit programs look.
+    pub places_32: &'static [WellKnownPlace],
 }
+
+/// A plugin's place in a library directory, beside the library that opens it.
+macro_rules! plugin {
+    ($directory:expr, $path:literal, $beside:literal) => {
+        with(concat!($directory, "/", $beside), concat!($directory, "/", $path))
+    };
+}
+
+/// Mesa's loader of GBM backends takes them from its own directory alone.
+const GBM: Plugin = Plugin {
+    name: "libnvidia-allocator.so.1",
+    places: &[
+        plugin!(concat!("/usr/lib/", triplet!()), "gbm/nvidia-drm_gbm.so", "libgbm.so.1"),
+        plugin!("/usr/lib64", "gbm/nvidia-drm_gbm.so", "libgbm.so.1"),
+        plugin!("/usr/lib", "gbm/nvidia-drm_gbm.so", "libgbm.so.1"),
+    ],
+    places_32: &[
+        plugin!("/usr/lib/i386-linux-gnu", "gbm/nvidia-drm_gbm.so", "libgbm.so.1"),
+        plugin!("/usr/lib32", "gbm/nvidia-drm_gbm.so", "libgbm.so.1"),
+        plugin!("/usr/lib", "gbm/nvidia-drm_gbm.so", "libgbm.so.1"),
+    ],
+};
 
 const fn driver(stem: &'static str, capabilities: &[Capability], links: &'static [&'static str]) -> Family {
     let capabilities = Capabilities::of(capabilities);
@@ -74,15 +98,7 @@ pub const LIBRARIES: &[Family] = &[
     driver("libnvidia-opencl", &[Compute], &[]),
     driver("libnvidia-compiler", &[Compute], &[]),
     driver("libnvidia-fatbinaryloader", &[Compute], &[]),
-    Family {
-        // Mesa's loader of GBM backends takes them from its own directory alone.
-        plugin: Some(Plugin {
-            path: "gbm/nvidia-drm_gbm.so",
-            beside: "libgbm.so.1",
-            name: "libnvidia-allocator.so.1",
-        }),
-        ..driver("libnvidia-allocator", &[Compute, Graphics], &[])
-    },
+    Family { plugin: Some(GBM), ..driver("libnvidia-allocator", &[Compute, Graphics], &[]) },
     driver("libnvidia-pkcs11", &[Compute], &[]),
     driver("libnvidia-pkcs11-openssl3", &[Compute], &[]),
     driver("libnvcuextend", &[Compute], &[]),
@@ -145,16 +161,15 @@ pub const NEVER: &[&str] = &[
     "libglxserver_nvidia",
 ];
 
-/// Where hosts keep the driver's libraries; `{triplet}` stands for [`TRIPLET`](super::TRIPLET). Directories that the host's
-/// ld.so.cache names are searched as well.
+/// Where hosts keep the driver's libraries. Directories that the host's ld.so.cache names are searched as well.
 pub const LIBRARY_DIRECTORIES: &[&str] = &[
-    "/usr/lib/{triplet}",
-    "/usr/lib/{triplet}/nvidia/current",
-    "/usr/lib/{triplet}/nvidia",
+    concat!("/usr/lib/", triplet!()),
+    concat!("/usr/lib/", triplet!(), "/nvidia/current"),
+    concat!("/usr/lib/", triplet!(), "/nvidia"),
     "/usr/lib64",
     "/usr/lib64/nvidia",
     "/usr/lib",
-    "/lib/{triplet}",
+    concat!("/lib/", triplet!()),
     "/lib64",
     "/run/opengl-driver/lib",
     "/usr/local/nvidia/lib64",

@@ -10,7 +10,7 @@ pub struct ControlNode {
     pub path: &'static str,
     /// Names of its driver in `/proc/devices`; the first that is there gives the major number.
     pub drivers: &'static [&'static str],
-    /// Minor number.
+    /// The minor number that the driver gives it.
     pub minor: u32,
     /// Who needs it: one of these being asked for is enough.
     pub capabilities: Capabilities,

@@ -1,34 +1,35 @@
 //! The programs.
 
+use super::places::{WellKnownPlace, always};
 use crate::capability::Capabilities;
 use crate::capability::Capability::{self, Compute, Display, Utility};
 
 /// A program of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// File name.
+    /// Its file name on hosts and in the view.
     pub name: &'static str,
     /// Who needs it.
     pub capabilities: Capabilities,
-    /// Whether people and scripts expect it in `/usr/bin`, whatever PATH says.
-    pub in_usr_bin: bool,
+    /// Where people and scripts expect it, whatever PATH says.
+    pub places: &'static [WellKnownPlace],
 }
 
-const fn program(name: &'static str, capability: Capability, in_usr_bin: bool) -> Program {
-    Program { name, capabilities: Capabilities::of(&[capability]), in_usr_bin }
+const fn program(name: &'static str, capability: Capability) -> Program {
+    Program { name, capabilities: Capabilities::of(&[capability]), places: &[] }
 }
 
 /// The programs that a container can use.
 pub const PROGRAMS: &[Program] = &[
-    program("nvidia-smi", Utility, true),
-    program("nvidia-debugdump", Utility, false),
-    program("nvidia-persistenced", Utility, false),
-    program("nv-fabricmanager", Utility, false),
-    program("nvidia-imex", Utility, false),
-    program("nvidia-imex-ctl", Utility, false),
-    program("nvidia-cuda-mps-control", Compute, false),
-    program("nvidia-cuda-mps-server", Compute, false),
-    program("nvidia-xconfig", Display, false),
+    Program { places: &[always("/usr/bin/nvidia-smi")], ..program("nvidia-smi", Utility) },
+    program("nvidia-debugdump", Utility),
+    program("nvidia-persistenced", Utility),
+    program("nv-fabricmanager", Utility),
+    program("nvidia-imex", Utility),
+    program("nvidia-imex-ctl", Utility),
+    program("nvidia-cuda-mps-control", Compute),
+    program("nvidia-cuda-mps-server", Compute),
+    program("nvidia-xconfig", Display),
 ];
 
 /// Where hosts keep the driver's programs. Debian's driver directory stands last: where alternatives are set up,

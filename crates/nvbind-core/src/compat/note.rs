@@ -3,11 +3,11 @@
 //!
 //! The file is an image's, so nothing is read beyond fixed sizes, and nothing is believed that does not fit.
 
+use crate::abi::{Abi, Elf};
 use crate::cuda::Version;
 use crate::input;
-use crate::inventory::elf::MACHINE;
 use object::Endianness;
-use object::elf::{ELFCLASS64, FileHeader64, SHT_NOTE, SectionHeader64};
+use object::elf::{FileHeader64, SHT_NOTE, SectionHeader64};
 use object::read::elf::{FileHeader, NoteIterator, SectionHeader};
 use object::slice_from_all_bytes;
 use serde::Deserialize;
@@ -64,11 +64,11 @@ pub fn read(file: &File) -> Libcuda {
 fn parse(read: impl Fn(u64, usize) -> Option<Vec<u8>>) -> Libcuda {
     const NO_LIBRARY: Libcuda = Libcuda::Unusable("it is no library for this machine");
     let Some(start) = read(0, size_of::<FileHeader64<Endianness>>()) else { return NO_LIBRARY };
-    let Ok(header) = FileHeader64::<Endianness>::parse(start.as_slice()) else { return NO_LIBRARY };
-    let Ok(endian) = header.endian() else { return NO_LIBRARY };
-    if header.e_ident().class != ELFCLASS64 || header.e_machine(endian) != MACHINE {
+    if !Abi::NATIVE.is_some_and(|native| Elf::of(&start) == Elf::Of(native)) {
         return NO_LIBRARY;
     }
+    let Ok(header) = FileHeader64::<Endianness>::parse(start.as_slice()) else { return NO_LIBRARY };
+    let Ok(endian) = header.endian() else { return NO_LIBRARY };
     match section(header, endian, &read) {
         Ok(None) => Libcuda::Silent,
         Ok(Some(section)) => match content(endian, &section) {

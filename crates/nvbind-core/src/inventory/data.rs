@@ -1,7 +1,7 @@
 //! The driver's data files, and the manifests as a container gets them.
 
 use crate::capability::Capabilities;
-use crate::catalogue::{Content, DATA, Data, TRIPLET};
+use crate::catalogue::{Content, DATA, Data, Hosts};
 use crate::extras::Extras;
 use crate::host::Tree;
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub enum Source {
     Host(String),
     /// A text of our own, and the host's file that it was made from, if there is one.
     Text {
-        /// The text.
+        /// What the container reads there.
         text: String,
         /// Path inside the driver root.
         from: Option<String>,
@@ -53,11 +53,11 @@ pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities, extras: &E
 }
 
 fn find(files: &Tree, version: &str, data: &'static Data) -> Vec<DataFile> {
-    let with_version = |text: &str| text.replace("{version}", version).replace("{triplet}", TRIPLET);
+    let with_version = |text: &str| text.replace("{version}", version);
     let inside = with_version(data.inside);
-    let paths =
-        data.host.iter().map(|path| matches(files, &with_version(path))).find(|paths| !paths.is_empty());
-    let paths = paths.unwrap_or_default();
+    let candidates = data.hosts.iter().flat_map(Hosts::paths);
+    let mut found = candidates.map(|path| matches(files, &with_version(&path)));
+    let paths = found.find(|paths| !paths.is_empty()).unwrap_or_default();
     let from = paths.first();
     let text = match data.content {
         Content::AsIs if inside.ends_with('/') => {

@@ -11,9 +11,9 @@ const PATH: &str = "/proc/devices";
 pub struct DeviceNode {
     /// Path on the host (below the dev root) and in the container.
     pub path: String,
-    /// Major number.
+    /// The major number, which stands for the driver.
     pub major: u32,
-    /// Minor number.
+    /// The minor number, which the driver gave it.
     pub minor: u32,
 }
 

@@ -3,19 +3,13 @@
 //! Three reads a file, at their offsets: the headers, the dynamic section, one string. Libraries of a driver have up
 //! to 100 MB, and there are some fifty on the path of every container's start.
 
+use crate::abi::{Abi, Elf};
 use crate::input;
-use crate::ldcache::Abi;
 use object::Endianness;
-use object::elf::{
-    DT_SONAME, DT_STRTAB, DynamicTag, ELFCLASS32, ELFCLASS64, EM_386, EM_AARCH64, EM_X86_64, FileClass,
-    FileHeader32, FileHeader64, Machine, PT_DYNAMIC, PT_LOAD,
-};
+use object::elf::{DT_SONAME, DT_STRTAB, DynamicTag, FileHeader32, FileHeader64, PT_DYNAMIC, PT_LOAD};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::slice_from_all_bytes;
 use std::fs::File;
-
-/// The machine that this build serves.
-pub(crate) const MACHINE: Machine = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { EM_X86_64 };
 
 /// The file header and the program headers of every known library fit in this.
 const HEADERS: usize = 4096;
@@ -44,15 +38,10 @@ pub(super) fn read(file: &File) -> Option<SharedObject> {
 fn parse(read: impl Fn(u64, usize) -> Option<Vec<u8>>) -> Option<SharedObject> {
     let start = read(0, HEADERS)?;
     let headers = start.as_slice();
-    let (class, machine) = (*headers.get(4)?, u16::from_le_bytes([*headers.get(18)?, *headers.get(19)?]));
-    if !headers.starts_with(b"\x7fELF") {
-        return None;
-    }
-    let abi = match (FileClass(class), Machine(machine)) {
-        (ELFCLASS64, EM_X86_64) => Abi::X86_64,
-        (ELFCLASS64, EM_AARCH64) => Abi::Aarch64,
-        (ELFCLASS32, EM_386) => Abi::I386,
-        _ => return Some(SharedObject::Foreign),
+    let abi = match Elf::of(headers) {
+        Elf::Of(abi) => abi,
+        Elf::Foreign => return Some(SharedObject::Foreign),
+        Elf::None => return None,
     };
     let soname = match abi {
         Abi::I386 => soname::<FileHeader32<Endianness>>(headers, read)?,

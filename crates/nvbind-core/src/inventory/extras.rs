@@ -22,7 +22,7 @@ pub struct SocketFile {
 }
 
 /// The daemons' sockets. Not reached by links: those would have to be trusted, too.
-pub(super) fn sockets(files: &Tree, wanted: Capabilities) -> Vec<SocketFile> {
+pub(super) fn read_sockets(files: &Tree, wanted: Capabilities) -> Vec<SocketFile> {
     let is_there = |path: &&&str| {
         let kind = files.unlinked_stat(path).map(|stat| FileType::from_raw_mode(stat.st_mode));
         kind.is_ok_and(|kind| kind == FileType::Socket)
@@ -32,7 +32,7 @@ pub(super) fn sockets(files: &Tree, wanted: Capabilities) -> Vec<SocketFile> {
 }
 
 /// The shared directories of the wanted extras: whatever has their names, which is checked when it is used.
-pub(super) fn shared(files: &Tree, wanted: &Extras) -> Vec<&'static Shared> {
+pub(super) fn read_shared(files: &Tree, wanted: &Extras) -> Vec<&'static Shared> {
     let is_there = |row: &&Shared| match files.unlinked_stat(row.host) {
         Ok(_) => true,
         Err(error) => !error.is_not_found(),
@@ -41,7 +41,11 @@ pub(super) fn shared(files: &Tree, wanted: &Extras) -> Vec<&'static Shared> {
 }
 
 /// The nodes of the wanted extras whose kernel modules are loaded, with the numbers that they have to have.
-pub(super) fn nodes(host: &Host, majors: &Majors, wanted: &Extras) -> Vec<(&'static ExtraNode, DeviceNode)> {
+pub(super) fn read_nodes(
+    host: &Host,
+    majors: &Majors,
+    wanted: &Extras,
+) -> Vec<(&'static ExtraNode, DeviceNode)> {
     let rows = EXTRA_NODES.iter().filter(|row| wanted.has(row.extra));
     rows.flat_map(|row| nodes_of(host, majors, row).into_iter().map(move |node| (row, node))).collect()
 }
@@ -113,7 +117,7 @@ mod tests {
     fn found(machine: &Machine, list: &str) -> Vec<(String, u32, u32)> {
         let host = machine.host();
         let majors = Majors::read(&host.proc).unwrap();
-        let nodes = nodes(&host, &majors, &Extras::parse(list).0);
+        let nodes = read_nodes(&host, &majors, &Extras::parse(list).0);
         nodes.into_iter().map(|(_, node)| (node.path, node.major, node.minor)).collect()
     }
 
@@ -166,7 +170,7 @@ mod tests {
         let machine = Machine::new();
         let files = || machine.host().files;
         let hosts = || -> Vec<&str> {
-            sockets(&files(), Capabilities::ALL).into_iter().map(|socket| socket.host).collect()
+            read_sockets(&files(), Capabilities::ALL).into_iter().map(|socket| socket.host).collect()
         };
         machine.write("run/nvidia-persistenced/socket", "a file");
         assert_eq!(hosts(), Vec::<&str>::new());
@@ -176,14 +180,14 @@ mod tests {
         machine.link("/run/nvidia-fabricmanager", "/var/run/nvidia-persistenced");
         machine.link("/var/run/nvidia-fabricmanager/socket", "/var/run/nvidia-persistenced/socket");
         assert_eq!(hosts(), ["/var/run/nvidia-persistenced/socket"]);
-        assert_eq!(sockets(&files(), Capabilities::parse("compute").0), []);
+        assert_eq!(read_sockets(&files(), Capabilities::parse("compute").0), []);
     }
 
     #[test]
     fn a_shared_directory_is_looked_for_only_when_it_is_asked_for() {
         let machine = Machine::new();
         let names = |list: &str| {
-            let rows = shared(&machine.host().files, &Extras::parse(list).0);
+            let rows = read_shared(&machine.host().files, &Extras::parse(list).0);
             rows.into_iter().map(|row| row.host).collect::<Vec<_>>()
         };
         assert_eq!(names("mps"), Vec::<&str>::new());

@@ -4,62 +4,12 @@ use super::mig::{self, MigDevice};
 use super::{DeviceNode, Error, Majors};
 use crate::catalogue::DRM_MAJOR;
 use crate::host::Host;
-use serde::de::Error as _;
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use crate::listing::MigIdentity;
+use crate::pci::PciAddress;
 
 const PATH: &str = "/proc/driver/nvidia/gpus";
 
 const DEVICES: &str = "/sys/bus/pci/devices";
-
-/// A PCI address; ordered as `nvidia-smi` counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PciAddress {
-    domain: u32,
-    bus: u8,
-    device: u8,
-    function: u8,
-}
-
-impl PciAddress {
-    /// Reads `[domain:]bus:device.function` in hexadecimal; NVIDIA's tools write the domain with 8 digits.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<PciAddress> {
-        let (rest, function) = text.rsplit_once('.')?;
-        let (rest, device) = rest.rsplit_once(':')?;
-        let (domain, bus) = rest.rsplit_once(':').unwrap_or(("0", rest));
-        let hex = |digits: &str, longest: usize| {
-            let fits =
-                (1..=longest).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            fits.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
-        };
-        Some(PciAddress {
-            domain: hex(domain, 8)?,
-            bus: u8::try_from(hex(bus, 2)?).ok()?,
-            device: u8::try_from(hex(device, 2)?).ok().filter(|device| *device < 32)?,
-            function: u8::try_from(hex(function, 1)?).ok().filter(|function| *function < 8)?,
-        })
-    }
-}
-
-impl fmt::Display for PciAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04x}:{:02x}:{:02x}.{:x}", self.domain, self.bus, self.device, self.function)
-    }
-}
-
-impl Serialize for PciAddress {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for PciAddress {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<PciAddress, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        PciAddress::parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no PCI address")))
-    }
-}
 
 /// A GPU of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +20,13 @@ pub struct Gpu {
     pub minor: u32,
     /// UUID; unknown before the GPU's first use on some drivers.
     pub uuid: Option<String>,
-    /// PCI address.
+    /// Where it is on the PCI bus.
     pub pci: PciAddress,
     /// Its directory in procfs.
     pub proc: String,
-    /// Product name.
+    /// The product's name, as the driver tells it.
     pub model: String,
-    /// `/dev/nvidiaN`.
+    /// Its node `/dev/nvidiaN`.
     pub node: DeviceNode,
     /// `/dev/dri/card*` and `/dev/dri/renderD*`; empty where nvidia-drm is not loaded.
     pub drm: Vec<DeviceNode>,
@@ -85,6 +35,21 @@ pub struct Gpu {
 }
 
 impl Gpu {
+    /// The name of a MIG device of this GPU: what NVML calls it, else what every driver understands.
+    #[must_use]
+    pub fn name_of(&self, device: &MigDevice) -> String {
+        match &device.identity {
+            Some(MigIdentity { index, uuid, profile: Some(profile) }) => {
+                format!("{}:{index} ({uuid}, {profile})", self.index)
+            }
+            Some(MigIdentity { index, uuid, profile: None }) => format!("{}:{index} ({uuid})", self.index),
+            None => {
+                let uuid = self.uuid.as_deref().unwrap_or("GPU-?");
+                format!("MIG-{uuid}/{}/{}", device.gpu_instance, device.compute_instance)
+            }
+        }
+    }
+
     /// The NUMA node that it is at; none where the machine has no more than one, which the kernel tells by -1
     /// (`Documentation/ABI/testing/sysfs-bus-pci`).
     #[must_use]

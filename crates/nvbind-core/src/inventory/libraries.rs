@@ -2,13 +2,14 @@
 
 use super::Error;
 use super::elf::{self, SharedObject};
+use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::catalogue::{
     COMPAT32, COMPAT32_DIRECTORIES, DRIVER, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES,
-    NEVER, TRIPLET, Versioning,
+    NEVER, Versioning,
 };
 use crate::host::{Directory, Tree};
-use crate::ldcache::{self, Abi};
+use crate::ldcache;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +66,7 @@ pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities) -> Result<
         }
         is_new
     };
-    let mut searched = directories(files, wanted);
+    let mut searched = list_directories(files, wanted);
     searched.retain(|directory| search(directory));
     for directory in searched {
         for name in LIBRARY_SUBDIRECTORIES {
@@ -76,30 +77,28 @@ pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities) -> Result<
 }
 
 /// The well-known directories, then those in which the host's own cache has a library of the driver.
-fn directories(files: &Tree, wanted: Capabilities) -> Vec<String> {
-    let mut directories: Vec<String> =
-        LIBRARY_DIRECTORIES.iter().map(|directory| directory.replace("{triplet}", TRIPLET)).collect();
-    if wanted.intersects(COMPAT32) {
-        directories.extend(COMPAT32_DIRECTORIES.iter().map(|directory| (*directory).to_owned()));
-    }
-    directories.extend(cached_directories(files).unwrap_or_default());
+fn list_directories(files: &Tree, wanted: Capabilities) -> Vec<String> {
+    let compat32 = if wanted.intersects(COMPAT32) { COMPAT32_DIRECTORIES } else { &[] };
+    let known = LIBRARY_DIRECTORIES.iter().chain(compat32);
+    let mut directories: Vec<String> = known.map(|directory| (*directory).to_owned()).collect();
+    directories.extend(read_cached_directories(files).unwrap_or_default());
     directories
 }
 
 /// A host without a cache, or with one that cannot be read, still has its directories.
-fn cached_directories(files: &Tree) -> Option<BTreeSet<String>> {
+fn read_cached_directories(files: &Tree) -> Option<BTreeSet<String>> {
     let bytes = files.read(CACHE, ldcache::MAX_BYTES as u64).ok()?;
     let cache = ldcache::Cache::parse(&bytes).ok()?;
     let directory = |entry: &ldcache::Entry<'_>| {
         let soname = std::str::from_utf8(entry.soname).ok()?;
-        family(soname.split_once(".so")?.0)?;
+        find_family(soname.split_once(".so")?.0)?;
         let (directory, _) = std::str::from_utf8(entry.path).ok()?.rsplit_once('/')?;
         Some(directory.to_owned())
     };
     Some(cache.entries().iter().filter_map(directory).collect())
 }
 
-fn family(stem: &str) -> Option<&'static Family> {
+fn find_family(stem: &str) -> Option<&'static Family> {
     LIBRARIES.iter().find(|family| family.stem == stem)
 }
 
@@ -119,7 +118,7 @@ impl Found<'_> {
         let mut names = directory.names().unwrap_or_default();
         names.retain(|name| name.starts_with("lib") && name.contains(".so."));
         // The newest first, for the libraries that have versions of their own.
-        names.sort_by_cached_key(|name| Reverse(numbers(name)));
+        names.sort_by_cached_key(|name| Reverse(parse_numbers(name)));
         for name in names {
             if let Some(family) = self.fits(directory, &name)
                 && !self.has_all(&name, family)
@@ -172,7 +171,7 @@ impl Found<'_> {
     /// know.
     fn fits(&mut self, directory: &Directory<'_>, name: &str) -> Option<Option<&'static Family>> {
         let (stem, suffix) = name.split_once(".so.")?;
-        let family = family(stem);
+        let family = find_family(stem);
         let is_main = MAIN.contains(&stem);
         if !capabilities(family).intersects(self.wanted) && !is_main {
             return None;
@@ -230,7 +229,7 @@ impl Found<'_> {
     }
 }
 /// The numbers of a version: `1.1.10` is newer than `1.1.9`.
-fn numbers(name: &str) -> Vec<u64> {
+fn parse_numbers(name: &str) -> Vec<u64> {
     let (_, suffix) = name.split_once(".so.").unwrap_or_default();
     suffix.split('.').map(|number| number.parse().unwrap_or_default()).collect()
 }
@@ -238,6 +237,7 @@ fn numbers(name: &str) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::TRIPLET;
     use crate::machine::{Machine, VERSION};
 
     fn names(machine: &Machine) -> Vec<(String, String)> {

@@ -6,9 +6,9 @@
 //! [added later](super::Inventory::identify) where it is needed.
 
 use super::procfs::DIRECTORY;
-use super::{DeviceNode, Error, Gpu, Nodes};
+use super::{DeviceNode, Error, Nodes};
 use crate::host::{self, Tree};
-use serde::{Deserialize, Serialize};
+use crate::listing::MigIdentity;
 
 /// The driver's name in `/proc/devices`.
 pub(super) const DRIVER: &str = "nvidia-caps";
@@ -54,34 +54,6 @@ pub struct MigDevice {
     pub identity: Option<MigIdentity>,
     /// What lets a program use it: the GPU instance, and the compute instance.
     pub access: [Access; 2],
-}
-
-impl MigDevice {
-    /// Its name on the GPU that it is on: what NVML calls it, else what every driver understands.
-    #[must_use]
-    pub fn name(&self, gpu: &Gpu) -> String {
-        match &self.identity {
-            Some(MigIdentity { index, uuid, profile: Some(profile) }) => {
-                format!("{}:{index} ({uuid}, {profile})", gpu.index)
-            }
-            Some(MigIdentity { index, uuid, profile: None }) => format!("{}:{index} ({uuid})", gpu.index),
-            None => {
-                let uuid = gpu.uuid.as_deref().unwrap_or("GPU-?");
-                format!("MIG-{uuid}/{}/{}", self.gpu_instance, self.compute_instance)
-            }
-        }
-    }
-}
-
-/// What NVML says of a MIG device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MigIdentity {
-    /// Its position among the MIG devices of its GPU, as `nvidia-smi -L` counts.
-    pub index: u32,
-    /// UUID, with `MIG-`.
-    pub uuid: String,
-    /// Profile, such as `1g.10gb`; none where the driver does not tell.
-    pub profile: Option<String>,
 }
 
 /// The MIG devices of the GPU with this minor number; `major` is that of [`DRIVER`].

@@ -16,11 +16,11 @@ const MODIFY: &str = "ModifyDeviceFiles";
 /// nvidia-modprobe, which takes the defaults where the module says nothing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nodes {
-    /// Owner.
+    /// The user id of their owner.
     pub uid: u32,
-    /// Group.
+    /// The id of their group.
     pub gid: u32,
-    /// Permission bits.
+    /// Their permission bits.
     pub mode: u32,
     /// Whether nodes may be made at all: an administrator can keep that to udev.
     pub may_be_made: bool,

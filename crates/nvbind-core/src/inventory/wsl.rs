@@ -2,13 +2,13 @@
 
 use super::extras::{MISC_MAJOR, misc};
 use super::{DeviceNode, Driver, Inventory, Library, elf, procfs, programs};
+use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::catalogue::{
     WSL_LIBRARIES, WSL_LIBRARY_DIRECTORY, WSL_MAIN, WSL_MISC, WSL_NODE, WSL_STORE, WSL_STORE_DIRECTORY,
     is_store_file,
 };
 use crate::host::{Host, Tree};
-use crate::ldcache::Abi;
 use elf::SharedObject;
 
 /// What only WSL2 has.
@@ -30,7 +30,7 @@ pub struct StoreFile {
 }
 
 /// The node, if this is WSL2 with a driver of NVIDIA's and no driver of Linux is loaded.
-pub(super) fn node(host: &Host) -> Option<DeviceNode> {
+pub(super) fn find_node(host: &Host) -> Option<DeviceNode> {
     host.dev.stat(WSL_NODE).ok()?;
     host.files.stat(WSL_MAIN).ok()?;
     let is_loaded = host.proc.stat("/proc/driver/nvidia/version").is_ok();
@@ -44,7 +44,7 @@ pub(super) fn read(host: &Host, node: DeviceNode, wanted: Capabilities) -> Inven
         gpus: Vec::new(),
         wsl: Some(Wsl { node, store: store(&host.files) }),
         control_nodes: Vec::new(),
-        libraries: libraries(&host.files, wanted),
+        libraries: read_libraries(&host.files, wanted),
         programs: programs::read(&host.files, wanted, &[WSL_LIBRARY_DIRECTORY]),
         data: Vec::new(),
         proc: Vec::new(),
@@ -55,7 +55,7 @@ pub(super) fn read(host: &Host, node: DeviceNode, wanted: Capabilities) -> Inven
     }
 }
 
-fn libraries(files: &Tree, wanted: Capabilities) -> Vec<Library> {
+fn read_libraries(files: &Tree, wanted: Capabilities) -> Vec<Library> {
     let Ok(directory) = files.directory(WSL_LIBRARY_DIRECTORY) else { return Vec::new() };
     let mut names = directory.names().unwrap_or_default();
     names.sort_unstable();

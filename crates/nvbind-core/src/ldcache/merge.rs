@@ -62,7 +62,7 @@ fn lies_below(path: &[u8], directory: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ldcache::Abi;
+    use crate::abi::Abi;
 
     const VIEW: &[u8] = b"/usr/local/nvidia/lib64";
 

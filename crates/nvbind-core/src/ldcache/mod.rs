@@ -32,6 +32,7 @@ mod order;
 mod parse;
 mod write;
 
+use crate::abi::Abi;
 use thiserror::Error;
 
 pub use merge::merge;
@@ -43,42 +44,6 @@ pub const MAX_BYTES: usize = 16 << 20;
 /// The longest string taken from a cache: `PATH_MAX` of the kernel's `include/uapi/linux/limits.h`, which
 /// counts the final NUL.
 const MAX_STRING: usize = 4096;
-
-/// What machine a library is for, as the loader tells entries of one soname apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Abi {
-    /// 64-bit libraries on a PC.
-    X86_64,
-    /// 32-bit libraries on a PC.
-    I386,
-    /// 64-bit Arm.
-    Aarch64,
-}
-
-impl Abi {
-    /// The one that this program was built for, where the driver exists for it.
-    pub const NATIVE: Option<Self> = if cfg!(target_arch = "x86_64") {
-        Some(Self::X86_64)
-    } else if cfg!(target_arch = "aarch64") {
-        Some(Self::Aarch64)
-    } else {
-        None
-    };
-
-    /// The 32-bit companion of [`Abi::NATIVE`], where the driver has one.
-    pub const COMPAT32: Option<Self> = if cfg!(target_arch = "x86_64") { Some(Self::I386) } else { None };
-
-    /// The flags of its entries: `FLAG_ELF_LIBC6` and the machine's own of glibc's
-    /// `sysdeps/generic/ldconfig.h`, the value that the machine's loader asks for
-    /// (`_DL_CACHE_DEFAULT_ID`).
-    pub const fn flags(self) -> u32 {
-        match self {
-            Self::X86_64 => 0x0303,
-            Self::I386 => 0x0003,
-            Self::Aarch64 => 0x0a03,
-        }
-    }
-}
 
 /// A library to be found: ours, or one in any cache that we write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +117,7 @@ impl<'a> Cache<'a> {
 
 /// Why a cache could not be read, or written with our libraries in it. The texts do not name the file: its
 /// reader knows it.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Error {
     /// Not the file that it should be.
@@ -162,30 +128,17 @@ pub enum Error {
     OldLayout,
     /// For a machine of the other byte order, or marked as invalid.
     #[error("a library cache of another byte order (mark {mark}); run ldconfig to rebuild it")]
-    ByteOrder {
-        /// The header's byte order mark, 2 for little endian.
-        mark: u8,
-    },
+    ByteOrder { mark: u8 },
     /// Ends too early.
     #[error(
         "the library cache is cut off: {count} entries do not fit in {size} bytes; run ldconfig to rebuild it"
     )]
-    Truncated {
-        /// As many entries as the header announces; 0 where the header itself is cut off.
-        count: u32,
-        /// Length of the file.
-        size: usize,
-    },
+    Truncated { count: u32, size: usize },
     /// An entry's string is no string.
     #[error(
         "the {what} of entry {entry} of the library cache is outside the file, unterminated or too long; run ldconfig to rebuild it"
     )]
-    String {
-        /// `soname` or `path`.
-        what: &'static str,
-        /// Which entry, from 0.
-        entry: usize,
-    },
+    String { what: &'static str, entry: usize },
     /// The extension sections are damaged.
     #[error("the library cache's extension sections are damaged; run ldconfig to rebuild it")]
     Extension,
@@ -196,10 +149,5 @@ pub enum Error {
     #[error(
         "{soname:?} at {path:?} cannot stand in a library cache: it needs a name, and an absolute path, without NUL and of less than {MAX_STRING} bytes"
     )]
-    Library {
-        /// Its name.
-        soname: String,
-        /// Its path.
-        path: String,
-    },
+    Library { soname: String, path: String },
 }

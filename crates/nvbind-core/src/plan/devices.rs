@@ -48,7 +48,7 @@ pub(super) fn of_gpus(request: &Request, inventory: &Inventory, gpus: &[Gpu]) ->
             }));
         }
         for mig in &gpu.mig {
-            let why = format!("MIG device {} of GPU {}", mig.name(gpu), gpu.index);
+            let why = format!("MIG device {} of GPU {}", gpu.name_of(mig), gpu.index);
             devices.extend(mig.access.iter().map(|access| {
                 let made_as = Some(access.made_as(inventory.nodes));
                 Device { made_as, ..of_driver(&access.node, why.clone(), inventory) }

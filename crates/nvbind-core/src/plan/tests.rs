@@ -1,6 +1,8 @@
 use super::*;
+use crate::abi::Abi;
+use crate::catalogue::When;
+use crate::gpu_name::GpuName;
 use crate::machine::{self, Machine, VERSION};
-use crate::request::GpuName;
 use crate::security::Allowed;
 
 fn plan_of(gpus: &str, capabilities: &str) -> Result<Plan, Error> {
@@ -9,11 +11,28 @@ fn plan_of(gpus: &str, capabilities: &str) -> Result<Plan, Error> {
 }
 
 fn targets(plan: &Plan) -> Vec<String> {
-    let line = |known: &WellKnown| match &known.places[0] {
-        Place { path, when: When::With(with) } => format!("{} at {path} with {with}", known.target),
-        Place { path, .. } => format!("{} at {path}", known.target),
+    let line = |known: &WellKnown| match known.places[0] {
+        WellKnownPlace { path, when: When::With(with) } => format!("{} at {path} with {with}", known.target),
+        WellKnownPlace { path, .. } => format!("{} at {path}", known.target),
     };
     plan.well_known.iter().map(line).collect()
+}
+
+fn files(plan: &Plan) -> Vec<&str> {
+    let files = plan.view.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. }));
+    files.map(|(path, _)| path.as_str()).collect()
+}
+
+fn links(plan: &Plan) -> Vec<(String, String)> {
+    let link = |(path, entry): (&ViewPath, &Entry)| match entry {
+        Entry::Link { target } => Some((path.as_str().to_owned(), target.clone())),
+        Entry::File { .. } | Entry::Socket { .. } | Entry::Shared { .. } | Entry::Text { .. } => None,
+    };
+    plan.view.iter().filter_map(link).collect()
+}
+
+fn sonames(plan: &Plan) -> Vec<&str> {
+    plan.view.sonames(Abi::NATIVE.unwrap()).collect()
 }
 
 fn paths(plan: &Plan) -> Vec<&str> {
@@ -78,27 +97,22 @@ fn a_mig_device_comes_with_its_gpu_and_two_nodes_of_access_and_no_others() {
 fn libraries_follow_the_capabilities_with_their_links_and_cache_names() {
     let plan = plan_of("none", "compute").unwrap();
     let file = format!("libcuda.so.{VERSION}");
-    assert_eq!(
-        plan.binds,
-        [Bind {
-            host: format!("/usr/lib64/{file}"),
-            inside: format!("lib64/{file}"),
-            capabilities: Capabilities::parse("compute").0,
-        }]
-    );
-    let link = |name: &str| Link { path: format!("lib64/{name}"), target: file.clone() };
-    assert_eq!(plan.view_links, [link("libcuda.so"), link("libcuda.so.1")]);
-    let names: Vec<&str> = plan.sonames.iter().map(|soname| soname.name.as_str()).collect();
-    assert_eq!(names, ["libcuda.so", "libcuda.so.1", &file]);
+    let bound =
+        Entry::File { host: format!("/usr/lib64/{file}"), capabilities: Capabilities::parse("compute").0 };
+    assert_eq!(files(&plan), [format!("lib64/{file}")]);
+    assert_eq!(plan.view.get(&format!("lib64/{file}")), Some(&bound));
+    let link = |name: &str| (format!("lib64/{name}"), file.clone());
+    assert_eq!(links(&plan), [link("libcuda.so"), link("libcuda.so.1")]);
+    assert_eq!(sonames(&plan), ["libcuda.so", "libcuda.so.1", &file]);
     assert_eq!(targets(&plan), ["lib64 at /run/opengl-driver/lib with /nix/store"]);
 }
 
 #[test]
 fn a_program_is_bound_and_linked_from_usr_bin() {
     let plan = plan_of("none", "utility").unwrap();
-    assert!(
-        plan.binds.iter().any(|bind| bind.inside == "bin/nvidia-smi" && bind.host == "/usr/bin/nvidia-smi")
-    );
+    let capabilities = Capabilities::parse("utility").0;
+    let program = Entry::File { host: "/usr/bin/nvidia-smi".to_owned(), capabilities };
+    assert_eq!(plan.view.get("bin/nvidia-smi"), Some(&program));
     assert_eq!(targets(&plan)[0], "bin/nvidia-smi at /usr/bin/nvidia-smi");
 }
 
@@ -118,15 +132,14 @@ fn compat32_adds_the_32_bit_half_of_the_asked_capabilities() {
         let request = Request::parse("none", Some(list), None).unwrap();
         plan(&request, &machine.inventory().unwrap()).unwrap()
     };
-    let inside = |plan: &Plan| plan.binds.iter().map(|bind| bind.inside.clone()).collect::<Vec<_>>();
     let graphics = plan_of("graphics,compat32");
     let allocator = file("libnvidia-allocator");
-    assert_eq!(inside(&graphics), [format!("lib/{allocator}"), format!("lib64/{allocator}")]);
-    assert_eq!(graphics.drop_in(), "/usr/local/nvidia/lib64\n/usr/local/nvidia/lib\n");
+    assert_eq!(files(&graphics), [format!("lib/{allocator}"), format!("lib64/{allocator}")]);
+    assert_eq!(graphics.view.drop_in(VIEW), "/usr/local/nvidia/lib64\n/usr/local/nvidia/lib\n");
     assert!(targets(&graphics).iter().any(|known| *known
         == "lib/libnvidia-allocator.so.1 at /usr/lib/i386-linux-gnu/gbm/nvidia-drm_gbm.so with /usr/lib/i386-linux-gnu/libgbm.so.1"));
-    assert_eq!(inside(&plan_of("graphics")), [format!("lib64/{allocator}")]);
-    assert_eq!(inside(&plan_of("compat32")), Vec::<String>::new());
+    assert_eq!(files(&plan_of("graphics")), [format!("lib64/{allocator}")]);
+    assert_eq!(files(&plan_of("compat32")), Vec::<&str>::new());
 }
 
 #[test]
@@ -137,18 +150,16 @@ fn manifests_come_with_their_library_and_data_with_its_capability() {
     machine.write(&format!("usr/share/nvidia/nvidia-application-profiles-{VERSION}-rc"), "{}");
     let request = Request::parse("none", Some("graphics"), None).unwrap();
     let plan = plan(&request, &machine.inventory().unwrap()).unwrap();
-    let texts: Vec<&str> = plan.texts.iter().map(|text| text.inside.as_str()).collect();
-    // Neither the EGL vendor's, nor OptiX' data: their libraries are not there.
-    assert_eq!(texts, ["share/vulkan/icd.d/nvidia_icd.json"]);
     let profiles = "share/nvidia/nvidia-application-profiles-rc";
-    assert!(plan.binds.iter().any(|bind| bind.inside == profiles));
-    assert!(!plan.binds.iter().any(|bind| bind.inside.contains("nvoptix")));
+    let shared = plan.view.iter().map(|(path, _)| path.as_str()).filter(|path| path.starts_with("share/"));
+    // Neither the EGL vendor's, nor OptiX' data: their libraries are not there.
+    assert_eq!(shared.collect::<Vec<_>>(), [profiles, "share/vulkan/icd.d/nvidia_icd.json"]);
+    assert!(matches!(plan.view.get("share/vulkan/icd.d/nvidia_icd.json"), Some(Entry::Text { .. })));
     let known = targets(&plan);
     assert!(known.contains(&format!("{profiles} at /usr/{profiles}")), "{known:?}");
-    let icd = "/usr/share/vulkan/icd.d/nvidia_icd.json".to_owned();
-    assert!(
-        !plan.unused().contains(&icd) && plan.unused().contains(&"/etc/OpenCL/vendors/nvidia.icd".to_owned())
-    );
+    let unused = plan.unused();
+    assert!(!unused.contains(&"/usr/share/vulkan/icd.d/nvidia_icd.json"));
+    assert!(unused.contains(&"/etc/OpenCL/vendors/nvidia.icd"));
 }
 
 #[test]
@@ -199,7 +210,7 @@ fn isolation_shares_nothing_and_names_what_must_not_be_seen() {
     let isolated = plan(&request(None), &inventory).unwrap();
     let unseen: Vec<String> = isolated.unseen.unwrap().into_iter().map(|node| node.path).collect();
     assert_eq!(unseen, ["/dev/nvidia0", "/dev/dri/card0", "/dev/dri/renderD128"]);
-    assert_eq!(isolated.sockets, []);
+    assert!(!isolated.view.has_below("run"));
     let error = plan(&request(Some("mps")), &inventory).unwrap_err();
     assert_eq!((error.to_string().contains("mps is shared"), error.exit()), (true, Exit::Request), "{error}");
     let open = Request::parse("0", None, None).unwrap();
@@ -254,12 +265,13 @@ fn sockets_of_daemons_come_with_utility_and_a_link_to_their_directory() {
         plan(&request, &machine.inventory().unwrap()).unwrap()
     };
     let utility = of("utility");
-    let sockets: Vec<_> = utility.sockets.iter().map(|bind| (&*bind.host, &*bind.inside)).collect();
-    assert_eq!(sockets, [("/run/nvidia-persistenced/socket", "run/nvidia-persistenced/socket")]);
+    let capabilities = Capabilities::parse("utility").0;
+    let socket = Entry::Socket { host: "/run/nvidia-persistenced/socket".to_owned(), capabilities };
+    assert_eq!(utility.view.get("run/nvidia-persistenced/socket"), Some(&socket));
     let link = "run/nvidia-persistenced at /run/nvidia-persistenced".to_owned();
     assert!(targets(&utility).contains(&link));
-    assert!(utility.unused().contains(&"/run/nvidia-fabricmanager".to_owned()));
-    assert_eq!(of("compute").sockets, []);
+    assert!(utility.unused().contains(&"/run/nvidia-fabricmanager"));
+    assert!(!of("compute").view.has_below("run"));
     assert!(!targets(&of("compute")).contains(&link));
 }
 
@@ -286,7 +298,6 @@ fn in_wsl2_all_gpus_are_one_and_the_driver_store_keeps_its_path() {
         assert_eq!(plan(&request, &inventory).unwrap().devices, []);
     }
     let plan = of("all", "utility").unwrap();
-    let inside: Vec<&str> = plan.binds.iter().map(|bind| bind.inside.as_str()).collect();
     let store = "wsl/drivers/nv_dispi.inf_amd64_5bf4a1";
     let expected = [
         "bin/nvidia-smi",
@@ -297,12 +308,11 @@ fn in_wsl2_all_gpus_are_one_and_the_driver_store_keeps_its_path() {
         &format!("{store}/libnvidia-ml.so.1"),
         &format!("{store}/nvcubins.bin"),
     ];
-    assert_eq!(inside, expected);
+    assert_eq!(files(&plan), expected);
     assert_eq!(plan.proc, None);
-    assert_eq!(plan.view_links, [Link { path: "wsl/lib".to_owned(), target: "../lib64".to_owned() }]);
+    assert_eq!(links(&plan), [("wsl/lib".to_owned(), "../lib64".to_owned())]);
     assert!(targets(&plan).contains(&"wsl at /usr/lib/wsl".to_owned()));
-    let sonames: Vec<&str> = plan.sonames.iter().map(|soname| soname.name.as_str()).collect();
-    assert_eq!(sonames, ["libdxcore.so", "libnvidia-ml.so.1"]);
+    assert_eq!(sonames(&plan), ["libdxcore.so", "libnvidia-ml.so.1"]);
 }
 
 #[test]
@@ -313,5 +323,6 @@ fn two_libraries_that_claim_a_soname_share_one_link() {
     inventory.libraries.insert(0, other);
     let request = Request::parse("none", Some("compute"), None).unwrap();
     let plan = plan(&request, &inventory).unwrap();
-    assert_eq!(plan.view_links.iter().filter(|link| link.path == "lib64/libcuda.so.1").count(), 1);
+    let target = format!("libcuda-copy.so.{VERSION}");
+    assert_eq!(plan.view.get("lib64/libcuda.so.1"), Some(&Entry::Link { target }));
 }

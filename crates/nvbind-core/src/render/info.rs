@@ -6,7 +6,7 @@ use crate::cuda::{Cuda, Version};
 use crate::extras::Extra;
 use crate::host::Host;
 use crate::inventory::{DataFile, DeviceNode, Driver, Gpu, Inventory};
-use crate::nvml::Listing;
+use crate::listing::Listing;
 use serde::Serialize;
 use std::fmt::Write;
 

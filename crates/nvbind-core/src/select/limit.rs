@@ -1,8 +1,8 @@
 //! What of a machine's GPUs the configuration allows, or a pod has.
 
 use super::{Choice, Error, Found, add, describe, expected, find};
+use crate::gpu_name::GpuName;
 use crate::inventory::Gpu;
-use crate::request::GpuName;
 use crate::security::Allowed;
 
 /// The allowed GPUs and MIG devices that this machine has.

@@ -1,50 +1,38 @@
 //! Why a configuration cannot be used.
 
 use crate::exit::Exit;
+use crate::failure::Explain;
 use std::io;
 use std::path::PathBuf;
 
 /// Why a configuration cannot be used.
+#[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not there, not readable, no text.
     #[error("cannot read the configuration {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
+    Read { path: String, source: io::Error },
     /// Somebody else than root could have written it.
     #[error("the configuration {path} has to belong to root, and others must not be able to write it")]
-    Untrusted {
-        /// The file.
-        path: String,
-    },
+    Untrusted { path: String },
     /// Not TOML, an unknown key or a wrong type; the source says line and column.
     #[error("{path} is not a valid configuration")]
-    Syntax {
-        /// The file.
-        path: String,
-        /// What the parser said.
-        source: Box<toml::de::Error>,
-    },
+    Syntax { path: String, source: Box<toml::de::Error> },
     /// A directory that would depend on the caller's working directory.
     #[error("{path}: driver.{key} has to be an absolute path, not {value:?}")]
-    Relative {
-        /// The file.
-        path: String,
-        /// The key below `[driver]`.
-        key: &'static str,
-        /// What it was set to.
-        value: PathBuf,
-    },
+    Relative { path: String, key: &'static str, value: PathBuf },
 }
 
 impl Error {
-    /// The exit code of this failure.
+    /// Whether the file is simply not there.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Exit::Permission
@@ -53,11 +41,5 @@ impl Error {
                 Exit::Request
             }
         }
-    }
-
-    /// Whether the file is simply not there.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }

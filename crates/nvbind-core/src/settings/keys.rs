@@ -9,12 +9,12 @@ pub enum Reader {
     CommandLine,
 }
 
-/// A key.
+/// A key of a configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The table that it is in.
     pub table: &'static str,
-    /// Its name.
+    /// Its name in that table.
     pub name: &'static str,
     /// Its value where no file has it, as TOML.
     pub default: &'static str,
@@ -88,7 +88,7 @@ pub const PROFILES: &str = "profiles";
 /// A key of a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProfileKey {
-    /// Its name.
+    /// Its name in that table.
     pub name: &'static str,
     /// A value, as TOML.
     pub example: &'static str,

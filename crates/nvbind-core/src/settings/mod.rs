@@ -8,6 +8,7 @@ pub mod keys;
 mod profile;
 mod tables;
 
+use crate::host::Roots;
 use crate::input;
 use crate::security::Security;
 use serde::Deserialize;
@@ -18,7 +19,7 @@ use std::path::Path;
 
 pub use error::Error;
 pub use profile::Profile;
-pub use tables::{Driver, Gpu, Runtime};
+pub use tables::{Gpu, Runtime};
 
 /// Where the hook and the command line read the system's configuration from.
 pub const SYSTEM_FILE: &str = "/etc/nvbind/config.toml";
@@ -30,15 +31,15 @@ const SIZE_LIMIT: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// `[driver]`
-    pub driver: Driver,
-    /// `[runtime]`
+    /// The table `[driver]`.
+    pub driver: Roots,
+    /// The table `[runtime]`.
     pub runtime: Runtime,
-    /// `[gpu]`
+    /// The table `[gpu]`.
     pub gpu: Gpu,
-    /// `[security]`
+    /// The table `[security]`.
     pub security: Security,
-    /// `[profiles.NAME]`
+    /// The tables `[profiles.NAME]`, by their names.
     pub profiles: BTreeMap<String, Profile>,
 }
 
@@ -95,7 +96,7 @@ impl Settings {
     #[must_use]
     pub fn with_driver_root(self, root: Option<&Path>) -> Settings {
         match root {
-            Some(root) => Settings { driver: Driver::below(root), ..self },
+            Some(root) => Settings { driver: Roots::below(root), ..self },
             None => self,
         }
     }
@@ -124,16 +125,16 @@ mod tests {
     #[test]
     fn keys_are_optional_and_default_to_the_machine() {
         let settings = Settings::parse("[driver]\nroot = \"/opt/driver\"\n", "f").unwrap();
-        assert_eq!(settings.driver, Driver { root: "/opt/driver".into(), ..Driver::default() });
+        assert_eq!(settings.driver, Roots { root: "/opt/driver".into(), ..Roots::default() });
         let Settings { driver, security, .. } = Settings::parse("", "f").unwrap();
-        assert_eq!((driver, security.allowed()), (Driver::default(), None));
+        assert_eq!((driver, security.allowed()), (Roots::default(), None));
     }
 
     #[test]
     fn gpus_are_restricted_to_a_list_when_asked_for_whatever_the_driver_root() {
         let allowed = |text: &str| {
             let settings = Settings::parse(text, "/f").unwrap().with_driver_root(Some(Path::new("/driver")));
-            assert_eq!(settings.driver, Driver::below(Path::new("/driver")));
+            assert_eq!(settings.driver, Roots::below(Path::new("/driver")));
             settings.security.allowed().map(|allowed| allowed.to_string())
         };
         let list = "allowed_devices = [\"0-1\", \"GPU-AB\", \"1:0\", \"MIG-GPU-ab/1/0\", \"01:00.0\"]";

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 pub struct Profile {
     /// For `nvbind profile list`.
     pub description: String,
-    /// `--capabilities`.
+    /// What `--capabilities` would say.
     pub capabilities: Option<String>,
-    /// `--isolate`.
+    /// What `--isolate` would say.
     pub isolate: Option<bool>,
     /// Words of `--extras`.
     pub extras: Vec<String>,
@@ -21,12 +21,12 @@ pub struct Profile {
     pub args: Vec<String>,
     /// Variables of the container.
     pub environment: BTreeMap<String, String>,
-    /// podman's `--volume`.
+    /// Values of podman's `--volume`.
     pub volumes: Vec<String>,
-    /// podman's `--device`.
+    /// Values of podman's `--device`.
     pub devices: Vec<String>,
-    /// podman's `--ulimit`.
+    /// Values of podman's `--ulimit`.
     pub ulimits: Vec<String>,
-    /// podman's `--shm-size`.
+    /// The value of podman's `--shm-size`.
     pub shm_size: Option<String>,
 }

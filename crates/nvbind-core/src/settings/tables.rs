@@ -2,46 +2,12 @@
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// Where the driver is: each key is a directory that stands in for `/`, the machine's own by default.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Driver {
-    /// Libraries, programs, data files.
-    pub root: PathBuf,
-    /// Device nodes (`dev/` below it).
-    pub dev_root: PathBuf,
-    /// The driver's state (`proc/` below it).
-    pub proc_root: PathBuf,
-    /// PCI devices (`sys/` below it).
-    pub sys_root: PathBuf,
-}
-
-impl Default for Driver {
-    fn default() -> Driver {
-        Driver::below(Path::new("/"))
-    }
-}
-
-impl Driver {
-    /// All four below one directory: what `--driver-root DIR` means.
-    #[must_use]
-    pub fn below(root: &Path) -> Driver {
-        Driver {
-            root: root.to_path_buf(),
-            dev_root: root.to_path_buf(),
-            proc_root: root.to_path_buf(),
-            sys_root: root.to_path_buf(),
-        }
-    }
-}
 
 /// How `nvbind run` starts podman.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Runtime {
-    /// `--runtime`.
+    /// The runtime where `--runtime` is absent.
     pub default_runtime: String,
     /// Options before those of the command line.
     pub default_args: Vec<String>,
@@ -63,11 +29,11 @@ impl Default for Runtime {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gpu {
-    /// `--gpu`.
+    /// The selection where `--gpu` is absent.
     pub default_selection: String,
-    /// `--isolate`.
+    /// Whether containers are isolated where `--isolate` is absent.
     pub enable_isolation: bool,
-    /// podman's `--device`.
+    /// Values of podman's `--device`.
     pub additional_devices: Vec<String>,
     /// Files of the host that the container sees at the same path, read-only.
     pub additional_libraries: Vec<String>,

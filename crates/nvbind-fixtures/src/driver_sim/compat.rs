@@ -9,11 +9,11 @@ use crate::tree::Tree;
 
 /// A `usr` to be copied into an image.
 #[derive(Debug, Clone, Copy)]
-pub struct ForwardCompat {
+pub struct ForwardCompat<'a> {
     /// Its version, as in the file's name.
-    pub version: &'static str,
+    pub version: &'a str,
     /// The JSON of the note.
-    pub note: &'static str,
+    pub note: &'a str,
 }
 
 /// CUDA_ERROR_NO_DEVICE is 100 (cuda.h). The section and the note's layout are those of NVIDIA's libcuda.
@@ -30,7 +30,7 @@ __asm__(
     ".popsection\n");
 "#;
 
-impl ForwardCompat {
+impl ForwardCompat<'_> {
     /// Makes the tree at `root`, unless the same is already there.
     pub fn ensure(&self, root: &Path) -> Result<(), SimError> {
         let description = format!("{self:?} format 1");

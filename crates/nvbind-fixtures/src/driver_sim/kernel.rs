@@ -4,7 +4,7 @@
 //! `drivers/char/misc.c` and `drivers/gpu/drm` of Linux.
 use std::collections::BTreeMap;
 
-use super::{DriverSim, Gpu};
+use super::{DriverSim, Extra, Gpu};
 use crate::tree::{Tree, TreeError};
 
 /// The driver's registered major.
@@ -20,18 +20,18 @@ pub(super) const MISC: u64 = 10;
 
 /// Nodes below `/dev`, with their minors.
 type Nodes = &'static [(&'static str, u64)];
-/// What a driver has only on some machines, and what GPUs are used together with: the name that the kernel registers, its
-/// major, and the nodes with their minors. That of InfiniBand is the kernel's own, and the nodes count from 192.
-const OPTIONAL: &[(&str, u64, Nodes)] = &[
+/// What extras have: the name that the kernel registers, its major, and the nodes with their minors. That of InfiniBand is the kernel's own, and the nodes count from 192.
+const EXTRAS: &[(Extra, &str, u64, Nodes)] = &[
     (
+        Extra::Imex,
         "nvidia-caps-imex-channels",
         386,
         &[("nvidia-caps-imex-channels/channel0", 0), ("nvidia-caps-imex-channels/channel1", 1)],
     ),
-    ("nvidia-nvswitch", 387, &[("nvidia-nvswitchctl", 255), ("nvidia-nvswitch0", 0)]),
-    ("nvidia-fs", 388, &[("nvidia-fs0", 0)]),
-    ("gdrdrv", 389, &[("gdrdrv", 0)]),
-    ("infiniband_verbs", 231, &[("infiniband/uverbs0", 192)]),
+    (Extra::Nvswitch, "nvidia-nvswitch", 387, &[("nvidia-nvswitchctl", 255), ("nvidia-nvswitch0", 0)]),
+    (Extra::Gds, "nvidia-fs", 388, &[("nvidia-fs0", 0)]),
+    (Extra::Gdrcopy, "gdrdrv", 389, &[("gdrdrv", 0)]),
+    (Extra::Infiniband, "infiniband_verbs", 231, &[("infiniband/uverbs0", 192)]),
 ];
 /// RDMA's connection manager has a dynamic minor of [`MISC`]. These count down from 127 or start at 256, by the kernel's
 /// version: 64 is the last to be given out, or never.
@@ -69,9 +69,9 @@ fn proc_files(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
         let text = format!("DeviceFileMinor: {minor}\nDeviceFileMode: 256\nDeviceFileModify: 1\n");
         tree.file(format!("{proc_nvidia}/capabilities/mig/{name}"), text, 0o444)?;
     }
-    let (name, minor, _) = RDMA_CM;
-    tree.file("proc/misc", misc(&[(minor, name)]), 0o444)?;
-    tree.file("proc/devices", devices(&sim.version), 0o444)
+    let rdma = rdma_cm(sim).map(|(name, minor, _)| (minor, name));
+    tree.file("proc/misc", misc(rdma.as_slice()), 0o444)?;
+    tree.file("proc/devices", devices(&sim.version, &sim.extras), 0o444)
 }
 
 fn sys_files(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
@@ -121,13 +121,16 @@ fn nodes(sim: &DriverSim, tree: &Tree) -> Result<(), TreeError> {
     ] {
         tree.node(path, major, minor)?;
     }
-    for (_, major, nodes) in OPTIONAL {
+    for (_, _, major, nodes) in EXTRAS.iter().filter(|(extra, ..)| sim.extras.contains(extra)) {
         for (path, minor) in *nodes {
             tree.node(format!("dev/{path}"), *major, *minor)?;
         }
     }
-    let (_, minor, path) = RDMA_CM;
-    tree.node(format!("dev/{path}"), MISC, minor)
+    rdma_cm(sim).map_or(Ok(()), |(_, minor, path)| tree.node(format!("dev/{path}"), MISC, minor))
+}
+
+fn rdma_cm(sim: &DriverSim) -> Option<(&'static str, u64, &'static str)> {
+    sim.extras.contains(&Extra::Infiniband).then_some(RDMA_CM)
 }
 
 /// The instances of a GPU's MIG devices: their directories, and the minor numbers of the nodes that give access.
@@ -180,13 +183,14 @@ fn information(gpu: &Gpu, version: &str) -> String {
 }
 
 /// The registered names changed with 550.40: one `nvidia-frontend` before, one for each kind of node since.
-fn devices(version: &str) -> String {
+fn devices(version: &str, extras: &[Extra]) -> String {
     let branch: u32 = version.split('.').next().and_then(|text| text.parse().ok()).unwrap_or_default();
     let names: &[&str] =
         if branch >= 550 { &["nvidia", "nvidia-modeset", "nvidiactl"] } else { &["nvidia-frontend"] };
     let mut all = vec![(DRM, "drm"), (UVM, "nvidia-uvm"), (CAPS, "nvidia-caps")];
     all.extend(names.iter().map(|name| (NVIDIA, *name)));
-    all.extend(OPTIONAL.iter().map(|(name, major, _)| (*major, *name)));
+    let extras = EXTRAS.iter().filter(|(extra, ..)| extras.contains(extra));
+    all.extend(extras.map(|(_, name, major, _)| (*major, *name)));
     character_devices(all)
 }
 
@@ -232,16 +236,29 @@ const PARAMS: &str = "ResmanDebugLevel: 4294967295\n\
 mod tests {
     use super::*;
 
+    fn all_extras() -> Vec<Extra> {
+        Extra::ALL.iter().map(|(_, extra)| *extra).collect()
+    }
+
+    #[test]
+    fn an_extra_that_is_not_there_registers_no_driver() {
+        assert!(devices("570.172.08", &[Extra::Gds]).contains("\n388 nvidia-fs\n\n"));
+        assert!(!devices("570.172.08", &[Extra::Gds]).contains("gdrdrv"));
+    }
+
     #[test]
     fn the_gpu_major_is_called_as_the_drivers_branch_calls_it() {
-        assert!(devices("535.261.03").contains("\n195 nvidia-frontend\n"));
-        assert!(!devices("550.163.01").contains("nvidia-frontend"));
-        assert!(devices("550.163.01").contains("\n195 nvidia\n195 nvidia-modeset\n195 nvidiactl\n"));
+        assert!(devices("535.261.03", &all_extras()).contains("\n195 nvidia-frontend\n"));
+        assert!(!devices("550.163.01", &all_extras()).contains("nvidia-frontend"));
+        assert!(
+            devices("550.163.01", &all_extras())
+                .contains("\n195 nvidia\n195 nvidia-modeset\n195 nvidiactl\n")
+        );
     }
 
     #[test]
     fn drivers_are_listed_by_their_majors() {
-        let text = devices("570.172.08");
+        let text = devices("570.172.08", &all_extras());
         assert!(text.contains("\n 10 misc\n195 nvidia\n"), "{text}");
         assert!(text.contains("\n226 drm\n231 infiniband_verbs\n384 nvidia-uvm\n"), "{text}");
         assert!(text.ends_with("\n389 gdrdrv\n\nBlock devices:\n  7 loop\n254 virtblk\n"), "{text}");

@@ -88,6 +88,18 @@ impl Layout {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, layout)| *layout)
     }
 
+    /// Whose it is.
+    pub(super) const fn describe(self) -> &'static str {
+        match self {
+            Self::DebianAlternatives => "Debian's packages, behind alternatives",
+            Self::Multiarch => "Ubuntu's packages, and NVIDIA's installer on Debian and Ubuntu",
+            Self::Lib64 => "Fedora, RHEL, openSUSE",
+            Self::Lib => "Arch",
+            Self::Nix => "NixOS",
+            Self::LocalNvidia => "driver containers and some image-based hosts: /usr/local/nvidia",
+        }
+    }
+
     /// The directory that programs are to find libraries in.
     pub(super) fn libraries(self, width: Width) -> String {
         match (self, width) {

@@ -20,7 +20,7 @@ pub enum ObjectError {
         source: io::Error,
     },
     /// The compiler failed.
-    #[error("cannot compile the simulated driver: is a C compiler installed (`cc`)?")]
+    #[error("cannot compile the simulated driver: is a C compiler installed (`cc`, on x86_64 with -m32)?")]
     Compile(#[source] ProcessError),
 }
 
@@ -34,6 +34,11 @@ const LIBNVIDIA_ML: &str = "int nvbind_simulated(void) { return 1; }\n\
     int nvmlInit_v2(void) { return 9; }\n\
     int nvmlShutdown(void) { return 1; }\n";
 
+/// What all 32-bit libraries are linked with: ldconfig takes an object that needs it for one of glibc's, and says so in
+/// the cache.
+const C_LIBRARY: &str = "libc.so.6";
+
+/// What the other libraries have.
 const OTHERS: &str = "int nvbind_simulated(void) { return 1; }\n";
 
 /// Ends with the code of the real one: 12 if NVML is not found, 9 if it finds no driver.
@@ -54,97 +59,77 @@ int main(int count, char **arguments) {
 }
 "#;
 
-/// What 32-bit libraries are linked with, in the place of a C library that a machine need not have for them: what every library
-/// of the driver needs. It is also what tells ldconfig that an object is for glibc, which it writes into the cache.
-const C_LIBRARY: &str = "libc.so.6";
-
-/// Compiles into a scratch directory, which it keeps small: three objects serve all the libraries.
+/// Compiles for one width into a scratch directory, which it keeps small: three objects serve all the libraries.
 #[derive(Debug)]
 pub(super) struct Compiler {
     scratch: PathBuf,
+    width: Width,
 }
 
 impl Compiler {
     /// Compiles what the libraries have in common, and a libnvidia-ml: of this source, or one that finds no driver.
-    pub(super) fn new(scratch: &Path, nvml: Option<&str>) -> Result<Self, ObjectError> {
-        let compiler = Self { scratch: scratch.into() };
+    pub(super) fn new(scratch: &Path, width: Width, nvml: Option<&str>) -> Result<Self, ObjectError> {
+        let compiler = Self { scratch: scratch.into(), width };
         std::fs::create_dir_all(scratch)
             .map_err(|source| ObjectError::Source { path: scratch.into(), source })?;
         let nvml = nvml.map_or_else(|| LIBNVIDIA_ML.to_owned(), |source| format!("{source}\n{OTHERS}"));
-        for (name, text) in
-            [("libcuda", LIBCUDA), ("libnvidia-ml", &nvml), ("others", OTHERS), ("program", PROGRAM)]
-        {
-            let path = scratch.join(name).with_extension("c");
-            std::fs::write(&path, text)
-                .map_err(|source| ObjectError::Source { path: path.clone(), source })?;
-            for width in Width::ALL {
-                // Nobody runs the program of 32 bits, whose headers a machine need not have.
-                if *width == Width::W64 || name != "program" {
-                    compiler.cc(compile(*width)
-                        .args(["-O1", "-c", "-o"])
-                        .args([&compiler.object(name, *width), &path]))?;
-                }
-            }
+        for (name, text) in [("libcuda", LIBCUDA), ("libnvidia-ml", &nvml), ("others", OTHERS)] {
+            compiler.object(name, text)?;
         }
-        if Width::ALL.contains(&Width::W32) {
-            let mut stand_in = shared(Width::W32, C_LIBRARY, &scratch.join(C_LIBRARY));
-            compiler.cc(stand_in.arg(compiler.object("others", Width::W32)))?;
+        match width {
+            Width::W64 => compiler.object("program", PROGRAM)?,
+            // A machine that compiles for 64 bits need not have the real one.
+            Width::W32 => {
+                let stand_in = compiler.at(C_LIBRARY);
+                compiler.cc(compiler.shared(C_LIBRARY, &stand_in).arg(compiler.at("others.o")))?;
+            }
         }
         Ok(compiler)
     }
 
     /// The shared object of the library called `stem`, at `output`.
-    pub(super) fn library(
-        &self,
-        stem: &str,
-        soname: &str,
-        width: Width,
-        output: &Path,
-    ) -> Result<(), ObjectError> {
+    pub(super) fn library(&self, stem: &str, soname: &str, output: &Path) -> Result<(), ObjectError> {
         let object = match stem {
-            name @ ("libcuda" | "libnvidia-ml") => name,
-            _ => "others",
+            "libcuda" => "libcuda.o",
+            "libnvidia-ml" => "libnvidia-ml.o",
+            _ => "others.o",
         };
-        let mut command = shared(width, soname, output);
-        command
-            .arg(format!("-Wl,--defsym={}=nvbind_simulated", marker(stem)))
-            .arg(self.object(object, width));
-        if width == Width::W32 {
-            command.arg("-Wl,--no-as-needed").arg(self.scratch.join(C_LIBRARY));
+        let mut command = self.shared(soname, output);
+        command.arg(format!("-Wl,--defsym={}=nvbind_simulated", marker(stem))).arg(self.at(object));
+        if self.width == Width::W32 {
+            command.arg("-Wl,--no-as-needed").arg(self.at(C_LIBRARY));
         }
         self.cc(&mut command)
     }
 
-    fn object(&self, name: &str, width: Width) -> PathBuf {
-        let ending = match width {
-            Width::W64 => "o",
-            Width::W32 => "32.o",
-        };
-        self.scratch.join(name).with_extension(ending)
-    }
-
     /// The program, at `output`.
     pub(super) fn program(&self, output: &Path) -> Result<(), ObjectError> {
-        self.cc(Command::new("cc").arg("-o").arg(output).arg(self.scratch.join("program.o")).arg("-ldl"))
+        self.cc(Command::new("cc").arg("-o").arg(output).arg(self.at("program.o")).arg("-ldl"))
+    }
+
+    fn object(&self, name: &str, text: &str) -> Result<(), ObjectError> {
+        let path = self.at(name).with_extension("c");
+        std::fs::write(&path, text).map_err(|source| ObjectError::Source { path: path.clone(), source })?;
+        self.cc(Command::new("cc").args(["-O1", "-fPIC", "-c", "-o"]).args([path.with_extension("o"), path]))
+    }
+
+    /// Links without the C library and the compiler's own, so that nothing has to be installed for 32-bit programs.
+    fn shared(&self, soname: &str, output: &Path) -> Command {
+        let mut command = Command::new("cc");
+        command.args(["-shared", "-nostdlib"]).arg(format!("-Wl,-soname,{soname}")).arg("-o").arg(output);
+        command
     }
 
     fn cc(&self, command: &mut Command) -> Result<(), ObjectError> {
+        if self.width == Width::W32 {
+            command.arg("-m32");
+        }
         process::read(command).map(drop).map_err(ObjectError::Compile)
     }
-}
 
-/// The compiler for programs of a width: one for 64 bits makes code of 32 bits as well, without a C library for that.
-fn compile(width: Width) -> Command {
-    let mut command = Command::new("cc");
-    command.arg("-fPIC").args((width == Width::W32).then_some("-m32"));
-    command
-}
-
-/// What links a shared object at `output`.
-fn shared(width: Width, soname: &str, output: &Path) -> Command {
-    let mut command = compile(width);
-    command.args(["-shared", "-nostdlib"]).arg(format!("-Wl,-soname,{soname}")).arg("-o").arg(output);
-    command
+    fn at(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
 }
 
 /// The function that only the library called `stem` has.
@@ -154,9 +139,7 @@ fn marker(stem: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use object::read::elf::FileHeader;
+    use object::read::elf::{ElfFile, FileHeader};
     use object::{Endianness, Object, ObjectSymbol, elf};
 
     use super::*;
@@ -166,44 +149,41 @@ mod tests {
         assert_eq!(marker("libnvidia-ml"), "nvbind_simulated_libnvidia_ml");
     }
 
-    #[test]
-    fn libraries_of_each_width_have_their_soname_and_their_functions() {
-        let scratch = tempfile::tempdir().unwrap();
-        let compiler = Compiler::new(scratch.path(), None).unwrap();
-        for width in Width::ALL {
-            let path = scratch.path().join("made");
-            compiler.library("libcuda", "libcuda.so.1", *width, &path).unwrap();
-            let bytes = fs::read(&path).unwrap();
-            let file = object::File::parse(bytes.as_slice()).unwrap();
-            assert_eq!(file.is_64(), *width == Width::W64);
-            let names: Vec<&str> = file.dynamic_symbols().filter_map(|symbol| symbol.name().ok()).collect();
-            for name in ["cuInit", "nvbind_simulated_libcuda"] {
-                assert!(names.contains(&name), "{name} in {names:?}");
-            }
-            if *width == Width::W64 {
-                let soname = crate::elf::read(&path).unwrap().unwrap().soname;
-                assert_eq!(soname.as_deref(), Some("libcuda.so.1"));
-            }
-        }
+    /// The machine that a shared object is for, its soname, what it needs, and its functions in order.
+    fn read<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> (u16, String, Vec<String>, Vec<String>) {
+        let file = ElfFile::<Elf>::parse(bytes).unwrap();
+        let endian = file.endian();
+        let sections = file.elf_header().sections(endian, bytes).unwrap();
+        let table = sections.dynamic_table(endian, bytes).unwrap();
+        let named = |tag| -> Vec<String> {
+            let entries = table.iter().filter(|entry| entry.tag == tag);
+            entries.map(|entry| String::from_utf8(table.string(entry).unwrap().to_vec()).unwrap()).collect()
+        };
+        let mut functions: Vec<String> =
+            file.dynamic_symbols().map(|symbol| symbol.name().unwrap().to_owned()).collect();
+        functions.sort();
+        let machine = file.elf_header().e_machine(endian);
+        (machine.0, named(elf::DT_SONAME).concat(), named(elf::DT_NEEDED), functions)
     }
 
     #[test]
-    fn a_library_of_32_bits_has_its_soname_and_what_tells_ldconfig_of_glibc() {
-        let scratch = tempfile::tempdir().unwrap();
-        let compiler = Compiler::new(scratch.path(), None).unwrap();
-        for width in Width::ALL.iter().filter(|width| **width == Width::W32) {
-            let path = scratch.path().join("made");
-            compiler.library("libcuda", "libcuda.so.1", *width, &path).unwrap();
-            let bytes = fs::read(&path).unwrap();
-            let header = elf::FileHeader32::<Endianness>::parse(bytes.as_slice()).unwrap();
-            let endian = header.endian().unwrap();
-            assert_eq!((header.e_type(endian), header.e_machine(endian)), (elf::ET_DYN, elf::EM_386));
-            let sections = header.sections(endian, bytes.as_slice()).unwrap();
-            let table = sections.dynamic_table(endian, bytes.as_slice()).unwrap();
-            for (tag, expected) in [(elf::DT_SONAME, "libcuda.so.1"), (elf::DT_NEEDED, C_LIBRARY)] {
-                let entry = table.iter().find(|entry| entry.tag == tag).unwrap();
-                assert_eq!(table.string(entry).unwrap(), expected.as_bytes());
-            }
+    fn a_library_has_its_soname_and_its_functions_for_each_width() {
+        for width in Width::ALL {
+            let scratch = tempfile::tempdir().unwrap();
+            let output = scratch.path().join("output");
+            let compiler = Compiler::new(scratch.path(), *width, None).unwrap();
+            compiler.library("libcuda", "libcuda.so.1", &output).unwrap();
+            let bytes = std::fs::read(output).unwrap();
+            let (machine, soname, needed, functions) = match width {
+                Width::W64 => read::<elf::FileHeader64<Endianness>>(&bytes),
+                Width::W32 => read::<elf::FileHeader32<Endianness>>(&bytes),
+            };
+            assert_eq!(machine == elf::EM_386.0, *width == Width::W32);
+            assert_eq!(soname, "libcuda.so.1");
+            let c_library = (*width == Width::W32).then_some(C_LIBRARY);
+            assert_eq!(needed, Vec::from_iter(c_library));
+            let expected = ["cuDriverGetVersion", "cuInit", "nvbind_simulated", "nvbind_simulated_libcuda"];
+            assert_eq!(functions, expected);
         }
     }
 }

@@ -66,11 +66,11 @@ impl WslSim {
 }
 
 fn user_space(tree: &Tree) -> Result<(), SimError> {
-    let compiler = objects::Compiler::new(&tree.at(".objects"), None)?;
+    let compiler = objects::Compiler::new(&tree.at(".objects"), Width::W64, None)?;
     for (folder, libraries) in [(LIB, LIBRARIES), (STORE, STORE_LIBRARIES)] {
         for (name, soname) in libraries {
             let stem = name.split(".so").next().unwrap_or(name);
-            shared_object(&compiler, tree, stem, soname, Width::W64, &format!("{folder}/{name}"))?;
+            shared_object(&compiler, tree, stem, soname, &format!("{folder}/{name}"))?;
         }
         program(&compiler, tree, &format!("{folder}/nvidia-smi"))?;
     }

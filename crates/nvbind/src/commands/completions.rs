@@ -5,11 +5,10 @@ use crate::failure::Failure;
 use crate::output;
 use clap::CommandFactory;
 use clap_complete::Shell;
-use nvbind_core::exit::Exit;
 
 /// Prints them.
 pub(crate) fn completions(options: &args::Completions) -> Result<(), Failure> {
-    output::print(&script(options.shell)).map_err(|error| Failure::new(error, Exit::Permission as u8))
+    Ok(output::print(&script(options.shell))?)
 }
 
 /// The completions themselves.
@@ -33,7 +32,7 @@ mod tests {
     use std::process::Command;
 
     /// What bash offers at the end of this command line.
-    fn offered(words: &[&str]) -> Vec<String> {
+    fn offered(arguments: &[&str]) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nvbind.bash");
         fs::write(&path, script(Shell::Bash)).unwrap();
@@ -41,7 +40,8 @@ mod tests {
         // compopt works inside a completion alone.
         let line = "compopt() { :; }; source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))
                     _nvbind nvbind \"${COMP_WORDS[-1]}\" \"${COMP_WORDS[-2]}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
-        let output = Command::new("bash").args(["-c", line, "bash"]).arg(&path).args(words).output().unwrap();
+        let output =
+            Command::new("bash").args(["-c", line, "bash"]).arg(&path).args(arguments).output().unwrap();
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
@@ -60,9 +60,9 @@ mod tests {
         let mut options: Vec<_> =
             args::run_options().iter().map(|option| format!("--{}", option.get_id())).collect();
         options.sort();
-        let mut words = offered(&["nvbind", "run", ""]);
-        words.sort();
-        assert_eq!(words, options);
+        let mut all = offered(&["nvbind", "run", ""]);
+        all.sort();
+        assert_eq!(all, options);
         assert_eq!(offered(&["nvbind", "run", "--gpu"]), ["--gpu", "--gpus"]);
         assert_eq!(offered(&["nvbind", "run", "--gpu", ""]), [""], "files are no GPUs");
         assert_eq!(offered(&["nvbind", "info", "--j"]), ["--json"]);

@@ -2,10 +2,12 @@
 
 use crate::args;
 use crate::config::{self, Configuration, Layer};
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
 use crate::output;
 use nix::sys::stat::{Mode, umask};
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
+use nvbind_core::message::printable;
 use nvbind_core::settings::SYSTEM_FILE;
 use nvbind_core::settings::keys::{KEYS, Key, PROFILES, template};
 use std::fmt::Write as _;
@@ -13,39 +15,33 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Why a command could not do its work.
+/// Why no file is written.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error(transparent)]
-    Configuration(#[from] config::Error),
     #[error("{} is there already, and stays as it is", path.display())]
     Exists { path: PathBuf },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("the user has no home directory")]
     NoHome,
-    #[error(transparent)]
-    Output(#[from] output::Error),
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        let (exit, hint) = match &error {
-            Error::Configuration(error) => (error.exit(), error.hint()),
-            Error::Exists { .. } | Error::NoHome => (Exit::Request, None),
-            Error::Write { .. } | Error::Output(_) => (Exit::Permission, None),
-        };
-        Failure::new(error, exit as u8).hint(hint)
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Error::Exists { .. } | Error::NoHome => Exit::Request,
+            Error::Write { .. } => Exit::Permission,
+        }
     }
 }
 
 /// Does what the subcommand says.
 pub(crate) fn config(command: &args::Config) -> Result<(), Failure> {
     match command {
-        args::Config::Show(files) => Ok(show(&layers(files))?),
+        args::Config::Show(files) => show(&layers(files)),
         args::Config::Check(files) => check(&layers(files)),
-        args::Config::Path(files) => Ok(path(&layers(files))?),
-        args::Config::Init => Ok(init()?),
+        args::Config::Path(files) => path(&layers(files)),
+        args::Config::Init => init(),
     }
 }
 
@@ -53,7 +49,7 @@ fn layers(files: &args::ConfigFiles) -> Vec<Layer> {
     config::layers(files.config.as_deref())
 }
 
-fn show(layers: &[Layer]) -> Result<(), Error> {
+fn show(layers: &[Layer]) -> Result<(), Failure> {
     let configuration = Configuration::load(layers)?;
     configuration.lost.iter().for_each(|note| log::warn!("{note}"));
     Ok(output::print(text(&configuration).as_bytes())?)
@@ -96,7 +92,7 @@ fn lines(configuration: &Configuration, key: &Key) -> Vec<String> {
 /// A key below its table, with its value and where that stands.
 pub(super) fn line((path, set): (&config::KeyPath, &config::Set)) -> String {
     let names: Vec<String> = path.iter().skip(1).map(|name| bare_or_quoted(name)).collect();
-    let origin = failure::printable(&set.origin.to_string());
+    let origin = printable(&set.origin.to_string());
     format!("{} = {}  # {origin}\n", names.join("."), set.value)
 }
 
@@ -112,12 +108,10 @@ fn check(layers: &[Layer]) -> Result<(), Failure> {
     let mut failed: Option<Failure> = None;
     for layer in layers {
         match layer.read() {
-            Ok(Some(_)) => {
-                output::print(format!("{}: ok\n", shown(&layer.path)).as_bytes()).map_err(Error::from)?
-            }
+            Ok(Some(_)) => output::print(format!("{}: ok\n", display(&layer.path)).as_bytes())?,
             Ok(None) => {}
             Err(error) => {
-                if let Some(earlier) = failed.replace(Error::from(error).into()) {
+                if let Some(earlier) = failed.replace(error.into()) {
                     let _ = earlier.report();
                 }
             }
@@ -126,12 +120,12 @@ fn check(layers: &[Layer]) -> Result<(), Failure> {
     if let Some(failure) = failed {
         return Err(failure);
     }
-    let configuration = Configuration::load(layers).map_err(Error::from)?;
+    let configuration = Configuration::load(layers)?;
     configuration.lost.iter().for_each(|note| log::warn!("{note}"));
     Ok(())
 }
 
-fn path(layers: &[Layer]) -> Result<(), Error> {
+fn path(layers: &[Layer]) -> Result<(), Failure> {
     let mut text = String::new();
     for layer in layers {
         let state = match fs::metadata(&layer.path) {
@@ -139,17 +133,17 @@ fn path(layers: &[Layer]) -> Result<(), Error> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => "  (not there)".to_owned(),
             Err(error) => format!("  ({error})"),
         };
-        let _ = writeln!(text, "{}{state}", shown(&layer.path));
+        let _ = writeln!(text, "{}{state}", display(&layer.path));
     }
     Ok(output::print(text.as_bytes())?)
 }
 
 /// A path as a terminal may have it.
-fn shown(path: &Path) -> String {
-    failure::printable(&path.display().to_string())
+fn display(path: &Path) -> String {
+    printable(&path.display().to_string())
 }
 
-fn init() -> Result<(), Error> {
+fn init() -> Result<(), Failure> {
     let path = if nix::unistd::geteuid().is_root() {
         // Every user's nvbind and hook read it, whatever the umask of who writes it.
         umask(Mode::from_bits_truncate(0o022));
@@ -158,7 +152,7 @@ fn init() -> Result<(), Error> {
         config::user_file().ok_or(Error::NoHome)?
     };
     write_new(&path)?;
-    Ok(output::print(format!("wrote {}\n", shown(&path)).as_bytes())?)
+    Ok(output::print(format!("wrote {}\n", display(&path)).as_bytes())?)
 }
 
 fn write_new(path: &Path) -> Result<(), Error> {

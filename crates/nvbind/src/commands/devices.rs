@@ -1,17 +1,12 @@
 //! `nvbind devices`: the driver's modules loaded and its device nodes made, which a rootless container cannot have done.
 
-use super::ReportError;
-use crate::driver::{self, Place};
+use crate::driver::{self, HookOptions};
 use crate::failure::Failure;
 use crate::output;
 
 /// Makes what is missing, and prints what was made.
 pub(crate) fn devices() -> Result<(), Failure> {
-    make().map_err(ReportError::into_failure)
-}
-
-fn make() -> Result<(), ReportError> {
     let made: String =
-        driver::make_nodes(&Place::new(None))?.iter().map(|path| format!("made {path}\n")).collect();
+        driver::make_nodes(&HookOptions::new(None))?.iter().map(|path| format!("made {path}\n")).collect();
     Ok(output::print(made.as_bytes())?)
 }

@@ -1,22 +1,21 @@
 //! `nvbind doctor`: all that a container with GPUs needs of this machine, checked.
 
-use super::document;
+use super::to_json;
 use crate::args;
 use crate::doctor::{self, Machine, Record, Status};
 use crate::failure::Failure;
 use crate::output;
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 
-/// Why it does not end well.
 #[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("{0} of the checks failed")]
-    Checks(usize),
-    #[error(transparent)]
-    Record(#[from] doctor::RecordError),
-    #[error("cannot make JSON of it")]
-    Json(#[from] serde_json::Error),
-    #[error(transparent)]
-    Output(#[from] output::Error),
+#[error("{0} of the checks failed")]
+struct ChecksFailed(usize);
+
+impl Explain for ChecksFailed {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
 }
 
 /// The exit code when a check failed, or nothing could be told.
@@ -27,16 +26,16 @@ pub(crate) fn doctor(options: args::Doctor) -> Result<(), Failure> {
     let args::Doctor { json, last: shows_last, fix } = options;
     let done = match (shows_last, fix) {
         (true, _) => last(json),
-        (false, true) => mend(json),
+        (false, true) => run_fixes(json),
         (false, false) => examine(json),
     };
-    done.map_err(|error| Failure::new(error, FAILED))
+    done.map_err(|failure| failure.with_code(FAILED))
 }
 
-fn examine(json: bool) -> Result<(), Error> {
+fn examine(json: bool) -> Result<(), Failure> {
     let report = doctor::examine(&Machine::this());
     if json {
-        output::print(document(&report)?.as_bytes())?;
+        output::print(to_json(&report)?.as_bytes())?;
     } else {
         output::print_coloured(&report.text())?;
     }
@@ -44,22 +43,22 @@ fn examine(json: bool) -> Result<(), Error> {
 }
 
 /// What is fine afterwards counts, not what was before.
-fn mend(json: bool) -> Result<(), Error> {
-    let mended = doctor::mend(&Machine::this());
+fn run_fixes(json: bool) -> Result<(), Failure> {
+    let fixed = doctor::run_fixes(&Machine::this());
     if json {
-        output::print(document(&mended)?.as_bytes())?;
+        output::print(to_json(&fixed)?.as_bytes())?;
     } else {
-        output::print_coloured(&mended.text())?;
+        output::print_coloured(&fixed.text())?;
     }
-    judge(mended.failed())
+    judge(fixed.failed())
 }
 
-fn judge(failed: usize) -> Result<(), Error> {
-    if failed == 0 { Ok(()) } else { Err(Error::Checks(failed)) }
+fn judge(failed: usize) -> Result<(), Failure> {
+    if failed == 0 { Ok(()) } else { Err(ChecksFailed(failed).into()) }
 }
 
-fn last(json: bool) -> Result<(), Error> {
+fn last(json: bool) -> Result<(), Failure> {
     let record = Record::read(&Machine::this())?;
-    let text = if json { document(&record)? } else { record.text() };
+    let text = if json { to_json(&record)? } else { record.text() };
     Ok(output::print(text.as_bytes())?)
 }

@@ -1,49 +1,53 @@
 //! `nvbind generate`: a command line of `nvbind run` as a file that starts the same container.
 
-use super::run;
 use crate::args::{self, Kind};
 use crate::failure::Failure;
-use crate::generate::{self, Asked, Generated, kube, quadlet, systemd};
+use crate::generate::{Generated, Start, pod, quadlet, systemd};
+use crate::launch;
 use crate::output;
+use crate::podman::command_line::{CommandLine, Verb};
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::env;
-use std::ffi::OsString;
 use std::io;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error(transparent)]
-    Generate(#[from] generate::Error),
+    #[error("--dry-run is for `nvbind run`: here nothing is started anyway")]
+    NothingToTry,
     #[error("cannot tell the current directory, which relative paths begin at")]
     Directory(#[source] io::Error),
     #[error("cannot tell where nvbind is")]
     Own(#[source] io::Error),
-    #[error(transparent)]
-    Output(#[from] output::Error),
 }
 
-/// Prints the file, and tells what is not in it.
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Error::NothingToTry => Exit::Request,
+            Error::Directory(_) | Error::Own(_) => Exit::Permission,
+        }
+    }
+}
+
+/// Prints the file, and notes on what is not in it.
 pub(crate) fn generate(options: &args::Generate) -> Result<(), Failure> {
-    let arguments = run::arguments(&options.words)?;
-    print(options, arguments).map_err(|error| {
-        let (code, hint) = match &error {
-            Error::Generate(error) => (Exit::Request, error.hint()),
-            Error::Directory(_) | Error::Own(_) | Error::Output(_) => (Exit::Permission, None),
-        };
-        Failure::new(error, code as u8).hint(hint)
-    })
-}
-
-fn print(options: &args::Generate, arguments: Vec<OsString>) -> Result<(), Error> {
+    let line = CommandLine::parse(options.arguments.iter().cloned());
+    let mut line = line.map_err(|error| launch::explain_arguments(error, "run"))?;
+    if line.options.own.dry_run {
+        return Err(Error::NothingToTry.into());
+    }
+    launch::configure(&mut line, Verb::Run)?;
+    let invocation = launch::preview(&line, Verb::Run)?;
     let directory = env::current_dir().map_err(Error::Directory)?;
-    let asked = Asked::parse(arguments, &directory)?;
+    let start = Start::new(&invocation, &directory)?;
     let Generated { text, notes } = match options.kind {
-        Kind::Quadlet => quadlet::render(&asked)?,
+        Kind::Quadlet => quadlet::render(&start)?,
         Kind::Systemd => {
             let own = env::current_exe().map_err(Error::Own)?;
-            systemd::render(&asked, options.words.clone(), &own, &directory)?
+            systemd::render(&start, &line, &own, &directory)?
         }
-        Kind::Kube => kube::render(&asked)?,
+        Kind::Kube => pod::render(&start)?,
     };
     notes.iter().for_each(|note| log::warn!("{note}"));
     Ok(output::print(text.as_bytes())?)

@@ -1,16 +1,17 @@
 //! `nvbind kube play`: turns what the pods of Kubernetes files ask for into annotations and variables, and becomes podman.
 
-use super::run::{self, PODMAN_FAILED};
-use crate::config::{self, Configuration};
-use crate::driver::{self, Machine, Place};
+use crate::driver::{HookOptions, Machine};
 use crate::failure::Failure;
-use crate::kube::{self, Documents};
+use crate::launch::{self, PODMAN_FAILED};
 use crate::messages::Messages;
 use crate::output;
-use crate::podman::engine::{self, NotStarted};
 use crate::podman::kube_play::KubePlay;
-use crate::podman::{command_line, containers_conf, hooks};
+use crate::podman::own::Runtime;
+use crate::podman::{engine, hooks};
+use crate::pods::{self, Documents};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,21 +21,15 @@ use std::path::{Path, PathBuf};
 /// The file that is stdin.
 const STDIN: &str = "-";
 
-/// The largest file: Kubernetes takes objects of about 1.5 MiB.
-const LIMIT: u64 = 16 << 20;
+/// Kubernetes takes objects of about 1.5 MiB.
+const MAX_SIZE: u64 = 16 << 20;
 
 /// What podman downloads.
 const URLS: [&str; 2] = ["http://", "https://"];
 
-/// Why no pod was started.
+/// Why a file is not played.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error(transparent)]
-    CommandLine(#[from] command_line::Error),
-    #[error(transparent)]
-    Configuration(#[from] config::Error),
-    #[error(transparent)]
-    Caller(#[from] run::Caller),
     #[error("nvbind does not download {url}")]
     Url { url: String },
     #[error("cannot read {}", file.display())]
@@ -43,102 +38,82 @@ enum Error {
     TooLarge { file: PathBuf },
     #[error("{} is not UTF-8", file.display())]
     NotText { file: PathBuf },
-    #[error(transparent)]
-    Kube(#[from] kube::Error),
-    #[error(transparent)]
-    Podmans(#[from] containers_conf::Error),
-    #[error(transparent)]
-    Hook(#[from] hooks::Error),
-    #[error(transparent)]
-    Driver(#[from] driver::Error),
     #[error("cannot hand podman the changed file")]
     Memory(#[source] io::Error),
-    #[error(transparent)]
-    Podman(NotStarted),
-    #[error(transparent)]
-    Output(#[from] output::Error),
 }
 
-impl Error {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Error::Url { .. } | Error::TooLarge { .. } | Error::NotText { .. } => Exit::Request,
+            Error::Read { .. } | Error::Memory(_) => Exit::Permission,
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
-            Error::CommandLine(_) => Some("see `nvbind kube play --help`".into()),
-            Error::Configuration(error) => error.hint(),
-            Error::Caller(error) => error.hint(),
             Error::Url { url } => Some(format!("`curl -fsSL {url} | nvbind kube play -` does")),
-            Error::Kube(error) => error.hint(),
-            Error::Hook(error) => error.hint(),
-            Error::Driver(error) => error.hint(),
-            Error::Podman(error) => error.hint(),
-            Error::Read { .. }
-            | Error::TooLarge { .. }
-            | Error::NotText { .. }
-            | Error::Podmans(_)
-            | Error::Memory(_)
-            | Error::Output(_) => None,
+            Error::Read { .. } | Error::TooLarge { .. } | Error::NotText { .. } | Error::Memory(_) => None,
         }
     }
 }
 
 /// Runs podman in place of this process.
-pub(crate) fn play(words: Vec<OsString>, messages: Messages) -> Result<(), Failure> {
-    start(words, messages).map_err(|error| {
-        let hint = error.hint();
-        Failure::new(error, PODMAN_FAILED).hint(hint)
-    })
+pub(crate) fn play(arguments: Vec<OsString>, messages: Messages) -> Result<(), Failure> {
+    start(arguments, messages).map_err(|failure| failure.with_code(PODMAN_FAILED))
 }
 
-fn start(words: Vec<OsString>, messages: Messages) -> Result<(), Error> {
-    let line = KubePlay::parse(words)?;
-    Messages { verbose: messages.verbose || line.verbose, color: line.color.unwrap_or(messages.color) }
-        .apply();
-    if line.help {
-        return Ok(run::help(&["kube", "play"])?);
+fn start(arguments: Vec<OsString>, messages: Messages) -> Result<(), Failure> {
+    let line = KubePlay::parse(arguments);
+    let line = line.map_err(|error| launch::explain_arguments(error, "kube play"))?;
+    launch::apply_messages(messages, &line.options.own);
+    if line.options.own.help {
+        return Ok(launch::print_help(&["kube", "play"])?);
     }
-    let configuration = Configuration::load(&config::layers(line.config.as_deref()))?;
-    run::may_start(&configuration, line.rootless)?;
-    let runtime = configuration.settings.runtime.default_runtime.into();
-    // It tells pods by their names alone, which stay.
-    let files = if line.down { Files::default() } else { Files::read(&line.files)? };
-    let changed = changed(&line, &files)?;
-    if line.dry_run {
-        return Ok(output::print(changed.unwrap_or_else(|| files.whole()).as_bytes())?);
+    let configuration = launch::load_configuration(&line.options.own)?;
+    launch::require_user(&line.options.own)?;
+    let runtime = Runtime::parse(configuration.settings.runtime.default_runtime.into())?;
+    // `--down` finds pods only by their names, which stay.
+    let files = if line.options.is_on("down") { Files::default() } else { Files::read(&line.files)? };
+    let changed = change(&line, &files)?;
+    if line.options.own.dry_run {
+        return Ok(output::print(changed.unwrap_or_else(|| files.join()).as_bytes())?);
     }
-    let given = match changed.or_else(|| files.has_stdin().then(|| files.whole())) {
+    let given = match changed.or_else(|| files.has_stdin().then(|| files.join())) {
         Some(text) => vec![in_memory(&text).map_err(Error::Memory)?],
         None => line.files.clone(),
     };
-    let arguments = line.podman_arguments(Some(runtime), &given)?;
-    log::debug!("runs {}", run::command(&arguments).to_string_lossy());
-    Err(Error::Podman(engine::become_podman(&arguments)))
+    let arguments = line.podman_arguments(&runtime, &given);
+    log::debug!("runs {}", launch::command(&arguments).to_string_lossy());
+    Err(engine::become_podman(&arguments).into())
 }
 
 /// The text that podman is to have instead of the files; none where they ask for nothing that it does not understand. Fails
 /// where a container would start without its GPUs, or not start for a reason that crun does not tell.
-fn changed(line: &KubePlay, files: &Files) -> Result<Option<String>, Error> {
+fn change(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
     let mut documents = Documents::default();
     for (file, text) in &files.0 {
         documents.add(&file.display().to_string(), text)?;
     }
-    line.annotations.iter().for_each(|(name, value)| documents.annotate(name, value));
+    line.annotations().for_each(|(name, value)| documents.annotate(name, value));
     let is_to_change = documents.is_to_change();
     if !is_to_change && !documents.has_annotation() {
         return Ok(None);
     }
-    let directories = engine::hooks_dirs(line.remote, &line.modules, &line.hooks_dirs)?;
-    let mut machine = directories.as_deref().map(opened).transpose()?;
+    let directories = engine::hooks_dirs(&line.options)?;
+    let mut machine = directories.as_deref().map(open).transpose()?;
     let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
     let changes = documents.share(machine.as_mut(), has_nvidias)?;
     for asked in documents.requests(&changes)? {
-        let Some(machine) = machine.as_ref().filter(|_| !line.dry_run) else { continue };
+        let Some(machine) = machine.as_ref().filter(|_| !line.options.own.dry_run) else { continue };
         let ready = machine.make_ready(asked.request, asked.keeps_groups);
-        ready.map_err(|source| kube::Error::Driver { owner: asked.container, source })?;
+        ready.map_err(|source| pods::Error::Driver { owner: asked.container, source })?;
     }
-    Ok(is_to_change.then(|| documents.changed(&changes)).transpose()?)
+    Ok(is_to_change.then(|| documents.write(&changes)).transpose()?)
 }
 
-fn opened(directories: &[PathBuf]) -> Result<Machine, Error> {
-    Ok(Machine::open(Place::from(engine::hook(directories)?))?)
+fn open(directories: &[PathBuf]) -> Result<Machine, Failure> {
+    Ok(Machine::open(&HookOptions::from(engine::hook(directories)?))?)
 }
 
 /// The files of the command line, with what is in them.
@@ -160,7 +135,7 @@ impl Files {
     }
 
     /// All of them, as podman puts several together.
-    fn whole(&self) -> String {
+    fn join(&self) -> String {
         self.0.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n---\n")
     }
 }
@@ -172,13 +147,13 @@ fn read(name: &OsStr) -> Result<String, Error> {
     }
     let mut bytes = Vec::new();
     let read = if name == STDIN {
-        io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes)
+        io::stdin().lock().take(MAX_SIZE + 1).read_to_end(&mut bytes)
     } else {
-        File::open(&file).and_then(|opened| opened.take(LIMIT + 1).read_to_end(&mut bytes))
+        File::open(&file).and_then(|opened| opened.take(MAX_SIZE + 1).read_to_end(&mut bytes))
     };
     match read {
         Err(source) => Err(Error::Read { file, source }),
-        Ok(size) if size as u64 > LIMIT => Err(Error::TooLarge { file }),
+        Ok(size) if size as u64 > MAX_SIZE => Err(Error::TooLarge { file }),
         Ok(_) => String::from_utf8(bytes).map_err(|_bytes| Error::NotText { file }),
     }
 }

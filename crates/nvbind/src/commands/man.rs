@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use clap::CommandFactory;
 use clap_mangen::Man;
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::{fs, io};
 
 #[derive(Debug, thiserror::Error)]
@@ -14,13 +15,19 @@ struct Error {
     source: io::Error,
 }
 
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Permission
+    }
+}
+
 /// Writes them: `nvbind.1`, `nvbind-run.1` and so on.
 pub(crate) fn man(options: &args::Man) -> Result<(), Failure> {
     let write =
         || pages()?.into_iter().try_for_each(|(name, page)| fs::write(options.directory.join(name), page));
     write().map_err(|source| {
         let directory = options.directory.display().to_string();
-        Failure::new(Error { directory, source }, Exit::Permission as u8)
+        Error { directory, source }.into()
     })
 }
 

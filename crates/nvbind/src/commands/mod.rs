@@ -14,35 +14,23 @@ pub(crate) mod profile;
 pub(crate) mod run;
 pub(crate) mod setup;
 
-use crate::failure::Failure;
-use crate::{driver, output};
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use serde::Serialize;
 
-/// Why a report on the driver can't be given.
+/// A report that no JSON can hold.
 #[derive(Debug, thiserror::Error)]
-enum ReportError {
-    #[error(transparent)]
-    Driver(#[from] driver::Error),
-    #[error("cannot make JSON of it")]
-    Json(#[from] serde_json::Error),
-    #[error(transparent)]
-    Output(#[from] output::Error),
-}
+#[error("cannot make JSON of it")]
+struct NoJson(#[from] serde_json::Error);
 
-impl ReportError {
-    fn into_failure(self) -> Failure {
-        let (code, hint) = match &self {
-            ReportError::Driver(error) => (error.exit(), error.hint()),
-            ReportError::Json(_) => (Exit::Bug, None),
-            ReportError::Output(_) => (Exit::Permission, None),
-        };
-        Failure::new(self, code as u8).hint(hint)
+impl Explain for NoJson {
+    fn exit(&self) -> Exit {
+        Exit::Bug
     }
 }
 
 /// A JSON document as it is printed.
-fn document(value: &impl Serialize) -> Result<String, serde_json::Error> {
+fn to_json(value: &impl Serialize) -> Result<String, NoJson> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(text)

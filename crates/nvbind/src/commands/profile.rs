@@ -1,40 +1,21 @@
 //! `nvbind profile`: which profiles there are, and what one adds on this machine.
 
 use super::config::line;
+use crate::additions::{self, Caller, This};
 use crate::args;
-use crate::config::{self, Caller, Configuration};
-use crate::failure::{self, Failure};
+use crate::config::{self, Configuration};
+use crate::failure::Failure;
 use crate::output;
-use crate::podman::command_line::Verb;
-use crate::profiles::{self, Profiles};
-use nvbind_core::exit::Exit;
-use nvbind_core::settings::Driver;
+use crate::podman::command_line::{CommandLine, Verb};
+use crate::profiles::Profiles;
+use nvbind_core::host::Roots;
+use nvbind_core::message::printable;
 use nvbind_core::settings::keys::PROFILES;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fmt::Write as _;
-
-/// Why a command could not do its work.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Configuration(#[from] config::Error),
-    #[error(transparent)]
-    Output(#[from] output::Error),
-}
 
 /// Does what the subcommand says.
 pub(crate) fn profile(command: &args::Profile) -> Result<(), Failure> {
-    print(command).map_err(|error| {
-        let (exit, hint) = match &error {
-            Error::Configuration(error) => (error.exit(), error.hint()),
-            Error::Output(_) => (Exit::Permission, None),
-        };
-        Failure::new(error, exit as u8).hint(hint)
-    })
-}
-
-fn print(command: &args::Profile) -> Result<(), Error> {
     let (args::Profile::List(files) | args::Profile::Show { files, .. }) = command;
     let configuration = Configuration::load(&config::layers(files.config.as_deref()))?;
     let profiles = Profiles::of(&configuration)?;
@@ -46,7 +27,7 @@ fn print(command: &args::Profile) -> Result<(), Error> {
                 is_root: nix::unistd::geteuid().is_root(),
                 has_terminal: true,
                 variable: &|name| std::env::var_os(name),
-                host: &profiles::This,
+                host: &This,
             };
             show(&profiles, name, &configuration.settings.driver, caller)?
         }
@@ -63,28 +44,24 @@ fn list(profiles: &Profiles) -> String {
         let files: Vec<String> = files.into_iter().collect();
         let gap = if profile.description.is_empty() { "" } else { " " };
         let rest = format!("{}{gap}({})", profile.description, files.join(", "));
-        let name = failure::printable(name);
-        let _ = writeln!(text, "{name:width$}  {}", failure::printable(&rest));
+        let name = printable(name);
+        let _ = writeln!(text, "{name:width$}  {}", printable(&rest));
         text
     })
 }
 
 /// The profile as a table of a file, and as comments what this caller would not get of it.
-fn show(
-    profiles: &Profiles,
-    name: &str,
-    driver: &Driver,
-    caller: Caller<'_>,
-) -> Result<String, config::Error> {
+fn show(profiles: &Profiles, name: &str, driver: &Roots, caller: Caller<'_>) -> Result<String, Failure> {
     profiles.find(name)?;
     let mut text = format!("[{PROFILES}]\n");
     text.extend(profiles.keys(name).0.iter().map(line));
     // Without what the configuration says for every container.
     let mut configuration = Configuration { values: profiles.keys(name), ..Configuration::default() };
     configuration.settings.driver = driver.clone();
-    let words = configuration.words(&["--profile".into(), OsString::from(name)], caller)?;
-    for note in words.notes {
-        let _ = writeln!(text, "# {}", failure::printable(&note));
+    let mut line = CommandLine::default();
+    line.options.own.profiles.push(name.to_owned());
+    for note in additions::add(&mut line, &configuration, caller)? {
+        let _ = writeln!(text, "# {}", printable(&note));
     }
     Ok(text)
 }
@@ -92,6 +69,7 @@ fn show(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nvbind_core::failure::Explain as _;
     use std::fs;
 
     #[test]
@@ -110,9 +88,9 @@ mod tests {
             is_root: false,
             has_terminal: true,
             variable: &|_name| None,
-            host: &profiles::This,
+            host: &This,
         };
-        let shown = show(&profiles, "gaming", &Driver::default(), caller).unwrap();
+        let shown = show(&profiles, "gaming", &Roots::default(), caller).unwrap();
         for line in [
             "gaming.capabilities = \"all\"  # built-in/gaming.toml:3\n".to_owned(),
             format!("gaming.devices = [\"/nonexistent/pad\"]  # {}:2\n", path.display()),
@@ -129,7 +107,7 @@ mod tests {
         let list = list(&profiles);
         assert!(list.contains(&format!("mine    ({})\n", path.display())), "{list}");
         assert!(list.contains(&format!("({}, built-in/gaming.toml)\n", path.display())), "{list}");
-        let error = show(&profiles, "gamign", &Driver::default(), caller).unwrap_err();
+        let error = profiles.find("gamign").unwrap_err();
         assert_eq!(error.to_string(), "there is no profile gamign; there are ai-ml, gaming, mine, shared");
         assert_eq!(error.hint().unwrap(), "did you mean gaming?");
     }

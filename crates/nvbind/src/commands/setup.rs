@@ -102,10 +102,10 @@ fn decide(
     options: &args::Setup,
     sources: &Sources,
 ) -> Result<(Vec<Step>, Vec<String>), Error> {
-    if let Some(directory) = layout.place(Item::Hook).and_then(Path::parent)
+    if let Some(directory) = layout.path(Item::Hook).and_then(Path::parent)
         && nix::unistd::geteuid().is_root()
     {
-        trust::directory(directory).map_err(Error::Untrusted)?;
+        trust::check_directory(directory).map_err(Error::Untrusted)?;
     }
     let device_files = DeviceFiles::parse(options.device_mode.as_deref(), options.device_group.as_deref())?;
     let before = sources.read(&[])?;
@@ -113,7 +113,7 @@ fn decide(
         layout,
         executables,
         options,
-        earlier: earlier(layout),
+        earlier: find_earlier(layout),
         device_files,
         hooks_dirs: &before.hooks_dirs,
     };
@@ -123,14 +123,14 @@ fn decide(
             return Err(Error::OtherInstallation { json, hook });
         }
         // The permissions of the nodes are the machine's, whoever installed nvbind.
-        files.retain(|file| Some(&*file.path) == layout.place(Item::DeviceFiles));
+        files.retain(|file| Some(&*file.path) == layout.path(Item::DeviceFiles));
         let steps = files.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
         let mut notes = vec![format!("the installation with the hook {} stays as it is", hook.display())];
         notes.extend(notes::nodes(&wanted, &steps));
         return Ok((steps, notes));
     }
     let steps = files.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
-    let drop_in = planned(&steps, layout.place(Item::DropIn));
+    let drop_in = find_planned(&steps, layout.path(Item::DropIn));
     let after = sources.read_with(&[], drop_in)?;
     let mut notes = notes::podman(layout, sources, &before, &after)?;
     notes.extend(notes::nodes(&wanted, &steps));
@@ -138,13 +138,13 @@ fn decide(
 }
 
 /// What an earlier installation in the same place was asked for.
-fn earlier(layout: &Layout) -> Option<Installed> {
+fn find_earlier(layout: &Layout) -> Option<Installed> {
     let found = match hooks::find(&[layout.hooks_dir().to_owned()]) {
         Ok(found) => found,
         Err(hooks::Error::NoBinary { hook, .. }) => *hook,
         Err(_) => return None,
     };
-    (Some(&*found.json) == layout.place(Item::Json)).then_some(found)
+    (Some(&*found.json) == layout.path(Item::Json)).then_some(found)
 }
 
 /// The JSON and its hook, where that is the hook of another installation, a package's say: for all prefixes that podman looks
@@ -152,12 +152,12 @@ fn earlier(layout: &Layout) -> Option<Installed> {
 fn others_hook(layout: &Layout) -> Option<(PathBuf, PathBuf)> {
     let found = hooks::find(&[layout.hooks_dir().to_owned()]).ok()?;
     let is_others =
-        Some(&*found.json) == layout.place(Item::Json) && Some(&*found.binary) != layout.place(Item::Hook);
+        Some(&*found.json) == layout.path(Item::Json) && Some(&*found.binary) != layout.path(Item::Hook);
     is_others.then_some((found.json, found.binary))
 }
 
 /// The text that a place among settings holds after the installation, if that is nvbind's.
-fn planned<'a>(steps: &'a [Step], place: Option<&Path>) -> Option<(&'a Path, &'a str)> {
+fn find_planned<'a>(steps: &'a [Step], place: Option<&Path>) -> Option<(&'a Path, &'a str)> {
     let step = steps.iter().find(|step| Some(step.wanted.path.as_path()) == place)?;
     match &step.wanted.content {
         Content::Setting(text) if step.state != State::Theirs => Some((&step.wanted.path, text)),
@@ -171,11 +171,11 @@ fn uninstall(layout: &Layout, dry_run: bool) -> Result<(), Error> {
     let others = others_hook(layout);
     let is_others = |item| others.is_some() && matches!(item, Item::Json | Item::VisibleDevicesJson);
     let mut paths = Vec::new();
-    for place in layout.places().iter().rev().filter(|place| !is_others(place.item)) {
-        if place.item == Item::ManPages {
-            paths.extend(pages.iter().map(|(name, _)| (place.path.join(name), false)));
+    for target in layout.targets().iter().rev().filter(|target| !is_others(target.item)) {
+        if target.item == Item::ManPages {
+            paths.extend(pages.iter().map(|(name, _)| (target.path.join(name), false)));
         } else {
-            paths.push((place.path.clone(), place.is_setting));
+            paths.push((target.path.clone(), target.is_setting));
         }
     }
     let first_line = content::first_line(layout.command());

@@ -3,15 +3,16 @@
 use super::Error;
 use super::expand::{self, expand};
 use super::values::Values;
-use crate::podman::command_line::oci_runtime;
-use crate::podman::lexer::{self, Item};
+use crate::podman::lexer::Origin;
+use crate::podman::options::Options;
+use crate::podman::own::Runtime;
 use nvbind_core::request::Request;
 use nvbind_core::visible_devices;
 use std::ffi::OsString;
 use std::path::Path;
 use toml::Value;
 
-/// Options of nvbind that are for one command line.
+/// Options of nvbind that are for one command line only.
 const OF_ONE_LINE: &[&str] = &["config", "dry-run", "help"];
 
 /// The same of a profile, which names no other one.
@@ -20,10 +21,10 @@ const NOT_OF_A_PROFILE: &[&str] = &["config", "dry-run", "help", "profile"];
 /// Finds what is wrong with the values of a file.
 pub(super) fn values(values: &Values) -> Result<(), Error> {
     for (path, set) in &values.0 {
-        let words: Vec<&str> = path.iter().map(String::as_str).collect();
-        let found = match (words.as_slice(), &set.value) {
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let found = match (names.as_slice(), &set.value) {
             (["runtime", "default_runtime"], Value::String(name)) => {
-                oci_runtime(name.into()).err().map(|error| error.to_string())
+                Runtime::parse(name.into()).err().map(|error| error.to_string())
             }
             (["runtime", "default_args"], Value::Array(list)) => arguments(list, OF_ONE_LINE),
             (["runtime", "environment", name], Value::String(value)) => variable(name, value),
@@ -50,9 +51,9 @@ fn of_profile(key: &str, rest: &[&str], value: &Value) -> Option<String> {
             Request::parse("all", Some(list), None).err().map(|error| error.to_string())
         }
         ("extras", [], Value::Array(list)) => {
-            let mut words = list.iter().filter_map(Value::as_str);
-            let parse = |word| Request::parse("all", None, None)?.with_extras(Some(word));
-            words.find_map(|word| parse(word).err().map(|error| error.to_string()))
+            let mut names = list.iter().filter_map(Value::as_str);
+            let parse = |name| Request::parse("all", None, None)?.with_extras(Some(name));
+            names.find_map(|name| parse(name).err().map(|error| error.to_string()))
         }
         ("args", [], Value::Array(list)) => arguments(list, NOT_OF_A_PROFILE),
         ("environment", [visible_devices::VARIABLE], _) => Some("--gpu names the GPUs".to_owned()),
@@ -78,25 +79,23 @@ fn limit(entry: &str) -> Option<String> {
 }
 
 fn arguments(list: &[Value], not_here: &[&str]) -> Option<String> {
-    let mut words = list.iter().filter_map(Value::as_str).map(OsString::from);
-    while let Some(item) = lexer::next(&mut words) {
-        let options = match item {
-            Item::Options(options) => options,
-            Item::End(word) => {
-                let word = word.display();
-                return Some(format!(
-                    "{word} is no option, and would be the image; a value of an option that nvbind does not know is written --option=value"
-                ));
-            }
-        };
-        if let Some(given) = options.all.iter().find(|given| given.lacks_its_value()) {
-            return Some(format!("--{} needs a value", given.name));
-        }
-        if let Some(given) = options.long().filter(|given| not_here.contains(&given.name.as_str())) {
-            return Some(format!("--{} is for the command line", given.name));
-        }
+    let mut arguments = list.iter().filter_map(Value::as_str).map(OsString::from);
+    let origin = Origin::Setting("args".to_owned());
+    let (options, end) = match Options::parse(&mut arguments, &origin) {
+        Ok(parsed) => parsed,
+        Err(error) => return Some(error.to_string()),
+    };
+    if let Some(argument) = end {
+        return Some(format!(
+            "{} is no option, and would be the image; a value of an option that nvbind does not know is written --option=value",
+            argument.display()
+        ));
     }
-    None
+    if let Some(given) = options.iter().find(|given| given.lacks_its_value()) {
+        return Some(format!("--{} needs a value", given.name));
+    }
+    let own = options.own_names().find(|name| not_here.contains(name));
+    own.map(|name| format!("--{name} is for the command line"))
 }
 
 fn variable(name: &str, value: &str) -> Option<String> {

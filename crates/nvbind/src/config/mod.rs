@@ -4,12 +4,12 @@
 mod check;
 pub(crate) mod expand;
 mod origin;
+pub(crate) mod suggestion;
 mod values;
-mod words;
 
-use crate::podman::{command_line, shell};
-use crate::profiles;
+use crate::podman::shell;
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::settings::keys::{self, Key, Reader};
 use nvbind_core::settings::{self, SYSTEM_FILE, Settings};
 pub(crate) use origin::Origin;
@@ -17,82 +17,45 @@ use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 pub(crate) use values::{KeyPath, Set, Values};
-pub(crate) use words::{Caller, Words};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// A file that cannot be read or trusted.
     #[error(transparent)]
     File(#[from] settings::Error),
     /// A key or table that there is not.
     #[error("{origin}:{}: there is no {key} in the configuration", origin.column)]
-    Unknown {
-        /// Where.
-        origin: Origin,
-        /// What was written.
-        key: String,
-        /// What to write instead.
-        nearest: String,
-    },
+    Unknown { origin: Origin, key: String, nearest: String },
     /// Not TOML, or a value of the wrong type.
     #[error("{origin}:{}: {}", origin.column, what.trim_end())]
-    Wrong {
-        /// Where.
-        origin: Origin,
-        /// The parser's words.
-        what: String,
-    },
+    Wrong { origin: Origin, what: String },
     /// A value of the right type that cannot be used.
     #[error("{origin}:{}: {key} cannot be used: {why}", origin.column)]
-    Value {
-        /// Where.
-        origin: Origin,
-        /// The key.
-        key: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Words of a file that make no command line.
-    #[error(transparent)]
-    CommandLine(#[from] command_line::Error),
-    /// A profile that there is not.
-    #[error(transparent)]
-    Profile(#[from] profiles::Unknown),
-    /// What each file has alone does not fit together.
+    Value { origin: Origin, key: String, why: String },
+    /// Each file is right, and together they are not.
     #[error("the configuration files do not fit together")]
     Merged(#[source] toml::de::Error),
 }
 
-impl Error {
-    /// The exit code of this failure.
-    pub(crate) fn exit(&self) -> Exit {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
         match self {
             Error::File(error) => error.exit(),
-            Error::Unknown { .. }
-            | Error::Wrong { .. }
-            | Error::Value { .. }
-            | Error::CommandLine(_)
-            | Error::Profile(_)
-            | Error::Merged(_) => Exit::Request,
+            Error::Unknown { .. } | Error::Wrong { .. } | Error::Value { .. } | Error::Merged(_) => {
+                Exit::Request
+            }
         }
     }
 
-    /// What to do, where the message does not say it.
-    pub(crate) fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             Error::Unknown { nearest, .. } => Some(nearest.clone()),
-            Error::Profile(unknown) => unknown.hint(),
             Error::File(settings::Error::Untrusted { path }) => {
                 let path = shell::quote([OsStr::new(path)]);
                 let path = String::from_utf8_lossy(&path);
                 Some(format!("`chown root: {path} && chmod go-w {path}`, where what it says is right"))
             }
-            Error::CommandLine(_)
-            | Error::File(_)
-            | Error::Wrong { .. }
-            | Error::Value { .. }
-            | Error::Merged(_) => None,
+            Error::File(_) | Error::Wrong { .. } | Error::Value { .. } | Error::Merged(_) => None,
         }
     }
 }
@@ -100,7 +63,6 @@ impl Error {
 /// A file that may hold configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
-    /// The file.
     pub(crate) path: PathBuf,
     /// Whose it is.
     pub(crate) kind: Kind,
@@ -111,7 +73,6 @@ pub(crate) struct Layer {
 pub(crate) enum Kind {
     /// The machine's, which the hook reads as well.
     System,
-    /// The user's.
     User,
     /// Named on the command line.
     Named,
@@ -161,7 +122,6 @@ pub(crate) fn parse(text: &str, file: &Path) -> Result<Values, Error> {
 /// All files together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Configuration {
-    /// The values.
     pub(crate) settings: Settings,
     /// Those that a file sets.
     pub(crate) values: Values,
@@ -194,6 +154,17 @@ impl Configuration {
             })
             .collect();
         Ok(Configuration { settings, values, lost })
+    }
+
+    /// Whether a file sets this key.
+    pub(crate) fn is_set(&self, path: &[&str]) -> bool {
+        self.values.origin(path).is_some()
+    }
+
+    /// A key with its file and line, for a message.
+    pub(crate) fn locate(&self, path: &[&str]) -> String {
+        let key = path.join(".");
+        self.values.origin(path).map_or_else(|| key.clone(), |origin| format!("{key} ({origin})"))
     }
 }
 

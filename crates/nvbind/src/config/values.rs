@@ -1,7 +1,8 @@
 //! A configuration file key by key, each value with the place where it stands.
 
 use super::Error;
-use super::origin::{Origin, nearest, nearest_of_profile};
+use super::origin::Origin;
+use super::suggestion::{suggest_key, suggest_profile_key};
 use nvbind_core::settings::{self, Settings, keys};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,9 +19,7 @@ pub(crate) struct Values(pub(crate) BTreeMap<KeyPath, Set>);
 /// A value that a file sets.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Set {
-    /// The value.
     pub(crate) value: Value,
-    /// Where.
     pub(crate) origin: Origin,
 }
 
@@ -42,13 +41,13 @@ impl Values {
             for (name, _) in content_table.into_iter().flatten() {
                 if keys::find(table.get_ref(), name.get_ref()).is_none() {
                     let (table, name_text) = (table.get_ref(), name.get_ref());
-                    let nearest = nearest(table, name_text);
+                    let nearest = suggest_key(table, name_text);
                     let key = format!("{table}.{name_text}");
                     return Err(Error::Unknown { origin: at(name.span().start), key, nearest });
                 }
             }
             if !keys::KEYS.iter().any(|key| key.table == table.get_ref()) {
-                let nearest = nearest("", table.get_ref());
+                let nearest = suggest_key("", table.get_ref());
                 let key = table.get_ref().clone().into_owned();
                 return Err(Error::Unknown { origin: at(table.span().start), key, nearest });
             }
@@ -115,7 +114,7 @@ fn profiles(table: &DeValue<'_>, at: &dyn Fn(usize) -> Origin) -> Result<(), Err
         let is_key = |name: &str| keys::PROFILE_KEYS.iter().any(|key| key.name == name);
         if let Some((name, _)) = content.iter().find(|(name, _)| !is_key(name.get_ref())) {
             let key = format!("{path}.{}", name.get_ref());
-            let nearest = nearest_of_profile(profile.get_ref(), name.get_ref());
+            let nearest = suggest_profile_key(profile.get_ref(), name.get_ref());
             return Err(Error::Unknown { origin: at(name.span().start), key, nearest });
         }
     }

@@ -1,6 +1,6 @@
 //! Bugs of podman and the runtimes that a container with GPUs meets, by the version that has them no longer.
 
-use super::machine::{Program, text};
+use super::subject::{Program, text};
 use super::version::Version;
 use super::{Facts, Finding, packages};
 use serde_json::Value;
@@ -15,7 +15,7 @@ struct Bug {
     /// Whether no container starts at all.
     is_fatal: bool,
     says: &'static str,
-    /// Where it was mended.
+    /// Where it was fixed.
     source: &'static str,
 }
 

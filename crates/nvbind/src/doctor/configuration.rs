@@ -3,7 +3,7 @@
 use super::{Facts, Finding, Fix};
 use crate::config::{Configuration, Kind, Layer};
 use crate::driver::Error;
-use crate::failure::line;
+use nvbind_core::message::line;
 use nvbind_core::settings::{Error as Settings, SYSTEM_FILE};
 
 pub(super) fn of_hook(facts: &Facts<'_>) -> Finding {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// A file of cookies has a few.
 const SIZE_LIMIT: u64 = 1 << 20;
 
-/// What is wrong, and what mends it.
+/// What is wrong, and its fix.
 type Wrong = (String, Option<Fix>);
 
 pub(super) fn display(facts: &Facts<'_>) -> Finding {

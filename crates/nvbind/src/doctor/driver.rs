@@ -1,10 +1,10 @@
 //! The driver.
 
 use super::{Facts, Finding, Fix, nodes, packages};
-use crate::driver::Error;
-use crate::failure::line;
 use nvbind_core::inventory::Error as Driver;
+use nvbind_core::message::line;
 use nvbind_core::plan::Error as Plan;
+use nvbind_core::resolve::Error;
 
 /// Where nvidia-persistenced listens (nvidia-persistenced(1)).
 const SOCKET: &str = "/run/nvidia-persistenced/socket";

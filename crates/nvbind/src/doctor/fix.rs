@@ -1,4 +1,4 @@
-//! The one command that mends something: as it is printed, so it runs.
+//! The one command that fixes something: it runs as it is printed.
 
 use super::Machine;
 use crate::podman::shell;
@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fix {
-    /// Its words, `sudo` among them where this user could not do it.
+    /// The program with its arguments, `sudo` before them where this user could not do it.
     command: Vec<String>,
     /// Whether `--fix` runs it: this user can, and it [is safe](Fix::safe).
     runs: bool,
@@ -16,14 +16,14 @@ pub(crate) struct Fix {
 
 impl Fix {
     /// A command for this user that is to be run by hand.
-    pub(super) fn new<W: Into<String>>(words: impl IntoIterator<Item = W>) -> Fix {
-        Fix { command: words.into_iter().map(Into::into).collect(), runs: false }
+    pub(super) fn new<W: Into<String>>(command: impl IntoIterator<Item = W>) -> Fix {
+        Fix { command: command.into_iter().map(Into::into).collect(), runs: false }
     }
 
     /// The same for root.
-    pub(super) fn as_root<W: Into<String>>(machine: &Machine, words: impl IntoIterator<Item = W>) -> Fix {
+    pub(super) fn as_root<W: Into<String>>(machine: &Machine, command: impl IntoIterator<Item = W>) -> Fix {
         let sudo = (!machine.user.is_root()).then(|| "sudo".to_owned());
-        Fix::new(sudo.into_iter().chain(words.into_iter().map(Into::into)))
+        Fix::new(sudo.into_iter().chain(command.into_iter().map(Into::into)))
     }
 
     /// One that `--fix` may run: it changes nothing but files of nvbind's own, which `nvbind setup --uninstall` takes back,
@@ -31,7 +31,7 @@ impl Fix {
     /// Not where it needs sudo, which may ask for a password.
     #[must_use]
     pub(super) fn safe(mut self) -> Fix {
-        self.runs = self.command.first().is_some_and(|word| word != "sudo");
+        self.runs = self.command.first().is_some_and(|program| program != "sudo");
         self
     }
 
@@ -45,7 +45,7 @@ impl Fix {
         Fix::as_root(machine, ["vi", path])
     }
 
-    /// Its words, where `--fix` runs it.
+    /// The command, where `--fix` runs it.
     pub(super) fn to_run(&self) -> Option<&[String]> {
         self.runs.then_some(&self.command)
     }
@@ -56,12 +56,12 @@ impl Fix {
     }
 }
 
-/// Words as a shell takes them.
-pub(super) fn text(words: &[String]) -> String {
-    String::from_utf8_lossy(&shell::quote(words.iter().map(OsStr::new))).into_owned()
+/// A command as a shell takes it.
+pub(super) fn text(command: &[String]) -> String {
+    String::from_utf8_lossy(&shell::quote(command.iter().map(OsStr::new))).into_owned()
 }
 
-/// As text, as words, and whether `--fix` runs it.
+/// As text, as a list, and whether `--fix` runs it.
 impl Serialize for Fix {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut keys = serializer.serialize_struct("Fix", 3)?;

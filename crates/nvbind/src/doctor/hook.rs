@@ -1,9 +1,9 @@
 //! The hook that podman would run.
 
 use super::{Facts, Finding, Fix, Machine};
-use crate::failure::line;
 use crate::podman::containers_conf::{self, Engine};
 use crate::podman::hooks::{self, Error, Installed};
+use nvbind_core::message::line;
 use object::Endianness;
 use object::elf::{FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -26,12 +26,12 @@ fn engine<'f>(facts: &'f Facts<'_>) -> Result<&'f Engine, &'static str> {
 /// Installs the hook, its JSON and what makes podman look there, for the same driver as before. Safe but where the JSON
 /// names a configuration, which it would no longer.
 fn setup(machine: &Machine, before: Option<&Installed>) -> Fix {
-    let mut words = vec![machine.nvbind.clone(), "setup".to_owned()];
-    words.extend((!machine.user.is_root()).then(|| "--user".to_owned()));
+    let mut command = vec![machine.nvbind.clone(), "setup".to_owned()];
+    command.extend((!machine.user.is_root()).then(|| "--user".to_owned()));
     if let Some(root) = before.and_then(|hook| hook.driver_root.as_ref()) {
-        words.extend(["--driver-root".to_owned(), root.display().to_string()]);
+        command.extend(["--driver-root".to_owned(), root.display().to_string()]);
     }
-    let fix = Fix::new(words);
+    let fix = Fix::new(command);
     if before.is_some_and(|hook| hook.config.is_some()) { fix } else { fix.safe() }
 }
 

@@ -1,8 +1,10 @@
 //! The record that the hook leaves of its last failure: crun shows nothing of a hook but its exit code.
 
 use super::Machine;
-use crate::failure::printable;
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::input;
+use nvbind_core::message::printable;
 use serde::Serialize;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -27,6 +29,12 @@ pub(crate) struct Record {
 pub(crate) struct Error {
     path: PathBuf,
     source: io::Error,
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Permission
+    }
 }
 
 impl Record {

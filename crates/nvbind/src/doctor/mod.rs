@@ -6,17 +6,18 @@ mod display;
 mod driver;
 mod facts;
 mod fix;
+mod fixes;
 mod hook;
 mod last;
-mod machine;
-mod mend;
 mod nodes;
 mod packages;
 mod podman;
+mod programs;
 mod registries;
 mod report;
 mod security;
 mod services;
+mod subject;
 mod system;
 mod user;
 mod version;
@@ -25,10 +26,10 @@ mod version;
 mod tests;
 
 pub(crate) use facts::Facts;
-pub(crate) use last::{Error as RecordError, Record};
-pub(crate) use machine::Machine;
-pub(crate) use mend::mend;
+pub(crate) use fixes::run_fixes;
+pub(crate) use last::Record;
 pub(crate) use report::Report;
+pub(crate) use subject::Machine;
 
 use fix::Fix;
 use serde::Serialize;
@@ -47,12 +48,12 @@ pub(crate) enum Status {
     Skipped,
 }
 
-/// What a check found, in words.
+/// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     status: Status,
     detail: String,
-    /// The one command that mends it; none where there is no such command, and the words say what to do.
+    /// The one command that fixes it; none where there is no such command, and `detail` says what to do.
     #[serde(flatten)]
     fix: Option<Fix>,
 }
@@ -80,7 +81,6 @@ impl Finding {
 struct Check {
     /// Its name, which stays the same for programs.
     id: &'static str,
-    /// What it asks.
     title: &'static str,
     run: fn(&Facts<'_>) -> Finding,
 }

@@ -19,10 +19,10 @@ pub(super) fn make(facts: &Facts<'_>) -> Option<Fix> {
         return None;
     }
     let modprobe = fs::metadata(machine.path(MODPROBE));
-    let words = [machine.nvbind.as_str(), "devices"];
+    let command = [machine.nvbind.as_str(), "devices"];
     let fix = match modprobe {
-        Ok(program) if program.uid() == 0 && program.mode() & SET_USER_ID != 0 => Fix::new(words),
-        Ok(_) | Err(_) => Fix::as_root(machine, words),
+        Ok(program) if program.uid() == 0 && program.mode() & SET_USER_ID != 0 => Fix::new(command),
+        Ok(_) | Err(_) => Fix::as_root(machine, command),
     };
     Some(fix.safe())
 }

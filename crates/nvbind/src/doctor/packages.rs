@@ -3,7 +3,7 @@
 use super::version::Version;
 use super::{Fix, Machine};
 
-/// A program that installs packages, its words for a new one, and those for a newer one.
+/// A program that installs packages, its command for a new one, and the one for a newer one.
 type Manager = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 const MANAGERS: &[Manager] = &[
@@ -35,8 +35,8 @@ fn manager(machine: &Machine) -> Option<&'static Manager> {
 
 /// Installs a package; none where nobody knows how.
 pub(super) fn install(machine: &Machine, package: &str) -> Option<Fix> {
-    let (_, words, _) = manager(machine)?;
-    Some(Fix::as_root(machine, words.iter().copied().chain([package])))
+    let (_, command, _) = manager(machine)?;
+    Some(Fix::as_root(machine, command.iter().copied().chain([package])))
 }
 
 /// Brings a package to this version at least; else why nothing does.
@@ -51,6 +51,6 @@ pub(super) fn upgrade(machine: &Machine, package: &str, to: Version) -> Result<F
     if let Some((.., version)) = FROZEN.iter().find(has).filter(|row| row.3 < to) {
         return Err(format!("{} has {package} {version} and gets no newer one", value("PRETTY_NAME")));
     }
-    let (_, _, words) = manager(machine).ok_or_else(|| format!("install {package} {to} or newer"))?;
-    Ok(Fix::as_root(machine, words.iter().copied().chain([package])))
+    let (_, _, command) = manager(machine).ok_or_else(|| format!("install {package} {to} or newer"))?;
+    Ok(Fix::as_root(machine, command.iter().copied().chain([package])))
 }

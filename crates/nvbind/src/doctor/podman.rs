@@ -1,41 +1,11 @@
 //! podman and its OCI runtime.
 
-use super::machine::{Machine, Program};
+use super::programs::{RUNTIMES, runtimes};
 use super::version::Version;
 use super::{Facts, Finding, bugs, packages};
-use crate::podman::containers_conf::Engine;
 
 /// The oldest podman that nvbind is tried with.
 const OLDEST: Version = Version([4, 3, 0]);
-
-/// In the order in which podman looks for its default runtime.
-const RUNTIMES: &[&str] = &["crun", "runc"];
-
-/// Where podman looks for them, without regard to `PATH` (`runtimes`, containers.conf(5)).
-const RUNTIME_DIRECTORIES: &[&str] = &[
-    "/usr/bin",
-    "/usr/sbin",
-    "/usr/local/bin",
-    "/usr/local/sbin",
-    "/sbin",
-    "/bin",
-    "/run/current-system/sw/bin",
-];
-
-/// podman, if it is there.
-pub(super) fn find(machine: &Machine) -> Option<Program> {
-    machine.program(&machine.search, "podman")
-}
-
-/// The runtime that podman would take.
-pub(super) fn find_runtime(machine: &Machine, engine: Option<&Engine>) -> Option<Program> {
-    runtimes(engine).iter().find_map(|name| machine.program(RUNTIME_DIRECTORIES, name))
-}
-
-fn runtimes(engine: Option<&Engine>) -> Vec<&str> {
-    let set = engine.and_then(|engine| engine.runtime.as_deref());
-    set.map_or_else(|| RUNTIMES.to_vec(), |name| vec![name])
-}
 
 pub(super) fn podman(facts: &Facts<'_>) -> Finding {
     let machine = facts.machine;

@@ -3,7 +3,7 @@
 //!
 //! Which files are read, and what is an error, is `pkg/sysregistriesv2/system_registries_v2.go` of containers/image.
 
-use super::machine::{Machine, files, read};
+use super::subject::{Machine, files, read};
 use super::{Facts, Finding, Fix};
 use std::io::ErrorKind;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! What all checks found, for people and for programs.
 
 use super::{Check, Finding, Status};
-use crate::failure::printable;
 use crate::messages::{BAD, GOOD, MINOR, NOTABLE};
+use nvbind_core::message::printable;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -36,7 +36,7 @@ impl Report {
         self.checks.iter().filter_map(|entry| Some((entry.id, entry.finding.fix.as_ref()?.to_run()?)))
     }
 
-    /// A line for each check, and one below it for what mends it; with colours.
+    /// A line for each check, and one below it for its fix; with colours.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let width = self.checks.iter().map(|entry| entry.id.len()).max().unwrap_or_default();

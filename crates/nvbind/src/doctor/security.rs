@@ -1,6 +1,6 @@
 //! What SELinux and AppArmor allow.
 
-use super::machine::text;
+use super::subject::text;
 use super::{Facts, Finding, Fix};
 use crate::driver::label;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Services of the system that run podman as an ordinary user.
 
-use super::machine::{Machine, text};
+use super::subject::{Machine, text};
 use super::user::{enable_linger, lingers};
 use super::{Facts, Finding};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub(super) fn services(facts: &Facts<'_>) -> Finding {
 fn read(path: &Path) -> Service {
     let mut directory = path.as_os_str().to_owned();
     directory.push(".d");
-    let drop_ins = super::machine::files(&PathBuf::from(directory), &["conf"]);
+    let drop_ins = super::subject::files(&PathBuf::from(directory), &["conf"]);
     let mut service = Service::default();
     for text in [path.to_owned()].iter().chain(&drop_ins).filter_map(|path| text(path)) {
         service.read(&text);

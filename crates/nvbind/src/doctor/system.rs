@@ -1,6 +1,6 @@
 //! The rest of the system that can stand in the way.
 
-use super::machine::text;
+use super::subject::text;
 use super::{Facts, Finding, Fix};
 use nvbind_core::inventory::Error as Driver;
 

@@ -1,7 +1,7 @@
 //! A healthy machine, broken in one way at a time: the check that is for it tells so, and no other.
 
 use super::display::tests::cookies;
-use super::{CHECKS, Fix, Machine, Record, Report, Status, examine, mend};
+use super::{CHECKS, Fix, Machine, Record, Report, Status, examine, run_fixes};
 use crate::config::{Kind, Layer};
 use crate::driver::User;
 use crate::fixture;
@@ -123,7 +123,7 @@ fn report(tree: &fixture::Machine, uid: u32) -> Report {
 }
 
 #[test]
-fn a_healthy_machine_has_nothing_to_mend() {
+fn a_healthy_machine_has_nothing_to_fix() {
     let tree = healthy();
     for uid in [USER, 0] {
         let report = report(&tree, uid);
@@ -442,7 +442,7 @@ const CASES: &[Case] = &[
     warns(&["selinux"], "sudo semodule -i /usr/share/selinux/packages/nvbind.cil", |tree| {
         tree.write("sys/fs/selinux/policy", "container_t");
     }),
-    warns(&["selinux"], "sudo setsebool -P container_use_devices=true", |tree| {
+    warns(&["selinux"], "sudo setsebool -P 'container_use_devices=true'", |tree| {
         tree.write("sys/fs/selinux/policy", "container_t");
         remove(tree, "usr/share/selinux/packages/nvbind.cil");
     }),
@@ -590,7 +590,7 @@ fn in_wsl2_the_driver_is_windows() {
 }
 
 #[test]
-fn a_bug_ends_with_the_version_that_mended_it() {
+fn a_bug_ends_with_the_version_that_fixed_it() {
     let set = |tree: &fixture::Machine, text: &str| tree.write("etc/containers/containers.conf", text);
     for (program, last, first, told) in [
         ("podman", "4.5.0", "4.5.1", "(until 4.5.1, "),
@@ -718,7 +718,7 @@ fn a_display_over_the_network_needs_the_hosts_and_a_named_cookie_file_has_to_be_
         let finding = report.finding("display").clone();
         (finding.status, finding.fix.as_ref().map(Fix::text).unwrap_or_default())
     };
-    let network = "nvbind run --network=host IMAGE".to_owned();
+    let network = "nvbind run '--network=host' IMAGE".to_owned();
     assert_eq!(find("DISPLAY", "localhost:10.0"), (Status::Warn, network));
     let user = "xhost +si:localuser:tester".to_owned();
     assert_eq!(find("XAUTHORITY", "/run/none"), (Status::Warn, user));
@@ -750,31 +750,31 @@ fn safe_fixes_are_run_and_all_is_checked_again() {
     let before = examine(&machine);
     let (fails, warns) = (before.ids(Status::Fail), before.ids(Status::Warn));
     assert_eq!((fails, warns), (vec!["hook"], vec!["nodes", "persistence"]), "{}", before.text());
-    let mended = mend(&machine);
-    let (attempts, after) = mended.parts();
+    let fixed = run_fixes(&machine);
+    let (attempts, after) = fixed.parts();
     let ran: Vec<_> = attempts.iter().map(|attempt| (attempt.id, attempt.error.clone())).collect();
     assert_eq!(ran, [("nodes", None), ("hook", None)]);
     assert_eq!(fs::read_to_string(tree.path("ran")).unwrap(), "devices\nsetup\n");
     // Whether a daemon runs is not nvbind's to decide.
     assert_eq!((after.ids(Status::Fail), after.ids(Status::Warn)), (vec![], vec!["persistence"]));
-    assert_eq!(mended.failed(), 0);
+    assert_eq!(fixed.failed(), 0);
     let nvbind = &machine.nvbind;
-    let text = anstream::adapter::strip_str(&mended.text()).to_string();
+    let text = anstream::adapter::strip_str(&fixed.text()).to_string();
     assert!(text.starts_with(&format!("ran     {nvbind} devices\nran     {nvbind} setup\n\nok ")), "{text}");
-    let json = serde_json::to_value(&mended).unwrap();
+    let json = serde_json::to_value(&fixed).unwrap();
     let first = serde_json::json!({"id": "nodes", "command": [nvbind, "devices"]});
     assert_eq!((&json["fixes"][0], json["checks"].as_array().unwrap().len()), (&first, CHECKS.len()));
 }
 
 #[test]
-fn what_shows_after_a_fix_is_mended_too() {
+fn what_shows_after_a_fix_is_fixed_too() {
     let tree = healthy();
     let script = "case $1 in devices) : > $TREE/dev/nvidia-uvm; chmod -x $TREE/usr/libexec/nvbind/nvbind-hook;; setup) chmod +x $TREE/usr/libexec/nvbind/nvbind-hook;; esac";
     let machine = mendable(&tree, script);
     remove(&tree, "dev/nvidia-uvm");
-    let mended = mend(&machine);
-    let ran: Vec<_> = mended.parts().0.iter().map(|attempt| attempt.id).collect();
-    assert_eq!((ran, mended.failed()), (vec!["nodes", "hook"], 0), "{}", mended.text());
+    let fixed = run_fixes(&machine);
+    let ran: Vec<_> = fixed.parts().0.iter().map(|attempt| attempt.id).collect();
+    assert_eq!((ran, fixed.failed()), (vec!["nodes", "hook"], 0), "{}", fixed.text());
 }
 
 #[test]
@@ -782,9 +782,9 @@ fn a_fix_that_fails_says_why_and_its_check_fails_still() {
     let tree = healthy();
     let machine = mendable(&tree, "echo no room >&2; exit 3");
     mode(&tree, HOOK, 0o644);
-    let mended = mend(&machine);
-    assert_eq!(mended.failed(), 1);
-    assert!(mended.text().contains("\n        ") && mended.text().contains("no room"), "{}", mended.text());
+    let fixed = run_fixes(&machine);
+    assert_eq!(fixed.failed(), 1);
+    assert!(fixed.text().contains("\n        ") && fixed.text().contains("no room"), "{}", fixed.text());
 }
 
 #[test]
@@ -793,10 +793,10 @@ fn what_a_user_has_no_right_to_is_not_run() {
     let nvbind = mendable(&tree, ": > $TREE/ran").nvbind;
     let machine = Machine { nvbind, ..machine(&tree, USER) };
     remove(&tree, "dev/nvidia-uvm");
-    let mended = mend(&machine);
-    let after = mended.parts().1;
-    assert_eq!((mended.parts().0, after.ids(Status::Fail)), (&[][..], vec!["nodes"]), "{}", after.text());
-    assert!(mended.text().starts_with("nothing to run: "), "{}", mended.text());
+    let fixed = run_fixes(&machine);
+    let after = fixed.parts().1;
+    assert_eq!((fixed.parts().0, after.ids(Status::Fail)), (&[][..], vec!["nodes"]), "{}", after.text());
+    assert!(fixed.text().starts_with("nothing to run: "), "{}", fixed.text());
     assert!(!tree.path("ran").exists());
 }
 

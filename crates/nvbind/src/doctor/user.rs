@@ -83,10 +83,10 @@ pub(super) fn cgroup(facts: &Facts<'_>) -> Finding {
     } else {
         // Other boot loaders have no such command.
         let has_grubby = ["/usr/sbin/grubby", "/usr/bin/grubby"].iter().any(|path| machine.has(path));
-        let words = ["grubby", "--update-kernel=ALL", "--args=systemd.unified_cgroup_hierarchy=1"];
+        let command = ["grubby", "--update-kernel=ALL", "--args=systemd.unified_cgroup_hierarchy=1"];
         Finding::warn(
             "version 1: rootless containers have no limits of memory and CPU; boot with systemd.unified_cgroup_hierarchy=1",
-            has_grubby.then(|| Fix::as_root(machine, words)),
+            has_grubby.then(|| Fix::as_root(machine, command)),
         )
     }
 }

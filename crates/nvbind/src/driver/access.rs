@@ -1,10 +1,61 @@
 //! Whether a user may use the device nodes of a plan.
 
-use super::Error;
 use nix::unistd::{Gid, Group};
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::host::{self, Host, Stat};
-use nvbind_core::node_access::{Access, Needed};
+use nvbind_core::node_access::{Access, Needed, other_remedy};
 use nvbind_core::plan::{Device, Plan};
+
+/// Why a node cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// It cannot be looked at.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+    /// The driver would have it, and nobody has made it.
+    #[error("the device node {path} is not there")]
+    NoNode { path: String, remedy: &'static str },
+    /// It is for others.
+    #[error("you may not use {path}: it is for its owner and {group} alone ({mode:04o})")]
+    GroupOnly { path: String, group: String, mode: u32 },
+    /// Its group cannot use it either.
+    #[error("you may not use {path}: nobody but its owner can {} it ({mode:04o})", needed.words())]
+    OwnerOnly { path: String, mode: u32, needed: Needed },
+    /// It is for a group that this user has and the container loses.
+    #[error("{path} is for {group} alone ({mode:04o}), which a container does not keep by itself")]
+    GroupLost { path: String, group: String, mode: u32 },
+}
+
+impl Error {
+    /// Whether it is there, and not for this user.
+    fn is_access(&self) -> bool {
+        matches!(self, Error::GroupOnly { .. } | Error::GroupLost { .. } | Error::OwnerOnly { .. })
+    }
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Error::Host(error) => error.exit(),
+            Error::NoNode { .. } => Exit::Driver,
+            Error::GroupOnly { .. } | Error::OwnerOnly { .. } | Error::GroupLost { .. } => Exit::Permission,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Error::Host(_) => None,
+            Error::NoNode { remedy, .. } => Some((*remedy).to_owned()),
+            Error::GroupOnly { group, path, .. } => Some(format!(
+                "join {group} and add `--group-add keep-groups` (crun only), or {}",
+                other_remedy(path)
+            )),
+            Error::OwnerOnly { path, .. } => Some(other_remedy(path).into()),
+            Error::GroupLost { .. } => Some("add `--group-add keep-groups` (crun only)".into()),
+        }
+    }
+}
 
 /// Whose containers are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,10 +141,10 @@ mod tests {
     use nvbind_core::capability::Capabilities;
     use nvbind_core::exit::Exit;
     use nvbind_core::extras::Extras;
+    use nvbind_core::host::Roots;
     use nvbind_core::inventory::Inventory;
     use nvbind_core::plan;
     use nvbind_core::request::Request;
-    use nvbind_core::settings::Driver;
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
@@ -109,7 +160,7 @@ mod tests {
         for name in ["nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"] {
             open(name, 0o666);
         }
-        let host = Host::open(&Driver::below(&machine.path("/"))).unwrap();
+        let host = Host::open(&Roots::below(&machine.path("/"))).unwrap();
         let inventory = Inventory::read(&host, Capabilities::ALL, &Extras::default()).unwrap();
         let plan = plan::plan(&Request::parse("all", None, None).unwrap(), &inventory).unwrap();
         let gid = fs::metadata(machine.path("dev/nvidia0")).unwrap().gid();
@@ -148,7 +199,7 @@ mod tests {
             machine.write(&format!("dev/{name}"), "");
             fs::set_permissions(machine.path("dev").join(name), fs::Permissions::from_mode(0o666)).unwrap();
         }
-        let host = Host::open(&Driver::below(&machine.path("/"))).unwrap();
+        let host = Host::open(&Roots::below(&machine.path("/"))).unwrap();
         let other = User { uid: 4242, groups: vec![4242] };
         for (capabilities, is_refused) in
             [(None, false), (Some("all"), false), (Some("compute,graphics"), true)]

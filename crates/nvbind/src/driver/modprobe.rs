@@ -1,14 +1,84 @@
-//! The driver's own program that loads its modules and makes its device nodes: set-user-id where it is packaged so, so that
+//! The driver's own program that makes its device nodes: set-user-id where it is packaged so, so that
 //! it works for any user.
 
-use nvbind_core::catalogue::{CONTROL_NODES, MODPROBE, MODPROBE_LOAD};
+use super::{HookOptions, Modules, label};
+use nvbind_core::catalogue::{CONTROL_NODES, MODPROBE};
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::host::Host;
 use nvbind_core::plan::Plan;
+use nvbind_core::request::Request;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Has the driver's modules loaded.
-pub(super) fn load() -> bool {
-    run(MODPROBE_LOAD)
+/// Why nodes are not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Nodes are made for this machine alone.
+    #[error("the installed hook takes the driver from another directory, where nvbind makes no device nodes")]
+    OtherRoot,
+    /// A node is missing, and so is what makes it.
+    #[error("{path} is not there, and {MODPROBE}, which makes it, is not installed")]
+    NoModprobe { path: String },
+    /// A node is missing still.
+    #[error("{MODPROBE} did not make {path}")]
+    NotMade { path: String },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Error::OtherRoot => Exit::Request,
+            Error::NoModprobe { .. } => Exit::Driver,
+            Error::NotMade { .. } => Exit::Permission,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Error::OtherRoot => None,
+            Error::NoModprobe { .. } => Some("install nvidia-modprobe, of the driver's version".into()),
+            Error::NotMade { .. } => Some(
+                "run this as root; where `ModifyDeviceFiles` in /proc/driver/nvidia/params is 0, udev has to make it".into(),
+            ),
+        }
+    }
+}
+
+/// Has the driver's modules loaded, all its nodes made that are missing, and labelled where SELinux is; returns the paths of
+/// those that were made.
+pub(crate) fn make_nodes(hook: &HookOptions) -> Result<Vec<String>, super::Error> {
+    let machine = hook.open_for_all(Modules::Load)?;
+    let host = machine.host();
+    if !host.is_machine() {
+        return Err(Error::OtherRoot.into());
+    }
+    // A plan has no optional node that is missing.
+    let mut made = make_optional(host);
+    let plan = machine.plan(Request::parse("all", None, None)?)?;
+    made.extend(make_missing(&plan, host, run));
+    match missing(&plan, host).first() {
+        Some((path, _)) if !Path::new(MODPROBE).exists() => {
+            Err(Error::NoModprobe { path: (*path).to_owned() }.into())
+        }
+        Some((path, _)) => Err(Error::NotMade { path: (*path).to_owned() }.into()),
+        None => {
+            if nix::unistd::geteuid().is_root() {
+                label::restore(plan.devices.iter().map(|device| device.node.path.as_str()));
+            }
+            Ok(made)
+        }
+    }
+}
+
+/// The nodes of this machine's GPUs that nobody has made yet.
+pub(crate) fn missing_nodes(hook: &HookOptions) -> Result<Vec<String>, super::Error> {
+    let machine = hook.open_for_all(Modules::Leave)?;
+    if !machine.host().is_machine() {
+        return Err(Error::OtherRoot.into());
+    }
+    let plan = machine.plan(Request::parse("all", None, None)?)?;
+    Ok(missing(&plan, machine.host()).into_iter().map(|(path, _)| path.to_owned()).collect())
 }
 
 /// Runs it; whether it ran and was content. What it could not do shows afterwards.
@@ -55,10 +125,10 @@ mod tests {
     use crate::fixture;
     use nvbind_core::capability::Capabilities;
     use nvbind_core::extras::Extras;
+    use nvbind_core::host::Roots;
     use nvbind_core::inventory::Inventory;
     use nvbind_core::plan;
     use nvbind_core::request::Request;
-    use nvbind_core::settings::Driver;
     use std::cell::RefCell;
     use std::fs;
 
@@ -69,7 +139,7 @@ mod tests {
         for path in ["nvidiactl", "nvidia-modeset"] {
             machine.write(&format!("dev/{path}"), "");
         }
-        let host = Host::open(&Driver::below(&machine.path("/"))).unwrap();
+        let host = Host::open(&Roots::below(&machine.path("/"))).unwrap();
         let inventory = Inventory::read(&host, Capabilities::ALL, &Extras::default()).unwrap();
         let plan = plan::plan(&Request::parse("all", None, None).unwrap(), &inventory).unwrap();
         let runs = RefCell::new(Vec::new());

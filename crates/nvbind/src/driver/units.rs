@@ -1,11 +1,12 @@
 //! The GPUs of this machine, and the parts of divided ones, as things that are handed out.
 
-use super::{Error, Place, identify, loaded_with, make_ready};
-use nvbind_core::host::Host;
-use nvbind_core::inventory::{Inventory, MigDevice, MigIdentity};
+use super::{Error, HookOptions, Modules, make_ready_on};
+use nvbind_core::inventory::{Inventory, MigDevice};
+use nvbind_core::listing::MigIdentity;
 use nvbind_core::nvml;
 use nvbind_core::request::Request;
-use nvbind_core::security::{Allowed, Security};
+use nvbind_core::resolve::{self, Resolver};
+use nvbind_core::security::Allowed;
 use nvbind_core::select;
 
 /// A GPU, or a MIG device.
@@ -47,30 +48,27 @@ impl UnitKind {
 /// This machine, as the hook will find it.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    place: Place,
-    host: Host,
-    security: Security,
+    resolver: Resolver,
     inventory: Inventory,
 }
 
 impl Machine {
     /// Looks at the machine, and has the driver's modules loaded as far as this user may.
-    pub(crate) fn open(place: Place) -> Result<Machine, Error> {
-        let (host, security) = place.open()?;
+    pub(crate) fn open(hook: &HookOptions) -> Result<Machine, Error> {
+        let resolver = hook.open(Modules::Load)?;
         let request = Request::parse("none", Some("utility"), None)?;
-        let inventory =
-            loaded_with(&host, || Ok(Inventory::read(&host, request.capabilities, &request.extras)?))?;
-        Ok(Machine { place, host, security, inventory })
+        let inventory = resolver.read_loaded(request.capabilities, &request.extras)?;
+        Ok(Machine { resolver, inventory })
     }
 
     /// What the configuration allows, where that is not everything.
     pub(crate) fn allowed(&self) -> Option<Allowed> {
-        self.security.allowed()
+        self.resolver.security().allowed()
     }
 
     /// What a request means here.
     pub(crate) fn units(&mut self, request: &Request) -> Result<Vec<Unit>, Error> {
-        let request = request.clone().within(&self.security);
+        let request = request.clone().within(self.resolver.security());
         if self.inventory.wsl.is_some() {
             let unit = Unit { id: (0, None), name: "0".to_owned(), kind: UnitKind::Whole };
             return Ok(select::select_all(&request)
@@ -79,8 +77,9 @@ impl Machine {
                 .into_iter()
                 .collect());
         }
-        let name = nvml::needed_for(&request, &self.inventory).map(ToString::to_string);
-        self.identify(name)?;
+        if let Some(name) = nvml::needed_for(&request, &self.inventory).map(ToString::to_string) {
+            self.identify(&name)?;
+        }
         let mut units = Vec::new();
         for gpu in select::select(&request, &self.inventory).map_err(plan_error)? {
             let mut gpus = self.inventory.gpus.iter();
@@ -95,7 +94,7 @@ impl Machine {
             }));
             units.extend(gpu.mig.iter().map(|device| Unit {
                 id: (gpu.index, Some((device.gpu_instance, device.compute_instance))),
-                name: name_of(gpu.index, device, || device.name(&gpu)),
+                name: name_of(gpu.index, device, || gpu.name_of(device)),
                 kind: UnitKind::Mig(device.identity.as_ref().and_then(profile)),
             }));
         }
@@ -106,22 +105,24 @@ impl Machine {
     pub(crate) fn know(&mut self, kind: &UnitKind) -> Result<(), Error> {
         match kind {
             UnitKind::Mig(Some(profile)) if self.inventory.gpus.iter().any(|gpu| !gpu.mig.is_empty()) => {
-                self.identify(Some(profile.clone()))
+                self.identify(profile)
             }
             UnitKind::Mig(_) | UnitKind::Whole | UnitKind::Divided => Ok(()),
         }
     }
 
-    fn identify(&mut self, name: Option<String>) -> Result<(), Error> {
-        // Once is enough.
+    fn identify(&mut self, name: &str) -> Result<(), Error> {
         let mut devices = self.inventory.gpus.iter().flat_map(|gpu| &gpu.mig);
-        let name = name.filter(|_| devices.any(|device| device.identity.is_none()));
-        identify(&self.place, &self.host, name, &mut self.inventory)
+        // Once is enough.
+        if devices.any(|device| device.identity.is_none()) {
+            self.resolver.identify(name, &mut self.inventory).map_err(resolve::Error::from)?;
+        }
+        Ok(())
     }
 
-    /// Sees that a container that asks for this will get it, as [`make_ready`] does.
+    /// Sees that a container that asks for this will get it, as [`make_ready`](super::make_ready) does.
     pub(crate) fn make_ready(&self, request: Request, keeps_groups: bool) -> Result<(), Error> {
-        make_ready(&self.place, &self.host, &request.within(&self.security), keeps_groups).map(drop)
+        make_ready_on(&self.resolver, request, keeps_groups).map(drop)
     }
 }
 
@@ -135,5 +136,5 @@ fn name_of(gpu: u32, device: &MigDevice, by_instances: impl FnOnce() -> String) 
 }
 
 fn plan_error(error: select::Error) -> Error {
-    Error::Plan(error.into())
+    Error::Resolve(resolve::Error::Plan(error.into()))
 }

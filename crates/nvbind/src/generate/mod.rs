@@ -1,6 +1,6 @@
-//! What podman would be told, as a file that starts the same container: a Quadlet, a systemd unit, a pod.
+//! What podman would be told as a file that starts the same container: a Quadlet, a systemd unit, a pod.
 
-pub(crate) mod kube;
+pub(crate) mod pod;
 pub(crate) mod quadlet;
 pub(crate) mod systemd;
 pub(crate) mod unit;
@@ -8,7 +8,10 @@ pub(crate) mod unit;
 #[cfg(test)]
 mod tests;
 
-use crate::podman::lexer::{self, Given, Item};
+use crate::podman::invocation::Invocation;
+use crate::podman::lexer::Group;
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -47,34 +50,32 @@ const PATHS: &[&str] = &[
     "pod-id-file",
 ];
 
-/// A container as podman is asked for it. All text: unit files and JSON hold nothing else.
+/// The start of a container by podman. All text: unit files and JSON hold nothing else.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct Start {
     /// Options of all of podman's commands.
-    pub(crate) global: Vec<Setting>,
+    global: Vec<Setting>,
     /// Options of `podman run`.
-    pub(crate) options: Vec<Setting>,
+    options: Vec<Setting>,
     /// IMAGE, or a directory with `--rootfs`.
-    pub(crate) image: String,
+    image: String,
     /// COMMAND with its arguments.
-    pub(crate) command: Vec<String>,
+    command: Vec<String>,
 }
 
 /// An option of podman's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Setting {
+struct Setting {
     /// The long name.
-    pub(crate) name: String,
-    /// Its value, if it has one.
-    pub(crate) value: Option<String>,
-    /// What a switch says.
-    pub(crate) is_on: bool,
+    name: String,
+    value: Option<String>,
+    /// The value of a switch.
+    is_on: bool,
 }
 
-/// A file, and what a person has to know of it.
+/// A file, and notes on it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Generated {
-    /// The file.
     pub(crate) text: String,
     /// What is not as it would be with `nvbind run`.
     pub(crate) notes: Vec<String>,
@@ -83,57 +84,34 @@ pub(crate) struct Generated {
 /// Why there can't be a file.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum Error {
-    /// Only options.
     #[error("there is no image in the command line")]
     NoImage,
-    /// The option stands last.
     #[error("--{option} needs a value")]
-    NoValue {
-        /// Its long name.
-        option: String,
-    },
+    NoValue { option: String },
     /// A short option that no podman has.
-    #[error("podman run has no option {word}")]
-    Unknown {
-        /// As it was typed.
-        word: String,
-    },
-    /// Neither unit files nor JSON can hold it.
-    #[error("{word:?} is not UTF-8")]
-    NotText {
-        /// As it was typed.
-        word: OsString,
-    },
+    #[error("podman run has no option {option}")]
+    Unknown { option: String },
+    #[error("{argument:?} is not UTF-8")]
+    NotText { argument: OsString },
     /// It would end the line, or the value.
     #[error("{image:?} cannot stand in a Quadlet as an image")]
-    Image {
-        /// As it was typed.
-        image: String,
-    },
+    Image { image: String },
     /// Quadlet hands `;` to systemd unquoted, which begins another command there, and drops all that follows an empty word.
     #[error("the command has the word {word:?}, which Quadlet cannot hold")]
-    Word {
-        /// The word.
-        word: &'static str,
-    },
-    /// No policy of podman's.
+    Word { word: &'static str },
     #[error("podman has no restart policy {policy:?}")]
-    Restart {
-        /// As it was typed.
-        policy: String,
-    },
+    Restart { policy: String },
     /// Left out, they would make another container.
     #[error("a pod cannot hold {}", options.join(", "))]
-    Pod {
-        /// With their values.
-        options: Vec<String>,
-    },
+    Pod { options: Vec<String> },
 }
 
-impl Error {
-    /// What to do about it.
-    #[must_use]
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Request
+    }
+
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::NoImage => "write it as `nvbind generate KIND -- [OPTIONS] IMAGE [COMMAND]`",
             Error::Word { .. } => "`nvbind generate systemd` can, or put the command into `sh -c`",
@@ -150,36 +128,28 @@ impl Error {
     }
 }
 
-impl Asked {
-    /// Reads podman's arguments, `run` among them. Paths get absolute: a service has another current directory.
-    pub(crate) fn parse(arguments: Vec<OsString>, directory: &Path) -> Result<Asked, Error> {
-        let mut words = arguments.into_iter();
-        let mut asked = Asked::default();
-        let (before, _run) = settings(&mut words)?;
-        let (after, end) = settings(&mut words)?;
-        let image = match end {
-            Some(word) if word == "--" => words.next(),
-            other => other,
-        };
-        asked.image = text(image.ok_or(Error::NoImage)?)?;
-        asked.command = words.map(text).collect::<Result<_, _>>()?;
-        asked.global = before;
-        for mut setting in after {
+impl Start {
+    /// What podman is told, for a file. Paths get absolute: a service has another current directory.
+    pub(crate) fn new(podman: &Invocation, directory: &Path) -> Result<Start, Error> {
+        let mut start = Start { global: settings(&podman.global)?, ..Start::default() };
+        for mut setting in settings(&podman.options)? {
             if let Some(path) = setting.value.as_deref().and_then(|it| absolute(&setting.name, it, directory))
             {
                 setting.value = Some(path);
             }
             let target = if OF_ALL_COMMANDS.contains(&setting.name.as_str()) {
-                &mut asked.global
+                &mut start.global
             } else {
-                &mut asked.options
+                &mut start.options
             };
             target.push(setting);
         }
-        if asked.is_on("rootfs") && !asked.image.starts_with('/') {
-            asked.image = below(directory, &asked.image);
+        start.image = text(podman.container.image.as_ref().ok_or(Error::NoImage)?)?;
+        start.command = podman.container.command.iter().map(text).collect::<Result<_, _>>()?;
+        if start.is_on("rootfs") && !start.image.starts_with('/') {
+            start.image = below(directory, &start.image);
         }
-        Ok(asked)
+        Ok(start)
     }
 
     /// The value that podman would use of an option that counts once.
@@ -194,19 +164,8 @@ impl Asked {
 }
 
 impl Setting {
-    fn new(given: Given, word: &OsString) -> Result<Setting, Error> {
-        if given.name.is_empty() {
-            return Err(Error::Unknown { word: word.to_string_lossy().into_owned() });
-        }
-        if given.lacks_its_value() {
-            return Err(Error::NoValue { option: given.name });
-        }
-        let is_on = given.is_on();
-        Ok(Setting { name: given.name, value: given.value.map(text).transpose()?, is_on })
-    }
-
-    /// The option as one word, which podman takes for every option.
-    fn word(&self) -> String {
+    /// The option as one argument, which podman takes for every option.
+    fn argument(&self) -> String {
         match &self.value {
             Some(value) => format!("--{}={value}", self.name),
             None => format!("--{}", self.name),
@@ -214,24 +173,25 @@ impl Setting {
     }
 }
 
-/// The options up to the first word that is none, and that word.
-fn settings(words: &mut impl Iterator<Item = OsString>) -> Result<(Vec<Setting>, Option<OsString>), Error> {
+fn settings(groups: &[Group]) -> Result<Vec<Setting>, Error> {
     let mut settings = Vec::new();
-    while let Some(item) = lexer::next(words) {
-        match item {
-            Item::Options(options) => {
-                for given in options.all {
-                    settings.push(Setting::new(given, &options.word)?);
-                }
+    for group in groups {
+        for given in &group.options {
+            if given.name.is_empty() {
+                return Err(Error::Unknown { option: group.text().to_string_lossy().into_owned() });
             }
-            Item::End(word) => return Ok((settings, Some(word))),
+            if given.lacks_its_value() {
+                return Err(Error::NoValue { option: given.name.clone() });
+            }
+            let value = given.value.as_ref().map(text).transpose()?;
+            settings.push(Setting { name: given.name.clone(), value, is_on: given.is_on() });
         }
     }
-    Ok((settings, None))
+    Ok(settings)
 }
 
-fn text(word: OsString) -> Result<String, Error> {
-    word.into_string().map_err(|word| Error::NotText { word })
+fn text(argument: &OsString) -> Result<String, Error> {
+    argument.clone().into_string().map_err(|argument| Error::NotText { argument })
 }
 
 /// The value of an option with its path absolute; none where it needs no change.
@@ -263,7 +223,7 @@ fn below(directory: &Path, path: &str) -> String {
 }
 
 /// What the user should know of a variable without a value, whose value podman takes from its own environment.
-fn inherited(setting: &Setting) -> Option<String> {
+fn note_inherited(setting: &Setting) -> Option<String> {
     let variable = setting.value.as_deref().filter(|value| setting.name == "env" && !value.contains('='))?;
     Some(format!("--env {variable} takes the value from the service's environment, not from this one"))
 }

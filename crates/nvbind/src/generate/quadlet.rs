@@ -2,7 +2,7 @@
 //! `PodmanArgs=`.
 
 use super::unit::{self, Unit};
-use super::{Asked, Error, Generated, Setting, inherited};
+use super::{Error, Generated, Setting, Start, note_inherited};
 
 /// How Quadlet reads a key (`pkg/systemd/quadlet/quadlet.go` of podman's source).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,48 +105,48 @@ const SECURITY_WITH_VALUE: &[(&str, &str)] = &[
 const NOTIFY: &[(&str, &str)] = &[("container", "true"), ("healthy", "healthy")];
 
 /// The `.container` file.
-pub(crate) fn render(asked: &Asked) -> Result<Generated, Error> {
-    if let Some(word) = ["", ";"].into_iter().find(|word| asked.command.iter().any(|other| other == word)) {
+pub(crate) fn render(start: &Start) -> Result<Generated, Error> {
+    if let Some(word) = ["", ";"].into_iter().find(|word| start.command.iter().any(|other| other == word)) {
         return Err(Error::Word { word });
     }
-    if !unit::is_plain(&asked.image) {
-        return Err(Error::Image { image: asked.image.clone() });
+    if !unit::is_plain(&start.image) {
+        return Err(Error::Image { image: start.image.clone() });
     }
     let mut file = Unit::default();
-    file.describe(asked)?;
+    file.describe(start)?;
     file.section("Container");
-    let image = if asked.is_on("rootfs") { "Rootfs" } else { "Image" };
-    file.set(image, &unit::literal(&asked.image));
-    if !asked.command.is_empty() {
-        file.set("Exec", &unit::line(asked.command.iter().map(String::as_str)));
+    let image = if start.is_on("rootfs") { "Rootfs" } else { "Image" };
+    file.set(image, &unit::literal(&start.image));
+    if !start.command.is_empty() {
+        file.set("Exec", &unit::line(start.command.iter().map(String::as_str)));
     }
-    for setting in &asked.global {
-        file.set("GlobalArgs", &unit::quote(&setting.word()));
+    for setting in &start.global {
+        file.set("GlobalArgs", &unit::quote(&setting.argument()));
     }
-    let mut notes = unit::notes(asked.options.iter().map(|setting| setting.name.as_str()));
-    if let Some(notify) = asked.value("sdnotify").and_then(|value| find(NOTIFY, value)) {
+    let mut notes = unit::notes(start.options.iter().map(|setting| setting.name.as_str()));
+    if let Some(notify) = start.value("sdnotify").and_then(|value| find(NOTIFY, value)) {
         file.set("Notify", notify);
     }
     let mut rest = Vec::new();
-    for (at, setting) in asked.options.iter().enumerate() {
+    for (at, setting) in start.options.iter().enumerate() {
         if unit::is_left_out(&setting.name) || setting.name == "rootfs" {
             continue;
         }
-        let later = asked.options.get(at + 1..).unwrap_or_default();
+        let later = start.options.get(at + 1..).unwrap_or_default();
         match key(setting) {
             Some((_, _, One | Switch)) if later.iter().any(|other| other.name == setting.name) => {}
             Some((key, value, _)) => file.set(key, &value),
             None => {
-                notes.extend(inherited(setting));
-                rest.push(setting.word());
+                notes.extend(note_inherited(setting));
+                rest.push(setting.argument());
             }
         }
     }
     // Last, as Quadlet hands them to podman.
-    for word in &rest {
-        file.set("PodmanArgs", &unit::quote(word));
+    for argument in &rest {
+        file.set("PodmanArgs", &unit::quote(argument));
     }
-    file.serve(asked)?;
+    file.serve(start)?;
     file.install();
     Ok(Generated { text: file.into_text(), notes })
 }

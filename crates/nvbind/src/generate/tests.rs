@@ -1,13 +1,13 @@
-use super::{Asked, Error, Generated, kube, quadlet, systemd};
-use crate::config::{Caller, Configuration};
+use super::{Error, Generated, Start, pod, quadlet, systemd};
+use crate::additions::{self, Caller, Host};
+use crate::config::Configuration;
 use crate::podman::command_line::{CommandLine, Verb};
-use crate::profiles::Host;
 use std::ffi::OsString;
 use std::path::Path;
 
 const DIRECTORY: &str = "/home/me/project";
 
-fn words(line: &str) -> Vec<OsString> {
+fn arguments(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
 }
 
@@ -36,25 +36,29 @@ impl Host for Bare {
     }
 }
 
-fn asked(typed: &[OsString]) -> Result<Asked, Error> {
+fn line(typed: &[OsString]) -> CommandLine {
     let caller =
         Caller { verb: Verb::Run, is_root: true, has_terminal: true, variable: &|_name| None, host: &Bare };
-    let configured = Configuration::default().words(typed, caller).unwrap();
-    let line = CommandLine::parse(configured.words).unwrap();
-    Asked::parse(line.podman_arguments(Verb::Run, false, &[]), Path::new(DIRECTORY))
+    let mut line = CommandLine::parse(typed.iter().cloned()).unwrap();
+    additions::add(&mut line, &Configuration::default(), caller).unwrap();
+    line
+}
+
+fn start(typed: &[OsString]) -> Result<Start, Error> {
+    Start::new(&line(typed).invocation(Verb::Run, false, &[]), Path::new(DIRECTORY))
 }
 
 fn quadlet(typed: &[OsString]) -> Generated {
-    quadlet::render(&asked(typed).unwrap()).unwrap()
+    quadlet::render(&start(typed).unwrap()).unwrap()
 }
 
 fn systemd(typed: &[OsString]) -> Generated {
     let own = Path::new("/usr/local/bin/nvbind");
-    systemd::render(&asked(typed).unwrap(), typed.to_vec(), own, Path::new(DIRECTORY)).unwrap()
+    systemd::render(&start(typed).unwrap(), &line(typed), own, Path::new(DIRECTORY)).unwrap()
 }
 
 fn kube(typed: &[OsString]) -> Result<Generated, Error> {
-    kube::render(&asked(typed)?)
+    pod::render(&start(typed)?)
 }
 
 /// The lines of a section.
@@ -73,7 +77,7 @@ const OWN: [&str; 3] = [
 
 /// `[Container]` without the image and what nvbind adds.
 fn container(line: &str) -> Vec<String> {
-    let generated = quadlet(&words(line));
+    let generated = quadlet(&arguments(line));
     let mut lines = section(&generated.text, "Container");
     lines.retain(|line| !OWN.contains(&line.as_str()) && line != "Image=I");
     lines
@@ -108,7 +112,7 @@ TimeoutStopSec=90
 [Install]
 WantedBy=multi-user.target default.target
 ";
-    assert_eq!(quadlet(&words(line)), Generated { text: expected.to_owned(), notes: Vec::new() });
+    assert_eq!(quadlet(&arguments(line)), Generated { text: expected.to_owned(), notes: Vec::new() });
 }
 
 #[test]
@@ -241,7 +245,7 @@ const USUAL: &[(&str, &[&str])] = &[
 #[test]
 fn usual_command_lines_become_all_three() {
     for (line, expected) in USUAL {
-        let typed = words(line);
+        let typed = arguments(line);
         assert_eq!(container(line), *expected, "{line}");
         let service = systemd(&typed).text;
         assert!(service.contains(" --gpu all "), "{line}: {service}");
@@ -269,9 +273,9 @@ fn a_profile_is_in_a_quadlet_as_its_options_and_in_a_service_by_its_name() {
         ]
     );
     // The service looks at the machine at each start.
-    let service = systemd(&words(line)).text;
+    let service = systemd(&arguments(line)).text;
     assert!(service.contains(" --gpu all --profile ai-ml ") && !service.contains("memlock"), "{service}");
-    assert_eq!(kube(&words(line)).unwrap_err().to_string(), "a pod cannot hold --shm-size=0");
+    assert_eq!(kube(&arguments(line)).unwrap_err().to_string(), "a pod cannot hold --shm-size=0");
 }
 
 #[test]
@@ -321,8 +325,8 @@ fn what_a_service_has_no_use_for_is_told() {
             &["--env DISPLAY takes the value from the service's environment, not from this one"],
         ),
     ] {
-        assert_eq!(quadlet(&words(line)).notes, expected, "{line}");
-        assert_eq!(systemd(&words(line)).notes, expected, "{line}");
+        assert_eq!(quadlet(&arguments(line)).notes, expected, "{line}");
+        assert_eq!(systemd(&arguments(line)).notes, expected, "{line}");
     }
 }
 
@@ -336,7 +340,7 @@ fn restart_policies_are_systemds() {
         ("--restart on-failure", "Restart=on-failure", None),
         ("--restart on-failure:3", "Restart=on-failure", Some("StartLimitBurst=3")),
     ] {
-        let typed = words(&format!("{options} I"));
+        let typed = arguments(&format!("{options} I"));
         for generated in [quadlet(&typed), systemd(&typed)] {
             assert!(section(&generated.text, "Service").contains(&restart.to_owned()), "{options}");
             let limit = section(&generated.text, "Unit").into_iter().find(|it| it.starts_with("StartLimit"));
@@ -344,9 +348,9 @@ fn restart_policies_are_systemds() {
         }
     }
     for policy in ["sometimes", "on-failure:x"] {
-        let asked = asked(&words(&format!("--restart {policy} I"))).unwrap();
+        let start = start(&arguments(&format!("--restart {policy} I"))).unwrap();
         let expected = Err(Error::Restart { policy: policy.to_owned() });
-        assert_eq!(quadlet::render(&asked), expected);
+        assert_eq!(quadlet::render(&start), expected);
     }
 }
 
@@ -378,14 +382,14 @@ ExecStopPost=-podman --runtime=crun rm --force --volumes --ignore --cidfile=%t/%
 [Install]
 WantedBy=multi-user.target default.target
 ";
-    assert_eq!(systemd(&words(line)).text, expected);
+    assert_eq!(systemd(&arguments(line)).text, expected);
 }
 
 /// What is thought out for the one holds for the other.
 #[test]
 fn the_packaged_template_is_a_generated_service_but_for_what_an_instance_tells() {
     let packaged = include_str!("../../../../packaging/systemd/nvbind@.service");
-    let generated = systemd(&words("--restart=on-failure --name=INSTANCE WORDS")).text;
+    let generated = systemd(&arguments("--restart=on-failure --name=INSTANCE WORDS")).text;
     let generated =
         generated.replace("/usr/local/bin", "/usr/bin").replace("INSTANCE", "%i").replace("WORDS", "$RUN");
     for (name, of_template) in [
@@ -426,15 +430,15 @@ fn a_service_has_a_directory_where_a_path_needs_one() {
         ("--rootfs tree", true),
         ("--rootfs /tree", false),
     ] {
-        assert_eq!(systemd(&words(line)).text.contains("WorkingDirectory="), needs, "{line}");
+        assert_eq!(systemd(&arguments(line)).text.contains("WorkingDirectory="), needs, "{line}");
     }
 }
 
 #[test]
 fn a_service_keeps_how_the_container_notifies_and_its_cgroups() {
-    let text = systemd(&words("--sdnotify=container --cgroups split I")).text;
+    let text = systemd(&arguments("--sdnotify=container --cgroups split I")).text;
     assert!(text.contains("--sdnotify=container --cgroups split I\n"), "{text}");
-    assert!(systemd(&words("--sdnotify=ignore I")).text.contains("--sdnotify=conmon"));
+    assert!(systemd(&arguments("--sdnotify=ignore I")).text.contains("--sdnotify=conmon"));
 }
 
 #[test]
@@ -444,7 +448,7 @@ fn a_pod_holds_the_whole_command_line() {
                 --cap-drop all --security-opt label=type:t --security-opt no-new-privileges --device /dev/dri \
                 --memory 512m --cpus 1.5 --group-add keep-groups --group-add 44 --network=n --ipc=host \
                 --ulimit nofile=1:2 --restart on-failure --pull never --label a=b --stop-timeout 3 I -c true";
-    let generated = kube(&words(line)).unwrap();
+    let generated = kube(&arguments(line)).unwrap();
     let expected = serde_json::json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -525,9 +529,9 @@ fn what_a_pod_cannot_hold_is_refused_by_name() {
         "--unheard-of",
     ] {
         let expected = Err(Error::Pod { options: vec![option.to_owned()] });
-        assert_eq!(kube(&words(&format!("--tmpfs /y {option} I"))), expected);
+        assert_eq!(kube(&arguments(&format!("--tmpfs /y {option} I"))), expected);
     }
-    let error = kube(&words("--rootfs --shm-size=1g --ipc=x /tree")).unwrap_err();
+    let error = kube(&arguments("--rootfs --shm-size=1g --ipc=x /tree")).unwrap_err();
     assert_eq!(error.to_string(), "a pod cannot hold --rootfs, --shm-size=1g, --ipc=x");
 }
 
@@ -537,18 +541,18 @@ fn what_is_no_command_line_is_refused() {
         ("--rm", Error::NoImage),
         ("--", Error::NoImage),
         ("--rm --name", Error::NoValue { option: "name".to_owned() }),
-        ("-x I", Error::Unknown { word: "-x".to_owned() }),
+        ("-x I", Error::Unknown { option: "-x".to_owned() }),
     ] {
-        assert_eq!(asked(&words(line)), Err(expected), "{line}");
+        assert_eq!(start(&arguments(line)), Err(expected), "{line}");
     }
     use std::os::unix::ffi::OsStringExt;
-    let word = OsString::from_vec(vec![b'a', 0xff]);
-    assert_eq!(asked(&["I".into(), word.clone()]), Err(Error::NotText { word }));
+    let argument = OsString::from_vec(vec![b'a', 0xff]);
+    assert_eq!(start(&["I".into(), argument.clone()]), Err(Error::NotText { argument }));
     for word in ["", ";"] {
-        let asked = asked(&["I".into(), "find".into(), word.into()]).unwrap();
-        assert_eq!(quadlet::render(&asked), Err(Error::Word { word }));
+        let start = start(&["I".into(), "find".into(), word.into()]).unwrap();
+        assert_eq!(quadlet::render(&start), Err(Error::Word { word }));
     }
     let image = "I\nExec=x".to_owned();
-    let broken = quadlet::render(&asked(&[image.clone().into()]).unwrap());
+    let broken = quadlet::render(&start(&[image.clone().into()]).unwrap());
     assert_eq!(broken, Err(Error::Image { image }));
 }

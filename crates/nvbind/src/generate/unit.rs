@@ -1,6 +1,6 @@
 //! The text of unit files: quoting as systemd.service(5) has it, and what every service of a container needs.
 
-use super::{Asked, Error};
+use super::{Error, Start};
 use std::fmt::Write as _;
 
 /// An image may have to be downloaded before the service counts as started (podman-systemd.unit(5)).
@@ -50,22 +50,22 @@ impl Unit {
         self.text
     }
 
-    pub(super) fn describe(&mut self, asked: &Asked) -> Result<(), Error> {
+    pub(super) fn describe(&mut self, start: &Start) -> Result<(), Error> {
         self.section("Unit");
-        self.set("Description", &format!("{} with NVIDIA GPUs", quote(&asked.image)));
-        if let Some(burst) = Restart::of(asked)?.burst {
+        self.set("Description", &format!("{} with NVIDIA GPUs", quote(&start.image)));
+        if let Some(burst) = Restart::of(start)?.burst {
             self.set("StartLimitBurst", burst);
         }
         Ok(())
     }
 
     /// What `[Service]` holds of the options.
-    pub(super) fn serve(&mut self, asked: &Asked) -> Result<(), Error> {
+    pub(super) fn serve(&mut self, start: &Start) -> Result<(), Error> {
         self.section("Service");
-        self.set("Restart", Restart::of(asked)?.policy);
+        self.set("Restart", Restart::of(start)?.policy);
         self.set("TimeoutStartSec", &START_SECONDS.to_string());
         let stop =
-            asked.value("stop-timeout").and_then(|seconds| seconds.parse().ok()).unwrap_or(STOP_SECONDS);
+            start.value("stop-timeout").and_then(|seconds| seconds.parse().ok()).unwrap_or(STOP_SECONDS);
         self.set("TimeoutStopSec", &stop.saturating_add(MORE_STOP_SECONDS).to_string());
         Ok(())
     }
@@ -85,8 +85,8 @@ struct Restart<'a> {
 
 impl Restart<'_> {
     /// A unit that is stopped stays so: there, `unless-stopped` is no other than `always`.
-    fn of(asked: &Asked) -> Result<Restart<'_>, Error> {
-        let policy = asked.value("restart").unwrap_or_default();
+    fn of(start: &Start) -> Result<Restart<'_>, Error> {
+        let policy = start.value("restart").unwrap_or_default();
         let (policy, burst) = match policy.split_once(':') {
             None => (policy, None),
             Some(("on-failure", tries)) if tries.parse::<u32>().is_ok() => ("on-failure", Some(tries)),
@@ -120,10 +120,10 @@ pub(super) fn is_left_out(name: &str) -> bool {
     LEFT_OUT.iter().any(|(known, _)| *known == name)
 }
 
-/// What systemd and Quadlet cut out of a line as one word, unchanged: nothing in it is a specifier or a variable.
-pub(crate) fn quote(word: &str) -> String {
-    let plain = literal(word);
-    if is_plain(word) {
+/// What systemd and Quadlet take for this one argument: nothing in it is a specifier or a variable.
+pub(crate) fn quote(argument: &str) -> String {
+    let plain = literal(argument);
+    if is_plain(argument) {
         return plain;
     }
     let mut quoted = String::from('"');
@@ -142,9 +142,9 @@ pub(crate) fn quote(word: &str) -> String {
     quoted
 }
 
-/// Words of a line.
-pub(super) fn line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+/// A command as one line.
+pub(super) fn line<'a>(command: impl IntoIterator<Item = &'a str>) -> String {
+    command.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// Without specifiers (systemd.unit(5)) and variables (systemd.service(5)).
@@ -152,10 +152,10 @@ pub(super) fn literal(text: &str) -> String {
     text.replace('%', "%%").replace('$', "$$")
 }
 
-/// Whether a word needs no quotes, nor means the same to every key of a Quadlet.
-pub(super) fn is_plain(word: &str) -> bool {
+/// Whether a text needs no quotes, and means the same to every key of a Quadlet.
+pub(super) fn is_plain(text: &str) -> bool {
     let is_special = |letter: char| {
         letter.is_whitespace() || letter.is_control() || matches!(letter, '"' | '\'' | '\\' | ';')
     };
-    !word.is_empty() && !word.contains(is_special)
+    !text.is_empty() && !text.contains(is_special)
 }

@@ -8,7 +8,7 @@
 use super::Error;
 use super::code::Code;
 use libloading::Library;
-use nvbind_core::inventory::PciAddress;
+use nvbind_core::pci::PciAddress;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::path::Path;
 use std::ptr;

@@ -5,49 +5,36 @@ mod library;
 
 use code::Code;
 use library::{Device, Divided, Nvml};
-use nvbind_core::inventory::MigIdentity;
-use nvbind_core::nvml::{ListedGpu, ListedMig, Listing, Question};
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
+use nvbind_core::listing::{ListedGpu, ListedMig, Listing, MigIdentity};
+use nvbind_core::nvml::Question;
 use std::path::Path;
 
 /// Why NVML does not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Not loaded.
     #[error("cannot load {path}")]
-    Load {
-        /// The library.
-        path: String,
-        /// The loader's reason.
-        source: libloading::Error,
-    },
+    Load { path: String, source: libloading::Error },
     /// Not NVML, or one of another age.
     #[error("{path} has no {function}; is it the driver's libnvidia-ml?")]
-    Function {
-        /// The library.
-        path: String,
-        /// What it lacks.
-        function: &'static str,
-        /// The loader's reason.
-        source: libloading::Error,
-    },
-    /// A call failed.
+    Function { path: String, function: &'static str, source: libloading::Error },
     #[error("{function} failed: {code} ({says})")]
     Call {
-        /// The call.
         function: &'static str,
-        /// What it returned.
         code: Code,
         /// What NVML calls that.
         says: String,
     },
     /// A call gave what is none.
     #[error("{function} gave an unusable answer: {answer:?}")]
-    Answer {
-        /// The call.
-        function: &'static str,
-        /// What it gave.
-        answer: String,
-    },
+    Answer { function: &'static str, answer: String },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
 }
 
 impl Error {

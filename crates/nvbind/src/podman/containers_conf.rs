@@ -4,6 +4,8 @@
 //! The order of files is that of `pkg/config/new.go` in containers/common (Podman 5; Podman 4.3 lacks modules and
 //! `CONTAINERS_CONF_OVERRIDE`, and reads no user's files as root).
 
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -54,27 +56,26 @@ pub(crate) enum Error {
     /// A file or a directory of the chain.
     #[error("cannot read {}", path.display())]
     Read {
-        /// It.
         path: PathBuf,
-        /// The system's reason.
         #[source]
         source: io::Error,
     },
     /// A file that is not TOML.
     #[error("cannot parse {}", path.display())]
     Parse {
-        /// It.
         path: PathBuf,
-        /// Where and why.
         #[source]
         source: Box<toml::de::Error>,
     },
     /// A module in none of the directories for modules.
     #[error("podman's --module {} is in none of its directories", name.display())]
-    NoModule {
-        /// As it was typed.
-        name: PathBuf,
-    },
+    NoModule { name: PathBuf },
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
 }
 
 impl Sources {

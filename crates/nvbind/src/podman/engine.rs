@@ -1,8 +1,11 @@
 //! podman itself: which one a command line starts, with which hooks, and its start.
 
-use super::command_line::Remote;
 use super::containers_conf::{Error, Sources};
 use super::hooks::{self, Installed};
+use super::lexer::Given;
+use super::options::Options;
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -12,17 +15,18 @@ use std::process::Command;
 /// Why podman does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotStarted {
-    /// It is not there.
     #[error("podman is not installed, or not in PATH")]
     Missing,
-    /// It cannot be executed.
     #[error("cannot start podman")]
     Failed(#[source] io::Error),
 }
 
-impl NotStarted {
-    /// What to do, where the message does not say it.
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Explain for NotStarted {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
+
+    fn hint(&self) -> Option<String> {
         match self {
             NotStarted::Missing => Some("install podman with the system's package manager".into()),
             NotStarted::Failed(_) => None,
@@ -36,20 +40,17 @@ pub(crate) fn become_podman(arguments: &[OsString]) -> NotStarted {
     if error.kind() == io::ErrorKind::NotFound { NotStarted::Missing } else { NotStarted::Failed(error) }
 }
 
-/// Where this podman looks for hooks; none where the container starts on another machine.
-pub(crate) fn hooks_dirs(
-    remote: Remote,
-    modules: &[PathBuf],
-    given: &[OsString],
-) -> Result<Option<Vec<PathBuf>>, Error> {
-    if is_remote(remote) {
+/// Where a podman with these options looks for hooks; none where the container starts on another machine.
+pub(crate) fn hooks_dirs(options: &Options) -> Result<Option<Vec<PathBuf>>, Error> {
+    if Remote::find(options).is_remote() {
         return Ok(None);
     }
-    let engine = Sources::of_this_process().read(modules)?;
+    let modules: Vec<PathBuf> = options.values("module").map(PathBuf::from).collect();
+    let engine = Sources::of_this_process().read(&modules)?;
     if engine.remote {
         return Ok(None);
     }
-    let given = hooks::from_command_line(given);
+    let given = hooks::from_command_line(options.values("hooks-dir"));
     Ok(Some(if given.is_empty() { engine.hooks_dirs } else { given }))
 }
 
@@ -60,9 +61,59 @@ pub(crate) fn hook(directories: &[PathBuf]) -> Result<Installed, hooks::Error> {
     Ok(hook)
 }
 
-/// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.
-fn is_remote(remote: Remote) -> bool {
-    let from_environment =
-        || ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().any(|name| std::env::var_os(name).is_some());
-    remote.service || remote.switch.unwrap_or_else(from_environment)
+/// Where the command line puts podman's service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Remote {
+    /// `--remote`, `-r` or `--remote=BOOL`.
+    switch: Option<bool>,
+    /// `--url`, `--connection`, `--context` or `--host`.
+    service: bool,
+}
+
+impl Remote {
+    fn find(options: &Options) -> Remote {
+        let names = ["url", "connection", "context", "host"];
+        Remote {
+            switch: options.last("remote").map(Given::is_on),
+            service: names.iter().any(|name| options.last(name).is_some()),
+        }
+    }
+
+    /// Whether podman will be a client of another one, as its `registry.IsRemote` decides: that host is not this one.
+    fn is_remote(self) -> bool {
+        let from_environment =
+            || ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().any(|name| std::env::var_os(name).is_some());
+        self.service || self.switch.unwrap_or_else(from_environment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::podman::command_line::CommandLine;
+
+    #[test]
+    fn a_switch_of_another_service_is_seen_in_every_spelling() {
+        let table = [
+            ("I --remote", Remote::default()),
+            ("--remote I", Remote { switch: Some(true), service: false }),
+            ("-r I", Remote { switch: Some(true), service: false }),
+            ("--remote=0 I", Remote { switch: Some(false), service: false }),
+            ("-Htcp://h I", Remote { switch: None, service: true }),
+            ("--connection c I", Remote { switch: None, service: true }),
+        ];
+        for (typed, expected) in table {
+            let line = CommandLine::parse(typed.split(' ').map(OsString::from)).unwrap();
+            assert_eq!(Remote::find(&line.options), expected, "nvbind run {typed}");
+        }
+    }
+
+    #[test]
+    fn a_named_service_is_remote_even_where_the_switch_is_off() {
+        for (switch, service, expected) in
+            [(false, true, true), (false, false, false), (true, false, true), (true, true, true)]
+        {
+            assert_eq!(Remote { switch: Some(switch), service }.is_remote(), expected);
+        }
+    }
 }

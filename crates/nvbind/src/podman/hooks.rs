@@ -1,14 +1,16 @@
 //! Finds the hook that podman will run for nvbind's annotation, as its own reader of hooks.d would.
 //!
-//! Podman skips a hook whose binary is missing without a word, and the container starts without a GPU: so this is
+//! Podman silently skips a hook whose binary is missing, and the container starts without a GPU: so this is
 //! checked before podman is started.
 
+use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::oci::is_nvidias_hook;
 use nvbind_core::request::GPU_ANNOTATION;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,9 +18,7 @@ use std::path::{Path, PathBuf};
 /// A hook JSON that asks for nvbind's annotation, and whose binary can be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Installed {
-    /// The hook JSON.
     pub(crate) json: PathBuf,
-    /// The binary.
     pub(crate) binary: PathBuf,
     /// `--driver-root` of its command line.
     pub(crate) driver_root: Option<PathBuf>,
@@ -29,54 +29,46 @@ pub(crate) struct Installed {
 /// Why the hook would not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// No JSON for the annotation.
     #[error("podman has no nvbind hook in {}", list(directories))]
-    NotInstalled {
-        /// Where podman looks.
-        directories: Vec<PathBuf>,
-    },
+    NotInstalled { directories: Vec<PathBuf> },
     /// The binary that the JSON names is not there.
     #[error("{} names the hook {}, which cannot be executed", hook.json.display(), hook.binary.display())]
     NoBinary {
         /// What the JSON would have podman run.
         hook: Box<Installed>,
-        /// The system's reason.
         #[source]
         source: io::Error,
     },
     /// A directory or a file that podman can't read either.
     #[error("cannot read {}", path.display())]
     Read {
-        /// It.
         path: PathBuf,
-        /// The system's reason.
         #[source]
         source: io::Error,
     },
     /// A file that makes podman refuse every container.
     #[error("cannot parse {}, so podman starts no container", path.display())]
     Parse {
-        /// It.
         path: PathBuf,
-        /// Where and why.
         #[source]
         source: serde_json::Error,
     },
     /// A file that is JSON and still makes podman refuse every container.
-    #[error("{}: podman knows no hook {what} {word:?}, and starts no container", path.display())]
+    #[error("{}: podman knows no hook {what} {name:?}, and starts no container", path.display())]
     Unknown {
-        /// It.
         path: PathBuf,
         /// What it would be.
         what: &'static str,
-        /// The word that is none.
-        word: String,
+        name: String,
     },
 }
 
-impl Error {
-    /// What to do, where the message does not say it.
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        Exit::Driver
+    }
+
+    fn hint(&self) -> Option<String> {
         let setup = if nix::unistd::geteuid().is_root() {
             "nvbind setup"
         } else {
@@ -111,10 +103,10 @@ struct Command {
 
 /// The directories of `--hooks-dir`. Podman before 5.0 splits each value at commas.
 #[must_use]
-pub(crate) fn from_command_line(values: &[OsString]) -> Vec<PathBuf> {
+pub(crate) fn from_command_line<'a>(values: impl IntoIterator<Item = &'a OsStr>) -> Vec<PathBuf> {
     let split =
-        |value: &OsString| value.to_str().map(|text| text.split(',').map(PathBuf::from).collect::<Vec<_>>());
-    values.iter().flat_map(|value| split(value).unwrap_or_else(|| vec![PathBuf::from(value)])).collect()
+        |value: &OsStr| value.to_str().map(|text| text.split(',').map(PathBuf::from).collect::<Vec<_>>());
+    values.into_iter().flat_map(|value| split(value).unwrap_or_else(|| vec![PathBuf::from(value)])).collect()
 }
 
 /// The hook that podman finds in these directories.
@@ -157,7 +149,7 @@ pub(crate) fn nvidias_below(root: &Path, directories: &[PathBuf]) -> Option<Path
 pub(crate) fn check_below(root: &Path, directories: &[PathBuf]) -> Result<usize, Error> {
     let files = files(root, directories)?;
     for path in &files {
-        let unknown = |what, word: &str| Error::Unknown { path: path.clone(), what, word: word.to_owned() };
+        let unknown = |what, name: &str| Error::Unknown { path: path.clone(), what, name: name.to_owned() };
         let value = read(path)?;
         match value.get("version").and_then(Value::as_str).unwrap_or_default() {
             CURRENT => {}
@@ -166,9 +158,9 @@ pub(crate) fn check_below(root: &Path, directories: &[PathBuf]) -> Result<usize,
         }
         let stages = value.get("stages").and_then(Value::as_array).cloned().unwrap_or_default();
         let command = command(path, value)?;
-        let mut words = stages.iter().filter_map(Value::as_str);
+        let mut stages = stages.iter().filter_map(Value::as_str);
         // It skips a hook whose binary is missing before it looks at the stages.
-        if let Some(stage) = words.find(|stage| !STAGES.contains(stage))
+        if let Some(stage) = stages.find(|stage| !STAGES.contains(stage))
             && below(root, &command.path).exists()
         {
             return Err(unknown("stage", stage));
@@ -252,7 +244,7 @@ fn installed(root: &Path, json: &Path, command: Command) -> Result<Installed, Er
 }
 
 fn value_of(args: &[String], option: &str) -> Option<PathBuf> {
-    let at = args.iter().position(|word| word == option)?;
+    let at = args.iter().position(|argument| argument == option)?;
     args.get(at + 1).map(PathBuf::from)
 }
 
@@ -342,7 +334,7 @@ mod tests {
 
     #[test]
     fn hooks_dir_options_are_lists_for_an_older_podman() {
-        let values = [OsString::from("/a,/b"), OsString::from("/c")];
-        assert_eq!(from_command_line(&values), ["/a", "/b", "/c"].map(PathBuf::from));
+        let values = ["/a,/b", "/c"].map(OsStr::new);
+        assert_eq!(from_command_line(values), ["/a", "/b", "/c"].map(PathBuf::from));
     }
 }

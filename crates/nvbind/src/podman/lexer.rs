@@ -1,29 +1,52 @@
 //! A podman command line as podman's own parser (spf13/pflag, not interspersed) cuts it: options with their values, up to
-//! the first word that is neither.
+//! the first argument that is neither.
 
-use super::options::{self, Form, Letters};
+use super::known::{self, Form, Syntax};
 use std::ffi::{OsStr, OsString};
-use std::ops::Range;
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// What a word turned out to be.
+/// What an argument turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     /// One option, or a cluster of short ones.
-    Options(Options),
-    /// `--`, or the first word that is no option: the image. No options follow it.
+    Options(Group),
+    /// `--`, or the first argument that is no option: the image. No options follow it.
     End(OsString),
 }
 
-/// A word of options, and the word after it where that is a value.
+/// Who put an option on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Options {
-    /// As it was typed.
-    pub(crate) word: OsString,
-    /// The value in a word of its own, which belongs to the last option of the word.
-    pub(crate) separate: Option<OsString>,
-    /// What the two say.
-    pub(crate) all: Vec<Given>,
+pub(crate) enum Origin {
+    /// The user.
+    Typed,
+    /// A key of the configuration, named with its file and line.
+    Setting(String),
+    /// The profile of this name.
+    Profile(String),
+    /// nvbind, for every container.
+    Nvbind,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Typed => to.write_str("the command line"),
+            Origin::Setting(key) => to.write_str(key),
+            Origin::Profile(name) => write!(to, "the profile {name}"),
+            Origin::Nvbind => to.write_str("nvbind"),
+        }
+    }
+}
+
+/// Options in one argument, and the argument after it where that is a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// A long option, or a cluster of short ones.
+    pub(crate) options: Vec<Given>,
+    /// The value in an argument of its own, which belongs to the last option.
+    separate: Option<OsString>,
+    pub(crate) origin: Origin,
 }
 
 /// An option with its value, in whatever way it was typed.
@@ -33,93 +56,79 @@ pub(crate) struct Given {
     pub(crate) name: String,
     /// Its value, if one was typed.
     pub(crate) value: Option<OsString>,
-    /// Where in the word it stands.
-    part: Range<usize>,
+    /// Its part of the argument: `--name=x`, or `v/a:/b` of `-itv/a:/b`.
+    text: Vec<u8>,
 }
 
 impl Given {
-    /// Whether a switch is on: `--rm`, `--rm=true`. What is neither yes nor no, podman refuses.
+    /// Whether a switch is on: `--rm`, `--rm=true`. Podman refuses what is neither yes nor no.
     pub(crate) fn is_on(&self) -> bool {
         self.switch() == Some(true)
     }
 
-    /// What a switch says; nothing, if that is neither yes nor no.
+    /// The value of a switch; none, if that is neither yes nor no.
     pub(crate) fn switch(&self) -> Option<bool> {
         self.value.as_deref().map_or(Some(true), go_bool)
     }
 
     /// Whether the value is missing: the option stood last.
     pub(crate) fn lacks_its_value(&self) -> bool {
-        self.value.is_none() && options::long(&self.name).form == Form::Value
+        self.value.is_none() && known::long(&self.name).form == Form::Value
     }
 }
 
-impl Options {
-    /// The option, if it was typed by its long name.
-    pub(crate) fn long(&self) -> Option<&Given> {
-        self.all.first().filter(|_given| self.word.as_bytes().starts_with(b"--"))
+impl Group {
+    /// `--name`, or `--name VALUE`.
+    pub(crate) fn new(name: &str, value: Option<OsString>, origin: Origin) -> Group {
+        let text = format!("--{name}").into_bytes();
+        let given = Given { name: name.to_owned(), value: value.clone(), text };
+        Group { options: vec![given], separate: value, origin }
     }
 
-    /// The words without the options for which `drop` holds; none, if no option is left.
-    pub(crate) fn without(self, drop: impl Fn(&Given) -> bool) -> Vec<OsString> {
-        let is_dropped = |at: usize| self.all.iter().any(|given| given.part.contains(&at) && drop(given));
-        let bytes = self.word.as_bytes().iter().enumerate();
-        let kept: Vec<u8> = bytes.filter(|(at, _)| !is_dropped(*at)).map(|(_, byte)| *byte).collect();
-        let separate = self.separate.filter(|_value| !self.all.last().is_some_and(drop));
-        let is_left = kept.iter().any(|byte| *byte != b'-');
-        let word = is_left.then(|| OsString::from_vec(kept));
-        word.into_iter().chain(separate).collect()
+    /// Whether podman takes it only before `run`. In a longer cluster podman refuses such an option.
+    pub(crate) fn is_global(&self) -> bool {
+        matches!(self.options.as_slice(), [only] if known::long(&only.name).before_run)
+    }
+
+    /// The group without the options for which `drop` holds; none, if no option is left.
+    pub(crate) fn without(mut self, drop: impl Fn(&Given) -> bool) -> Option<Group> {
+        self.separate = self.separate.filter(|_value| !self.options.last().is_some_and(&drop));
+        self.options.retain(|given| !drop(given));
+        (!self.options.is_empty()).then_some(self)
+    }
+
+    /// The options as one argument, in the way they were typed.
+    pub(crate) fn text(&self) -> OsString {
+        let bytes: Vec<u8> = self.options.iter().flat_map(|given| given.text.iter().copied()).collect();
+        let dash: &[u8] = if bytes.starts_with(b"--") { b"" } else { b"-" };
+        OsString::from_vec([dash, &bytes].concat())
+    }
+
+    /// One argument, or two.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = OsString> {
+        [Some(self.text()), self.separate.clone()].into_iter().flatten()
     }
 }
 
-/// Takes the next option with its value, or the first word after the options, of `podman run`.
-pub(crate) fn next(words: &mut impl Iterator<Item = OsString>) -> Option<Item> {
-    next_of(options::OF_RUN, words)
-}
-
-/// The same of a command with other short options.
-pub(crate) fn next_of(letters: Letters, words: &mut impl Iterator<Item = OsString>) -> Option<Item> {
-    let word = words.next()?;
-    let bytes = word.as_bytes();
-    let all = match bytes {
-        b"--" | b"-" | b"" => return Some(Item::End(word)),
+/// Takes the next option with its value, or the first argument after the options.
+pub(super) fn next(
+    syntax: &Syntax,
+    arguments: &mut impl Iterator<Item = OsString>,
+    origin: &Origin,
+) -> Option<Item> {
+    let argument = arguments.next()?;
+    let options = match argument.as_bytes() {
+        b"--" | b"-" | b"" => return Some(Item::End(argument)),
         [b'-', b'-', option @ ..] => vec![long(option)],
-        [b'-', cluster @ ..] => short(letters, cluster),
-        _ => return Some(Item::End(word)),
+        [b'-', cluster @ ..] => short(syntax, cluster),
+        _ => return Some(Item::End(argument)),
     };
-    let mut options = Options { word, separate: None, all };
-    if let Some(last) = options.all.last_mut().filter(|given| given.lacks_its_value()) {
-        options.separate = words.next();
-        last.value.clone_from(&options.separate);
+    let mut group = Group { options, separate: None, origin: origin.clone() };
+    if let Some(last) = group.options.last_mut().filter(|given| given.lacks_its_value()) {
+        group.separate = arguments.next();
+        last.value.clone_from(&group.separate);
     }
-    Some(Item::Options(options))
-}
-
-/// All options up to the image.
-pub(crate) fn options(words: &[OsString]) -> impl Iterator<Item = Given> {
-    let mut words = words.iter().cloned();
-    let items = std::iter::from_fn(move || match next(&mut words)? {
-        Item::Options(options) => Some(options.all),
-        Item::End(_) => None,
-    });
-    items.flatten()
-}
-
-/// The words without the options for which `drop` holds; what follows the options is kept as it is.
-pub(crate) fn without(words: &[OsString], drop: impl Fn(&Given) -> bool) -> Vec<OsString> {
-    let mut words = words.iter().cloned();
-    let mut kept = Vec::new();
-    while let Some(item) = next(&mut words) {
-        match item {
-            Item::Options(options) => kept.extend(options.without(&drop)),
-            Item::End(word) => {
-                kept.push(word);
-                break;
-            }
-        }
-    }
-    kept.extend(words);
-    kept
+    Some(Item::Options(group))
 }
 
 fn long(option: &[u8]) -> Given {
@@ -130,23 +139,25 @@ fn long(option: &[u8]) -> Given {
         }
         None => (option, None),
     };
-    Given { name: String::from_utf8_lossy(name).into_owned(), value, part: 0..option.len() + 2 }
+    let text = [b"--", option].concat();
+    Given { name: String::from_utf8_lossy(name).into_owned(), value, text }
 }
 
 /// The options of `-abc`: each letter up to the first that takes a value or has one by `=`.
-fn short(letters: Letters, cluster: &[u8]) -> Vec<Given> {
+fn short(syntax: &Syntax, cluster: &[u8]) -> Vec<Given> {
     let mut all = Vec::new();
     for (at, letter) in cluster.iter().enumerate() {
-        let name = options::short(letters, *letter).unwrap_or_default();
+        let name = syntax.short(*letter).unwrap_or_default();
         let rest = cluster.get(at + 1..).unwrap_or_default();
         let value = match rest {
             [b'=', value @ ..] if !value.is_empty() => Some(own(value)),
             [] => None,
-            rest => (options::long(name).form == Form::Value).then(|| own(rest)),
+            rest => (known::long(name).form == Form::Value).then(|| own(rest)),
         };
-        let end = if value.is_some() { cluster.len() } else { at + 1 };
-        all.push(Given { name: name.to_owned(), value, part: at + 1..end + 1 });
-        if end == cluster.len() {
+        let is_last = value.is_some();
+        let text = if is_last { cluster.get(at..).unwrap_or_default().to_vec() } else { vec![*letter] };
+        all.push(Given { name: name.to_owned(), value, text });
+        if is_last {
             break;
         }
     }
@@ -171,15 +182,15 @@ mod tests {
     use super::*;
 
     fn lex(line: &str) -> Vec<Item> {
-        let mut words = line.split(' ').map(OsString::from);
-        std::iter::from_fn(|| next(&mut words)).collect()
+        let mut arguments = line.split(' ').map(OsString::from);
+        std::iter::from_fn(|| next(&known::RUN, &mut arguments, &Origin::Typed)).collect()
     }
 
-    /// `name=value` of each option of the first word.
+    /// `name=value` of each option of the first argument.
     fn said(line: &str) -> Vec<String> {
-        let Some(Item::Options(options)) = lex(line).into_iter().next() else { return Vec::new() };
+        let Some(Item::Options(group)) = lex(line).into_iter().next() else { return Vec::new() };
         let text = |value: OsString| value.into_string().unwrap();
-        options.all.into_iter().map(|given| format!("{}={:?}", given.name, given.value.map(text))).collect()
+        group.options.into_iter().map(|given| format!("{}={:?}", given.name, given.value.map(text))).collect()
     }
 
     #[test]
@@ -218,9 +229,10 @@ mod tests {
             ("--device-cgroup-rule c", "device-cgroup-rule", ""),
             ("--device-cgroup-rule c", "tty", "--device-cgroup-rule c"),
         ] {
-            let Some(Item::Options(options)) = lex(line).into_iter().next() else { panic!("{line}") };
-            let words = options.without(|given| given.name == dropped).join(OsStr::new(" "));
-            assert_eq!(words, left, "{line} without {dropped}");
+            let Some(Item::Options(group)) = lex(line).into_iter().next() else { panic!("{line}") };
+            let group = group.without(|given| given.name == dropped);
+            let arguments: Vec<OsString> = group.iter().flat_map(Group::arguments).collect();
+            assert_eq!(arguments.join(OsStr::new(" ")), left, "{line} without {dropped}");
         }
     }
 }

@@ -1,272 +1,114 @@
-//! Which of podman's options take a value, and which ones podman takes only before `run`.
-//!
-//! The union of Podman 4.3 to 5.8, hidden options included, as `cmd/podman/common/create.go`, `netflags.go`,
-//! `containers/run.go`, `containers/create.go`, `kube/play.go`, `root.go` and `utils/alias.go` of its source define them: no
-//! option takes a value of one command and none of another. A switch needs no entry here, and an
-//! option that is in no table counts as a switch: a newer podman's `--option=value` works without a newer nvbind.
+//! The options of a command line in order, those of nvbind read.
 
-/// How an option is written on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// Stands alone: `--rm`.
-    Switch,
-    /// Needs a value, in the same word or in the next: `--name x`, `--name=x`.
-    Value,
+use super::known::{RUN, Syntax};
+use super::lexer::{self, Given, Group, Item, Origin};
+use super::own::{Error, Own};
+use std::ffi::{OsStr, OsString};
+
+/// Options in order, each with where it came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// What those of nvbind say together.
+    pub(crate) own: Own,
+    groups: Vec<(For, Group)>,
 }
 
-/// An option as podman sees it.
+/// Who reads an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) form: Form,
-    /// Podman knows it before its subcommand only; `podman run` calls it an unknown flag.
-    pub(super) before_run: bool,
+enum For {
+    Nvbind,
+    Podman,
 }
 
-/// The option `--name`.
-#[must_use]
-pub(super) fn long(name: &str) -> Known {
-    if let Some((_, form)) = BEFORE_RUN.iter().find(|(known, _)| *known == name) {
-        return Known { form: *form, before_run: true };
+impl Options {
+    /// Reads options of `nvbind run` up to the first argument that is none, and returns that, too.
+    pub(crate) fn parse(
+        arguments: &mut impl Iterator<Item = OsString>,
+        origin: &Origin,
+    ) -> Result<(Options, Option<OsString>), Error> {
+        let mut options = Options::default();
+        let end = options.read(&RUN, arguments, origin)?;
+        Ok((options, end))
     }
-    let has_value = [OWN_WITH_VALUE, WITH_VALUE].iter().any(|table| table.contains(&name));
-    Known { form: if has_value { Form::Value } else { Form::Switch }, before_run: false }
+
+    /// Adds the next options, up to the first argument that is none; returns that.
+    pub(super) fn read(
+        &mut self,
+        syntax: &Syntax,
+        arguments: &mut impl Iterator<Item = OsString>,
+        origin: &Origin,
+    ) -> Result<Option<OsString>, Error> {
+        while let Some(item) = lexer::next(syntax, arguments, origin) {
+            match item {
+                Item::End(argument) => return Ok(Some(argument)),
+                Item::Options(group) => {
+                    let first = group.options.first();
+                    let own = first.filter(|given| syntax.own.contains(&given.name.as_str()));
+                    let reader = if own.is_some() { For::Nvbind } else { For::Podman };
+                    own.map(|given| self.own.set(given)).transpose()?;
+                    self.groups.push((reader, group));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds an option of podman's with its value.
+    pub(crate) fn add(&mut self, name: &str, value: impl AsRef<OsStr>, origin: &Origin) {
+        let group = Group::new(name, Some(value.as_ref().to_owned()), origin.clone());
+        self.groups.push((For::Podman, group));
+    }
+
+    /// Puts a switch of podman's before all others.
+    pub(crate) fn switch_on_first(&mut self, name: &str) {
+        self.groups.insert(0, (For::Podman, Group::new(name, None, Origin::Nvbind)));
+    }
+
+    /// Adds options that count where these say something else.
+    pub(crate) fn extend(&mut self, later: Options) {
+        self.own = later.own.after(std::mem::take(&mut self.own));
+        self.groups.extend(later.groups);
+    }
+
+    /// Takes out the options of podman's for which `drop` holds.
+    pub(crate) fn remove(&mut self, drop: impl Fn(&Given) -> bool) {
+        let groups = std::mem::take(&mut self.groups).into_iter();
+        self.groups = groups.filter_map(|(reader, group)| Some((reader, group.without(&drop)?))).collect();
+    }
+
+    /// All groups in order, nvbind's options among them.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().map(|(_, group)| group)
+    }
+
+    /// Those for podman.
+    pub(crate) fn for_podman(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|(reader, _)| *reader == For::Podman).map(|(_, group)| group)
+    }
+
+    /// nvbind's own by their names.
+    pub(crate) fn own_names(&self) -> impl Iterator<Item = &str> {
+        let own = self.groups.iter().filter(|(reader, _)| *reader == For::Nvbind);
+        own.flat_map(|(_, group)| &group.options).map(|given| given.name.as_str())
+    }
+
+    /// All options in order.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Given> {
+        self.groups.iter().flat_map(|(_, group)| &group.options)
+    }
+
+    /// The option that counts of those with this name.
+    pub(crate) fn last(&self, name: &str) -> Option<&Given> {
+        self.iter().rev().find(|given| given.name == name)
+    }
+
+    /// The values of the options with this name.
+    pub(crate) fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
+        self.iter().filter(move |given| given.name == name).filter_map(|given| given.value.as_deref())
+    }
+
+    /// Whether a switch is on.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        self.last(name).is_some_and(Given::is_on)
+    }
 }
-
-/// The short options of a command, by their long names.
-pub(super) type Letters = &'static [(u8, &'static str)];
-
-/// The long name of the option `-letter`, inside a cluster too.
-#[must_use]
-pub(super) fn short(letters: Letters, letter: u8) -> Option<&'static str> {
-    letters.iter().find(|(known, _)| *known == letter).map(|(_, name)| *name)
-}
-
-/// nvbind's own. podman's `--config`, which names a directory with credentials, is one of them: `--authfile` does the same.
-const OWN_WITH_VALUE: &[&str] = &["capabilities", "color", "config", "extras", "gpu", "gpus", "profile"];
-
-/// Those that `podman run` has, and of podman's global ones those that it does not reuse (as it does `-c` and `-v`).
-pub(super) const OF_RUN: Letters = &[
-    (b'D', "debug"),
-    (b'H', "host"),
-    (b'P', "publish-all"),
-    (b'a', "attach"),
-    (b'c', "cpu-shares"),
-    (b'd', "detach"),
-    (b'e', "env"),
-    (b'h', "hostname"),
-    (b'i', "interactive"),
-    (b'l', "label"),
-    (b'm', "memory"),
-    (b'p', "publish"),
-    (b'q', "quiet"),
-    (b'r', "remote"),
-    (b't', "tty"),
-    (b'u', "user"),
-    (b'v', "volume"),
-    (b'w', "workdir"),
-];
-
-/// Those that `podman kube play` has, and podman's global ones.
-pub(super) const OF_KUBE_PLAY: Letters = &[
-    (b'D', "debug"),
-    (b'H', "host"),
-    (b'c', "connection"),
-    (b'h', "help"),
-    (b'q', "quiet"),
-    (b'r', "remote"),
-    (b'w', "wait"),
-];
-
-/// What `podman run` has and `podman create` has not.
-pub(crate) const OF_RUN_ALONE: &[&str] =
-    &["detach", "detach-keys", "passwd", "preserve-fd", "preserve-fds", "rmi", "sig-proxy"];
-
-const BEFORE_RUN: &[(&str, Form)] = &[
-    ("connection", Form::Value),
-    ("context", Form::Value),
-    ("debug", Form::Switch),
-    ("host", Form::Value),
-    ("identity", Form::Value),
-    ("module", Form::Value),
-    ("noout", Form::Switch),
-    ("out", Form::Value),
-    ("remote", Form::Switch),
-    ("ssh", Form::Value),
-    ("tls-ca", Form::Value),
-    ("tls-cert", Form::Value),
-    ("tls-details", Form::Value),
-    ("tls-key", Form::Value),
-    ("url", Form::Value),
-];
-
-const WITH_VALUE: &[&str] = &[
-    "add-host",
-    "annotation",
-    "arch",
-    "attach",
-    "authfile",
-    "blkio-weight",
-    "blkio-weight-device",
-    "cap-add",
-    "cap-drop",
-    "cdi-spec-dir",
-    "cert-dir",
-    "cgroup-conf",
-    "cgroup-manager",
-    "cgroup-parent",
-    "cgroupns",
-    "cgroups",
-    "chrootdirs",
-    "cidfile",
-    "configmap",
-    "conmon",
-    "conmon-pidfile",
-    "context-dir",
-    "cpu-period",
-    "cpu-profile",
-    "cpu-quota",
-    "cpu-rt-period",
-    "cpu-rt-runtime",
-    "cpu-shares",
-    "cpus",
-    "cpuset-cpus",
-    "cpuset-mems",
-    "creds",
-    "db-backend",
-    "decryption-key",
-    "default-mounts-file",
-    "detach-keys",
-    "device",
-    "device-cgroup-rule",
-    "device-read-bps",
-    "device-read-iops",
-    "device-write-bps",
-    "device-write-iops",
-    "dns",
-    "dns-opt",
-    "dns-option",
-    "dns-search",
-    "entrypoint",
-    "env",
-    "env-file",
-    "env-merge",
-    "events-backend",
-    "expose",
-    "gidmap",
-    "group-add",
-    "group-entry",
-    "health-cmd",
-    "health-interval",
-    "health-log-destination",
-    "health-max-log-count",
-    "health-max-log-size",
-    "health-on-failure",
-    "health-retries",
-    "health-start-period",
-    "health-startup-cmd",
-    "health-startup-interval",
-    "health-startup-retries",
-    "health-startup-success",
-    "health-startup-timeout",
-    "health-timeout",
-    "healthcheck-command",
-    "healthcheck-interval",
-    "healthcheck-retries",
-    "healthcheck-start-period",
-    "healthcheck-timeout",
-    "hooks-dir",
-    "hostname",
-    "hosts-file",
-    "hostuser",
-    "image-volume",
-    "imagestore",
-    "init-ctr",
-    "init-path",
-    "ip",
-    "ip6",
-    "ipc",
-    "kernel-memory",
-    "label",
-    "label-file",
-    "log-driver",
-    "log-level",
-    "log-opt",
-    "mac-address",
-    "max-workers",
-    "memory",
-    "memory-profile",
-    "memory-reservation",
-    "memory-swap",
-    "memory-swappiness",
-    "mount",
-    "name",
-    "namespace",
-    "net",
-    "network",
-    "network-alias",
-    "network-backend",
-    "network-cmd-path",
-    "network-config-dir",
-    "ns",
-    "oom-score-adj",
-    "os",
-    "override-arch",
-    "override-os",
-    "override-variant",
-    "passwd-entry",
-    "personality",
-    "pid",
-    "pidfile",
-    "pids-limit",
-    "platform",
-    "pod",
-    "pod-id-file",
-    "preserve-fd",
-    "preserve-fds",
-    "publish",
-    "pull",
-    "pull-option",
-    "rdt-class",
-    "registries-conf",
-    "requires",
-    "restart",
-    "retry",
-    "retry-delay",
-    "root",
-    "runroot",
-    "runtime",
-    "runtime-flag",
-    "sdnotify",
-    "seccomp-policy",
-    "seccomp-profile-root",
-    "secret",
-    "security-opt",
-    "service-exit-code-propagation",
-    "shm-size",
-    "shm-size-systemd",
-    "signature-policy",
-    "stop-signal",
-    "stop-timeout",
-    "storage-driver",
-    "storage-opt",
-    "subgidname",
-    "subuidname",
-    "sysctl",
-    "systemd",
-    "timeout",
-    "tmpdir",
-    "tmpfs",
-    "tz",
-    "uidmap",
-    "ulimit",
-    "umask",
-    "unsetenv",
-    "user",
-    "userns",
-    "uts",
-    "variant",
-    "volume",
-    "volumepath",
-    "volumes-from",
-    "workdir",
-];

@@ -6,6 +6,7 @@ use nvbind_fixtures::process;
 use nvbind_fixtures::tools::{self, Tool};
 
 use super::files::{For, set_times};
+use super::version::with_tilde;
 use super::{Release, fixture};
 
 /// Every file's checksum, as `dpkg --verify` reads them.
@@ -31,8 +32,8 @@ pub(super) fn make(release: &Release) -> Result<PathBuf> {
     set_times(&tree.at("root"), release.time())?;
     let architecture = process::read(here("dpkg").arg("--print-architecture"))?;
     // A distribution's own package, -1, is newer than the one of the same version from here.
-    let name =
-        format!("nvbind_{}-0nvbind{}_{}.deb", release.version(), release.revision, architecture.trim());
+    let version = with_tilde(release.version());
+    let name = format!("nvbind_{version}-0nvbind{}_{}.deb", release.revision, architecture.trim());
     let package = release.out.join(name);
     // With several threads the compressed bytes depend on their number.
     let options = ["--root-owner-group", "-Zxz", "--threads-max=1", "--build", "root"];

@@ -7,6 +7,7 @@ pub(crate) mod files;
 mod notices;
 mod rpm;
 mod tarball;
+mod version;
 
 use std::env;
 use std::fs;
@@ -125,6 +126,8 @@ impl Release {
             process::read(self.command("date").args(["--utc", "-R", "-d", &format!("@{}", self.epoch)]))?;
         Ok(text
             .replace("@VERSION@", self.version())
+            .replace("@TILDE_VERSION@", &version::with_tilde(self.version()))
+            .replace("@PKGVER@", &version::joined(self.version()))
             .replace("@REVISION@", &self.revision.to_string())
             .replace("@DATE@", date.trim()))
     }

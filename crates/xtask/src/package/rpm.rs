@@ -8,6 +8,7 @@ use nvbind_fixtures::tools::{self, Tool};
 use nvbind_fixtures::tree::Packaged;
 
 use super::files::For;
+use super::version::with_tilde;
 use super::{Release, fixture};
 
 pub(super) fn make(release: &Release) -> Result<PathBuf> {
@@ -23,7 +24,8 @@ pub(super) fn make(release: &Release) -> Result<PathBuf> {
     rpmbuild.args(["--define", &format!("_rpmdir {}", release.out.display())]);
     process::read(rpmbuild.arg(tree.at("nvbind.spec")))?;
     let arch = std::env::consts::ARCH;
-    Ok(release.out.join(format!("nvbind-{}-{}.{arch}.rpm", release.version(), release.revision)))
+    let version = with_tilde(release.version());
+    Ok(release.out.join(format!("nvbind-{version}-{}.{arch}.rpm", release.revision)))
 }
 
 /// The list of files, with the folders that are nvbind's own.

@@ -46,13 +46,15 @@ pub fn ensure(folder: &Path) -> Made<(PathBuf, PathBuf)> {
         render,
         mig,
     };
+    let mig = [((1, 12), (0, 13)), ((1, 12), (1, 14)), ((9, 84), (0, 85))];
+    let mig = mig.map(|(gpu_instance, compute_instance)| Mig { gpu_instance, compute_instance });
     let sim = DriverSim {
         gpus: vec![
             gpu("0000:01:00.0", 2, "GPU-aaaa0000-0000-0000-0000-000000000001", (62, 193), Vec::new()),
-            gpu("0000:41:00.0", 0, "GPU-bbbb0000-0000-0000-0000-000000000002", (63, 192), Mig::three()),
+            gpu("0000:41:00.0", 0, "GPU-bbbb0000-0000-0000-0000-000000000002", (63, 192), mig.to_vec()),
             gpu("0000:c1:00.0", 1, "GPU-cccc0000-0000-0000-0000-000000000003", (61, 191), Vec::new()),
         ],
-        nvml: Some(NVML),
+        nvml: Some(NVML.into()),
         ..DriverSim::default()
     };
     sim.ensure(folder).map_err(|error| Error::Fixture(Box::new(error)))?;

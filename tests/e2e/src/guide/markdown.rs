@@ -6,7 +6,9 @@
 //! * Comments directly above a block say otherwise: `<!-- needs: NEED, NEED -->`, `<!-- not run: REASON -->`, and
 //!   `<!-- exit code: N -->` for the last command, whose output is then claimed as well.
 
-use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use std::ops::Range;
+
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
 
 use crate::guide::needs::Need;
 
@@ -53,8 +55,6 @@ pub(super) struct Typed {
 /// What a block `console` begins its lines with, and whether root types them.
 const PROMPTS: &[(&str, bool)] = &[("$ ", false), ("# ", true)];
 
-const FENCE: &str = "```";
-
 const COMMENT: (&str, &str) = ("<!-- ", " -->");
 
 /// What comments said of the next block.
@@ -77,98 +77,75 @@ impl Block {
     }
 }
 
-/// The blocks of a file in their order; an error is what a writer has to mend, and on which line.
+/// The blocks of a file in their order; an error is what a writer has to fix, and on which line.
 pub(super) fn parse(text: &str) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
-    let (mut said, mut path) = (Said::default(), Ending::default());
-    // The language of the block that is being read, and its content so far.
-    let mut open: Option<(String, String)> = None;
-    for (event, range) in Parser::new(text).into_offset_iter() {
-        let line = 1 + text.bytes().take(range.start).filter(|byte| *byte == b'\n').count();
+    let mut events = Parser::new_ext(text, Options::empty()).into_offset_iter();
+    let mut said = Said::default();
+    // What a line ends with: code, and code with a colon.
+    let (mut code, mut path) = (None, None);
+    while let Some((event, range)) = events.next() {
+        let line = line_of(text, range.start);
         let at = |what: String| format!("line {line}: {what}");
-        match (event, &mut open) {
-            (Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))), _) => {
-                open = Some((language.into_string(), String::new()));
+        if let Event::Start(Tag::CodeBlock(kind)) = event {
+            let mut inside = String::new();
+            while let Some((Event::Text(part), _)) = events.next() {
+                inside.push_str(&part);
             }
-            (Event::Text(part), Some((_, inside))) => inside.push_str(&part),
-            (Event::End(TagEnd::CodeBlock), Some((language, inside))) => {
-                // Where nothing ends it, it goes on to the end of the file.
-                if text.get(range).is_none_or(|block| {
-                    block.trim_end().lines().count() < 2 || !block.trim_end().ends_with(FENCE)
-                }) {
-                    return Err(at("the block does not end".to_owned()));
-                }
-                let Said { needs, not_run, code } = std::mem::take(&mut said);
-                // A part of a file, which nobody writes, needs no place.
-                let place =
-                    std::mem::take(&mut path).path().or_else(|| not_run.as_ref().map(|_| String::new()));
-                let lines: Vec<&str> = inside.lines().collect();
-                if let Some(content) = content(language, place, &lines, code).map_err(at)? {
-                    blocks.push(Block { line, needs, not_run, content });
-                }
-                open = None;
+            let language = language(&kind, text, range).map_err(at)?;
+            let Said { needs, not_run, code } = std::mem::take(&mut said);
+            // A part of a file, which nobody writes, needs no place.
+            let place = path.take().or_else(|| not_run.as_ref().map(|_| String::new()));
+            if let Some(content) = content(language, place, inside, code).map_err(at)? {
+                blocks.push(Block { line, needs, not_run, content });
             }
-            (Event::Html(html) | Event::InlineHtml(html), _) => {
-                let comment =
-                    html.trim().strip_prefix(COMMENT.0).and_then(|rest| rest.strip_suffix(COMMENT.1));
-                let comment = comment.ok_or_else(|| at(format!("HTML that is no comment: {html}")))?;
-                read_comment(comment, &mut said).map_err(at)?;
-            }
-            (Event::Text(_) | Event::Code(_) | Event::SoftBreak | Event::HardBreak, None) => {
-                said.claim_unused().map_err(at)?;
-                path = path.and(text.get(range).unwrap_or_default());
-            }
-            _ => {}
+        } else if let Event::Html(html) = event {
+            let comment = html.trim().strip_prefix(COMMENT.0).and_then(|rest| rest.strip_suffix(COMMENT.1));
+            let comment = comment.ok_or_else(|| at("HTML that is no comment of one line".to_owned()))?;
+            read_comment(comment, &mut said).map_err(at)?;
+        } else if !matches!(event, Event::Start(_) | Event::End(_)) {
+            said.claim_unused().map_err(at)?;
+            path = code.take().filter(|_| matches!(&event, Event::Text(text) if text.as_ref() == ":"));
+            code = if let Event::Code(code) = event { Some(code.into_string()) } else { None };
         }
     }
     said.claim_unused()?;
     Ok(blocks)
 }
 
-/// The end of the last line of text: a path, and the colon after it.
-#[derive(Debug, Default)]
-struct Ending {
-    code: Option<String>,
-    has_colon: bool,
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-impl Ending {
-    /// With one more piece of the line, as the file has it.
-    fn and(self, piece: &str) -> Self {
-        let code = piece.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
-        match code {
-            Some(code) => Self { code: Some(code.to_owned()), has_colon: false },
-            None if piece == ":" => Self { has_colon: true, ..self },
-            None => Self::default(),
-        }
-    }
-
-    fn path(self) -> Option<String> {
-        self.code.filter(|_| self.has_colon)
-    }
+/// The language of the block that stands at this place. Markdown ends a block without an end with the file.
+fn language<'a>(kind: &'a CodeBlockKind<'_>, text: &str, place: Range<usize>) -> Result<&'a str, String> {
+    let CodeBlockKind::Fenced(language) = kind else {
+        return Ok("");
+    };
+    let block = text.get(place).unwrap_or_default().trim_end();
+    let end = block.lines().skip(1).last().map(str::trim);
+    if end == Some("```") { Ok(language) } else { Err("the block does not end".to_owned()) }
 }
 
 fn content(
     language: &str,
     path: Option<String>,
-    inside: &[&str],
+    inside: String,
     code: i32,
 ) -> Result<Option<Content>, String> {
     match (language, path) {
         ("text", _) => Ok(None),
-        ("console", _) => typed(inside, code).map(|commands| Some(Content::Typed(commands))),
+        ("console", _) => typed(&inside, code).map(|commands| Some(Content::Typed(commands))),
         ("", _) => Err("a block is of no language: console, text, or a file's".to_owned()),
-        (_, Some(path)) => {
-            Ok(Some(Content::Written { path, text: inside.iter().map(|line| format!("{line}\n")).collect() }))
-        }
+        (_, Some(path)) => Ok(Some(Content::Written { path, text: inside })),
         (language, None) => Err(format!("no line above says which file this {language} is: `PATH`:")),
     }
 }
 
-fn typed(lines: &[&str], code: i32) -> Result<Vec<Typed>, String> {
+fn typed(inside: &str, code: i32) -> Result<Vec<Typed>, String> {
     let mut commands: Vec<Typed> = Vec::new();
     let mut goes_on = false;
-    for line in lines {
+    for line in inside.lines() {
         let prompt =
             PROMPTS.iter().find_map(|(prompt, is_root)| Some((line.strip_prefix(prompt)?, *is_root)));
         match (commands.last_mut(), prompt) {
@@ -285,6 +262,8 @@ mod tests {
             ("<!-- needs: luck -->\n", "line 1: nothing is known of the need luck"),
             ("<!-- not run -->\n", "line 1: a comment that means nothing: not run"),
             ("<!-- needs: user -->\nwords\n", "line 2: a comment about a block is not directly above one"),
+            ("<!-- needs: user\n-->\n", "line 1: HTML that is no comment of one line"),
+            ("    $ a\n", "line 1: a block is of no language: console, text, or a file's"),
             ("<!-- exit code: 3 -->\n", "a comment about a block is not directly above one"),
         ] {
             assert_eq!(parse(text), Err(expected.to_owned()), "{text}");

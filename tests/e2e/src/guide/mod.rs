@@ -160,6 +160,22 @@ mod tests {
         assert_eq!(listed, there);
     }
 
+    /// A block that the parser took for something else would silently not be run.
+    #[test]
+    fn every_fence_is_a_block_of_its_kind() {
+        for (name, _, text) in FILES {
+            let blocks = markdown::parse(text).unwrap_or_else(|what| panic!("{name}.md, {what}"));
+            let typed = blocks.iter().filter(|block| matches!(block.content, Content::Typed(_))).count();
+            let languages: Vec<&str> = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("```"))
+                .filter(|language| !["", "text"].contains(language))
+                .collect();
+            let consoles = languages.iter().filter(|language| **language == "console").count();
+            assert_eq!((typed, blocks.len()), (consoles, languages.len()), "{name}");
+        }
+    }
+
     #[test]
     fn few_blocks_are_not_run_and_for_known_reasons() {
         let blocks = blocks();

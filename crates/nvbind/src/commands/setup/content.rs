@@ -1,8 +1,8 @@
 //! What the installed text files say.
 
 use super::Error;
-use crate::failure::printable;
 use crate::generate::unit;
+use nvbind_core::message::printable;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

@@ -88,7 +88,6 @@ fn find(name: &str) -> Result<Gid, Error> {
 /// Another file of modprobe.d that sets one of the parameters that `own` sets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rival {
-    /// It.
     pub(super) path: PathBuf,
     /// Whether it is read after `own`, so that what it says counts: files are read in the order of their names.
     pub(super) wins: bool,

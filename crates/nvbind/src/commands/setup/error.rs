@@ -4,6 +4,7 @@ use crate::args;
 use crate::failure::Failure;
 use crate::podman::containers_conf;
 use nvbind_core::exit::Exit;
+use nvbind_core::failure::Explain;
 use nvbind_core::trust;
 use std::io;
 use std::path::PathBuf;
@@ -56,8 +57,8 @@ pub(super) enum Error {
 impl Error {
     /// Turns it into what a person reads; what helps depends on what was asked for.
     pub(super) fn into_failure(self, options: &args::Setup) -> Failure {
-        let (exit, hint) = (self.exit(), self.hint(options));
-        Failure::new(self, exit as u8).hint(hint)
+        let remedy = self.remedy(options);
+        Failure::from(self).with_hint(remedy)
     }
 
     fn cause(&self) -> Option<io::ErrorKind> {
@@ -85,18 +86,7 @@ impl Error {
         }
     }
 
-    fn exit(&self) -> Exit {
-        match (self, self.cause()) {
-            (_, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)) => {
-                Exit::Permission
-            }
-            (Error::Untrusted(_), _) => Exit::Permission,
-            (Error::Template(_) | Error::ManPages(_), _) => Exit::Bug,
-            _ => Exit::Request,
-        }
-    }
-
-    fn hint(&self, options: &args::Setup) -> Option<String> {
+    fn remedy(&self, options: &args::Setup) -> Option<String> {
         let hint = match (self, self.cause()) {
             (_, Some(io::ErrorKind::PermissionDenied)) if !options.user => {
                 "run it as root, or `nvbind setup --user` for this user's containers"
@@ -120,5 +110,18 @@ impl Error {
             _ => return None,
         };
         Some(hint.into())
+    }
+}
+
+impl Explain for Error {
+    fn exit(&self) -> Exit {
+        match (self, self.cause()) {
+            (_, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)) => {
+                Exit::Permission
+            }
+            (Error::Untrusted(_), _) => Exit::Permission,
+            (Error::Template(_) | Error::ManPages(_), _) => Exit::Bug,
+            _ => Exit::Request,
+        }
     }
 }

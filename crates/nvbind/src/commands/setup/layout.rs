@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 /// What an installation consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Item {
-    /// The hook.
     Hook,
     /// The command line.
     Cli,
@@ -41,7 +40,6 @@ pub(super) enum Item {
 /// A directory, for the prefix that the installation has.
 #[derive(Clone, Copy, Debug)]
 enum Directory {
-    /// Below the prefix.
     Prefix(&'static str),
     /// Below the user's data directory, `$XDG_DATA_HOME` or `~/.local/share`.
     Data(&'static str),
@@ -88,7 +86,6 @@ const TABLE: [Row; 15] = [
 /// The directories that do not depend on the prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Bases {
-    /// The user's.
     pub(super) home: PathBuf,
     /// `$XDG_CONFIG_HOME/containers` or `~/.config/containers`.
     pub(super) containers: PathBuf,
@@ -100,19 +97,17 @@ pub(super) struct Bases {
 
 /// A file, or the directory of the man pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// What it is.
+pub(super) struct Target {
     pub(super) item: Item,
-    /// Where it is.
     pub(super) path: PathBuf,
     /// Whether that is among settings, which people edit, outside of the prefix.
     pub(super) is_setting: bool,
 }
 
-/// The places of an installation.
+/// The targets of an installation.
 #[derive(Debug)]
 pub(super) struct Layout {
-    places: Vec<Place>,
+    targets: Vec<Target>,
     scope: Scope,
     command: String,
 }
@@ -140,7 +135,7 @@ impl Layout {
         } else {
             Scope::Elsewhere
         };
-        let places = TABLE.iter().filter_map(|(item, every_user, one_user, name)| {
+        let targets = TABLE.iter().filter_map(|(item, every_user, one_user, name)| {
             let directory = if options.user { *one_user } else { *every_user }?;
             let (directory, is_setting) = match (directory, scope) {
                 (Prefix(below), _) => (prefix.join(below), false),
@@ -157,33 +152,33 @@ impl Layout {
                     (prefix.join("share/containers/oci/hooks.d"), false)
                 }
             };
-            Some(Place { item: *item, path: directory.join(name), is_setting })
+            Some(Target { item: *item, path: directory.join(name), is_setting })
         });
-        let places = places.collect();
+        let targets = targets.collect();
         let mut command = vec![OsStr::new("nvbind"), OsStr::new("setup")];
         command.extend(options.user.then_some(OsStr::new("--user")));
         if prefix != usual {
             command.extend([OsStr::new("--prefix"), prefix.as_os_str()]);
         }
         let command = String::from_utf8_lossy(&shell::quote(command)).into_owned();
-        Layout { places, scope, command }
+        Layout { targets, scope, command }
     }
 
     /// All of them, in the order of installation.
-    pub(super) fn places(&self) -> &[Place] {
-        &self.places
+    pub(super) fn targets(&self) -> &[Target] {
+        &self.targets
     }
 
-    /// The place of an item, where this installation has one.
+    /// The path of an item, where this installation has one.
     #[must_use]
-    pub(super) fn place(&self, item: Item) -> Option<&Path> {
-        self.places.iter().find(|place| place.item == item).map(|place| place.path.as_path())
+    pub(super) fn path(&self, item: Item) -> Option<&Path> {
+        self.targets.iter().find(|target| target.item == item).map(|target| target.path.as_path())
     }
 
     /// The directory that podman has to read.
     #[must_use]
     pub(super) fn hooks_dir(&self) -> &Path {
-        self.place(Item::Json).and_then(Path::parent).unwrap_or_else(|| Path::new("/"))
+        self.path(Item::Json).and_then(Path::parent).unwrap_or_else(|| Path::new("/"))
     }
 
     /// Whether nothing looks below the prefix by itself.
@@ -211,7 +206,7 @@ mod tests {
             etc: "/etc".into(),
         };
         let layout = Layout::new(&options, &bases);
-        layout.places().iter().map(|place| place.path.display().to_string()).collect()
+        layout.targets().iter().map(|target| target.path.display().to_string()).collect()
     }
 
     #[test]

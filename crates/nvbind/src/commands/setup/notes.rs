@@ -5,7 +5,7 @@ use super::layout::{Item, Layout};
 use super::steps::{Removal, Step};
 use super::wanted::Installation;
 use super::{Error, content};
-use crate::driver::{self, Place};
+use crate::driver::{self, HookOptions};
 use crate::podman::containers_conf::{Engine, Sources};
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(super) fn podman(
     after: &Engine,
 ) -> Result<Vec<String>, Error> {
     let directory = layout.hooks_dir();
-    let drop_in = layout.place(Item::DropIn);
+    let drop_in = layout.path(Item::DropIn);
     if !after.hooks_dirs.iter().any(|read| read == directory) {
         let mut all = after.hooks_dirs.clone();
         all.push(directory.to_owned());
@@ -55,7 +55,7 @@ pub(super) fn podman(
 pub(super) fn nodes(wanted: &Installation<'_>, steps: &[Step]) -> Vec<String> {
     let Installation { layout, options, .. } = wanted;
     let step = |item| {
-        let place = layout.place(item);
+        let place = layout.path(item);
         steps.iter().find(|step| Some(step.wanted.path.as_path()) == place)
     };
     let mut notes = Vec::new();
@@ -73,7 +73,8 @@ pub(super) fn nodes(wanted: &Installation<'_>, steps: &[Step]) -> Vec<String> {
         notes.extend(device_files(files, step));
     }
     if options.user
-        && let Ok([first, ..]) = driver::missing_nodes(&Place::new(options.driver_root.clone())).as_deref()
+        && let Ok([first, ..]) =
+            driver::missing_nodes(&HookOptions::new(options.driver_root.clone())).as_deref()
     {
         notes.push(format!(
             "the device node {first} is not there, and only root can have it made: `nvbind devices` once, or `nvbind setup` for \
@@ -105,7 +106,7 @@ fn device_files(files: DeviceFiles, step: &Step) -> Vec<String> {
 /// What still knows of removed files.
 pub(super) fn removed(layout: &Layout, removals: &[Removal]) -> Vec<String> {
     let is_gone =
-        |item| layout.place(item).is_some_and(|path| removals.contains(&Removal::File(path.to_owned())));
+        |item| layout.path(item).is_some_and(|path| removals.contains(&Removal::File(path.to_owned())));
     let mut notes = Vec::new();
     if is_gone(Item::Unit) || is_gone(Item::Rule) {
         notes.push(format!("systemd and udev know of it until a reboot, or `{RELOAD}`"));

@@ -35,7 +35,6 @@ impl Content {
 /// A file to be installed.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    /// Its place.
     pub(super) path: PathBuf,
     /// What it is to hold.
     pub(super) content: Content,
@@ -59,7 +58,6 @@ pub(super) enum State {
 /// A file to be installed, and what has to be done for it.
 #[derive(Debug)]
 pub(super) struct Step {
-    /// The file.
     pub(super) wanted: Wanted,
     /// What has to be done.
     pub(super) state: State,
@@ -99,7 +97,7 @@ impl Step {
         }
     }
 
-    fn told(&self, is_done: bool) -> String {
+    fn describe(&self, is_done: bool) -> String {
         let word = match (self.state, is_done) {
             (State::New, true) => "installed",
             (State::New, false) => "would install",
@@ -123,7 +121,7 @@ impl Step {
 /// Prints the steps, or takes them. All files are written before the first is moved to its place.
 pub(super) fn install(steps: &[Step], dry_run: bool) -> Result<(), Error> {
     if dry_run {
-        steps.iter().for_each(|step| say(&step.told(false)));
+        steps.iter().for_each(|step| say(&step.describe(false)));
         return Ok(());
     }
     let staged: Vec<Option<Staged>> = steps.iter().map(Step::stage).collect::<Result<_, _>>()?;
@@ -132,7 +130,7 @@ pub(super) fn install(steps: &[Step], dry_run: bool) -> Result<(), Error> {
             let failed = |source| Error::Write { path: step.wanted.path.clone(), source };
             file.commit().map_err(failed)?;
         }
-        say(&step.told(true));
+        say(&step.describe(true));
     }
     Ok(())
 }
@@ -186,7 +184,6 @@ pub(super) fn is_ours(path: &Path, first_line: &str) -> bool {
 /// A file or a directory to be removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Removal {
-    /// A file.
     File(PathBuf),
     /// A file that is a person's own, and stays.
     Theirs(PathBuf),

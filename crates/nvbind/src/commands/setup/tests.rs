@@ -61,8 +61,8 @@ impl Machine {
         install(&self.layout, &self.executables, options, &self.sources)
     }
 
-    fn place(&self, item: Item) -> &Path {
-        self.layout.place(item).unwrap()
+    fn path(&self, item: Item) -> &Path {
+        self.layout.path(item).unwrap()
     }
 
     /// Every file with its content, mode, inode and time of change.
@@ -102,19 +102,19 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
 fn a_users_podman_finds_the_installed_hook_and_after_uninstall_no_file_is_left() {
     let machine = machine(args::Setup { driver_root: Some("/driver".into()), ..for_user() });
     machine.install().unwrap();
-    assert!(!machine.place(Item::VisibleDevicesJson).exists());
+    assert!(!machine.path(Item::VisibleDevicesJson).exists());
 
     let directories = machine.sources.read(&[]).unwrap().hooks_dirs;
     let hooks_dir = machine.layout.hooks_dir().to_owned();
     assert_eq!(directories, [Path::new(containers_conf::DEFAULT_HOOKS_DIR), &hooks_dir]);
     let expected = Installed {
-        json: machine.place(Item::Json).to_owned(),
-        binary: machine.place(Item::Hook).to_owned(),
+        json: machine.path(Item::Json).to_owned(),
+        binary: machine.path(Item::Hook).to_owned(),
         driver_root: Some("/driver".into()),
         config: None,
     };
     assert_eq!(hooks::find(&[hooks_dir]).unwrap(), expected);
-    assert_eq!(fs::read(machine.place(Item::Cli)).unwrap(), b"nvbind");
+    assert_eq!(fs::read(machine.path(Item::Cli)).unwrap(), b"nvbind");
 
     uninstall(&machine.layout, false).unwrap();
     uninstall(&machine.layout, false).unwrap();
@@ -123,7 +123,7 @@ fn a_users_podman_finds_the_installed_hook_and_after_uninstall_no_file_is_left()
 }
 
 #[test]
-fn a_second_installation_changes_nothing_and_mends_what_differs() {
+fn a_second_installation_changes_nothing_and_repairs_what_differs() {
     for options in [for_user(), with_etc()] {
         let machine = machine(options);
         machine.install().unwrap();
@@ -131,12 +131,12 @@ fn a_second_installation_changes_nothing_and_mends_what_differs() {
         machine.install().unwrap();
         assert_eq!(machine.state(), first);
 
-        let hook = machine.place(Item::Hook);
+        let hook = machine.path(Item::Hook);
         fs::write(hook, "damaged").unwrap();
-        fs::set_permissions(machine.place(Item::Cli), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(machine.path(Item::Cli), fs::Permissions::from_mode(0o777)).unwrap();
         machine.install().unwrap();
         assert_eq!(fs::read(hook).unwrap(), b"nvbind-hook");
-        assert_eq!(fs::metadata(machine.place(Item::Cli)).unwrap().mode() & 0o7777, 0o755);
+        assert_eq!(fs::metadata(machine.path(Item::Cli)).unwrap().mode() & 0o7777, 0o755);
     }
 }
 
@@ -172,17 +172,17 @@ fn nothing_outside_of_a_prefix_is_written_unless_asked_for_and_then_it_is_kept_u
 
     machine.install().unwrap();
     for item in [Item::Unit, Item::Rule, Item::Template, Item::UserTemplate, Item::DropIn] {
-        assert!(machine.place(item).starts_with(&etc) && machine.place(item).exists(), "{item:?}");
+        assert!(machine.path(item).starts_with(&etc) && machine.path(item).exists(), "{item:?}");
     }
-    let unit = fs::read_to_string(machine.place(Item::Unit)).unwrap();
-    assert!(unit.contains(&format!("ExecStart={} devices\n", machine.place(Item::Cli).display())), "{unit}");
+    let unit = fs::read_to_string(machine.path(Item::Unit)).unwrap();
+    assert!(unit.contains(&format!("ExecStart={} devices\n", machine.path(Item::Cli).display())), "{unit}");
     let directories = machine.sources.read(&[]).unwrap().hooks_dirs;
     assert_eq!(directories, [Path::new(containers_conf::DEFAULT_HOOKS_DIR), machine.layout.hooks_dir()]);
 
     let line = content::first_line(machine.layout.command());
-    fs::write(machine.place(Item::Rule), format!("{line}\nof an older version\n")).unwrap();
+    fs::write(machine.path(Item::Rule), format!("{line}\nof an older version\n")).unwrap();
     machine.install_with(&without).unwrap();
-    let rule = fs::read_to_string(machine.place(Item::Rule)).unwrap();
+    let rule = fs::read_to_string(machine.path(Item::Rule)).unwrap();
     assert_eq!(rule, format!("{line}\n{}", content::RULE));
 
     uninstall(&machine.layout, false).unwrap();
@@ -194,13 +194,13 @@ fn what_somebody_wrote_or_made_their_own_is_left() {
     let machine = machine(with_etc());
     let own = ["# mine\n", "# Written by `nvbind setup --prefix /elsewhere`\n", ""];
     for (item, text) in [Item::Unit, Item::Rule, Item::DropIn].into_iter().zip(own) {
-        fs::create_dir_all(machine.place(item).parent().unwrap()).unwrap();
-        fs::write(machine.place(item), text).unwrap();
+        fs::create_dir_all(machine.path(item).parent().unwrap()).unwrap();
+        fs::write(machine.path(item), text).unwrap();
     }
     machine.install().unwrap();
     uninstall(&machine.layout, false).unwrap();
     for (item, text) in [Item::Unit, Item::Rule, Item::DropIn].into_iter().zip(own) {
-        assert_eq!(fs::read_to_string(machine.place(item)).unwrap(), text);
+        assert_eq!(fs::read_to_string(machine.path(item)).unwrap(), text);
     }
     assert_eq!(machine.installed().len(), 3);
 }
@@ -208,7 +208,7 @@ fn what_somebody_wrote_or_made_their_own_is_left() {
 #[test]
 fn a_link_or_a_fifo_among_settings_is_somebodys_own_and_not_waited_for() {
     let machine = machine(with_etc());
-    let (unit, rule) = (machine.place(Item::Unit), machine.place(Item::Rule));
+    let (unit, rule) = (machine.path(Item::Unit), machine.path(Item::Rule));
     for path in [unit, rule] {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
     }
@@ -224,11 +224,11 @@ fn a_link_or_a_fifo_among_settings_is_somebodys_own_and_not_waited_for() {
 #[test]
 fn what_is_no_file_in_the_place_of_one_is_told_before_anything_is_installed() {
     let machine = machine(args::Setup::default());
-    let json = machine.place(Item::Json);
+    let json = machine.path(Item::Json);
     fs::create_dir_all(json).unwrap();
     let error = machine.install().unwrap_err();
     assert_eq!(error.to_string(), format!("{} is in the way: it is no regular file", json.display()));
-    assert!(!machine.place(Item::Hook).exists());
+    assert!(!machine.path(Item::Hook).exists());
     fs::remove_dir(json).unwrap();
     // A link is replaced, and what it leads to stays.
     let other = machine.dir.path().join("other");
@@ -248,7 +248,7 @@ fn a_prefix_that_leads_upwards_is_refused() {
 #[test]
 fn the_mode_of_device_nodes_is_written_when_asked_for_stays_and_goes_with_the_rest() {
     let machine = machine(args::Setup::default());
-    let path = machine.place(Item::DeviceFiles);
+    let path = machine.path(Item::DeviceFiles);
     machine.install().unwrap();
     assert!(!path.exists());
     let asked = args::Setup { device_group: Some("44".into()), ..machine.options.clone() };
@@ -269,12 +269,12 @@ fn the_mode_of_device_nodes_is_written_when_asked_for_stays_and_goes_with_the_re
 fn the_json_for_the_variable_comes_when_asked_for_stays_and_goes_with_the_other() {
     let machine = machine(args::Setup { visible_devices: true, ..args::Setup::default() });
     machine.install().unwrap();
-    let json = machine.place(Item::VisibleDevicesJson);
+    let json = machine.path(Item::VisibleDevicesJson);
     let directories = [machine.layout.hooks_dir().to_owned()];
     assert_eq!(json.parent(), Some(machine.layout.hooks_dir()));
     // What `nvbind run` looks for is the other one.
-    assert_eq!(hooks::find(&directories).unwrap().json, machine.place(Item::Json));
-    fs::remove_file(machine.place(Item::Json)).unwrap();
+    assert_eq!(hooks::find(&directories).unwrap().json, machine.path(Item::Json));
+    fs::remove_file(machine.path(Item::Json)).unwrap();
     assert!(hooks::find(&directories).is_err());
 
     let options = args::Setup {
@@ -309,7 +309,7 @@ fn a_failed_installation_leaves_nothing_behind() {
     fs::create_dir_all(hooks_dir.parent().unwrap()).unwrap();
     fs::write(hooks_dir, "").unwrap();
     let error = machine.install().unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot install {}", machine.place(Item::Json).display()));
+    assert_eq!(error.to_string(), format!("cannot install {}", machine.path(Item::Json).display()));
     assert_eq!(machine.installed(), [hooks_dir]);
 }
 
@@ -317,7 +317,7 @@ fn a_failed_installation_leaves_nothing_behind() {
 fn the_jsons_are_the_first_to_go_and_the_executables_the_last() {
     let machine = machine(args::Setup { visible_devices: true, ..for_user() });
     machine.install().unwrap();
-    let paths = machine.layout.places().iter().rev().map(|place| (place.path.as_path(), None));
+    let paths = machine.layout.targets().iter().rev().map(|place| (place.path.as_path(), None));
     let removals = steps::removals(paths.filter(|(path, _)| !path.is_dir()));
     let order = [
         Item::VisibleDevicesJson,
@@ -331,23 +331,23 @@ fn the_jsons_are_the_first_to_go_and_the_executables_the_last() {
         Item::Hook,
     ];
     let mut expected: Vec<Removal> =
-        order.iter().map(|item| Removal::File(machine.place(*item).to_owned())).collect();
+        order.iter().map(|item| Removal::File(machine.path(*item).to_owned())).collect();
     expected.push(Removal::Directory(machine.dir.path().join("prefix/libexec/nvbind")));
     assert_eq!(removals, expected);
 
     // A directory in the binary's place can't be removed as a file.
-    fs::remove_file(machine.place(Item::Hook)).unwrap();
-    fs::create_dir(machine.place(Item::Hook)).unwrap();
+    fs::remove_file(machine.path(Item::Hook)).unwrap();
+    fs::create_dir(machine.path(Item::Hook)).unwrap();
     let error = uninstall(&machine.layout, false).unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot remove {}", machine.place(Item::Hook).display()));
-    assert!(!machine.place(Item::Json).exists() && !machine.place(Item::VisibleDevicesJson).exists());
+    assert_eq!(error.to_string(), format!("cannot remove {}", machine.path(Item::Hook).display()));
+    assert!(!machine.path(Item::Json).exists() && !machine.path(Item::VisibleDevicesJson).exists());
 }
 
 #[test]
 fn a_directory_of_nvbinds_with_anothers_file_stays() {
     let machine = machine(args::Setup::default());
     machine.install().unwrap();
-    let theirs = machine.place(Item::Hook).with_file_name("theirs");
+    let theirs = machine.path(Item::Hook).with_file_name("theirs");
     fs::write(&theirs, "").unwrap();
     uninstall(&machine.layout, false).unwrap();
     assert_eq!(machine.installed(), [theirs]);
@@ -389,9 +389,9 @@ fn the_hook_of_another_installation_is_kept_until_that_is_removed() {
     let machine = machine(with_etc());
     machine.install().unwrap();
     let (json, hook) =
-        (machine.place(Item::Json).to_owned(), machine.dir.path().join("usr/libexec/nvbind-hook"));
+        (machine.path(Item::Json).to_owned(), machine.dir.path().join("usr/libexec/nvbind-hook"));
     let text = fs::read_to_string(&json).unwrap();
-    let theirs = text.replace(machine.place(Item::Hook).to_str().unwrap(), hook.to_str().unwrap());
+    let theirs = text.replace(machine.path(Item::Hook).to_str().unwrap(), hook.to_str().unwrap());
     fs::write(&json, &theirs).unwrap();
     // Nobody's, as long as its hook is not there.
     machine.install().unwrap();
@@ -409,13 +409,13 @@ fn the_hook_of_another_installation_is_kept_until_that_is_removed() {
         .install_with(&args::Setup { device_mode: Some("0666".into()), ..machine.options.clone() })
         .unwrap();
     assert!(
-        fs::read_to_string(machine.place(Item::DeviceFiles)).unwrap().contains("NVreg_DeviceFileMode=0666")
+        fs::read_to_string(machine.path(Item::DeviceFiles)).unwrap().contains("NVreg_DeviceFileMode=0666")
     );
-    fs::remove_file(machine.place(Item::DeviceFiles)).unwrap();
+    fs::remove_file(machine.path(Item::DeviceFiles)).unwrap();
     assert!(matches!(&error, Error::OtherInstallation { hook: found, .. } if *found == hook), "{error}");
     uninstall(&machine.layout, false).unwrap();
     assert_eq!(fs::read_to_string(&json).unwrap(), theirs);
-    assert!(!machine.place(Item::Hook).exists());
+    assert!(!machine.path(Item::Hook).exists());
 }
 
 #[test]
@@ -426,7 +426,7 @@ fn a_later_installation_keeps_the_driver_root_and_the_configuration_until_told_o
         let found = hooks::find(&[machine.layout.hooks_dir().to_owned()]).unwrap();
         (found.driver_root, found.config)
     };
-    let json = machine.place(Item::Json);
+    let json = machine.path(Item::Json);
     let text = fs::read_to_string(json).unwrap();
     fs::write(json, text.replace("\"--driver-root\"", "\"--config\", \"/c.toml\", \"--driver-root\""))
         .unwrap();

@@ -1,8 +1,8 @@
-//! What each place of an installation is to hold.
+//! What each target of an installation is to hold.
 
 use super::device_files::DeviceFiles;
 use super::executables::Executables;
-use super::layout::{Item, Layout, Place};
+use super::layout::{Item, Layout, Target};
 use super::steps::{self, Content, Wanted};
 use super::{Error, content};
 use crate::args;
@@ -13,11 +13,8 @@ use std::path::{Path, PathBuf};
 /// An installation that is asked for.
 #[derive(Debug)]
 pub(super) struct Installation<'a> {
-    /// Where it goes.
     pub(super) layout: &'a Layout,
-    /// What it copies.
     pub(super) executables: &'a Executables,
-    /// The command line.
     pub(super) options: &'a args::Setup,
     /// What an earlier one in the same place was asked for.
     pub(super) earlier: Option<Installed>,
@@ -32,9 +29,9 @@ impl Installation<'_> {
     pub(super) fn files(&self) -> Result<Vec<Wanted>, Error> {
         let line = content::first_line(self.layout.command());
         let mut files = Vec::new();
-        for place in self.layout.places() {
-            let first_line = place.is_setting.then(|| line.clone());
-            files.extend(self.at(place, &line)?.into_iter().map(|(path, content)| {
+        for target in self.layout.targets() {
+            let first_line = target.is_setting.then(|| line.clone());
+            files.extend(self.at(target, &line)?.into_iter().map(|(path, content)| {
                 let content = match (content, &first_line) {
                     (Content::Setting(text), Some(line)) => Content::Setting(format!("{line}\n{text}")),
                     (content, _) => content,
@@ -46,12 +43,13 @@ impl Installation<'_> {
     }
 
     /// Nothing where it was not asked for and is not there from an earlier time.
-    fn at(&self, place: &Place, first_line: &str) -> Result<Vec<(PathBuf, Content)>, Error> {
-        let path = &place.path;
+    fn at(&self, target: &Target, first_line: &str) -> Result<Vec<(PathBuf, Content)>, Error> {
+        let path = &target.path;
         let one = |content| Ok(vec![(path.clone(), content)]);
-        let is_wanted =
-            || !place.is_setting || self.options.user || self.options.etc || steps::is_ours(path, first_line);
-        match place.item {
+        let is_wanted = || {
+            !target.is_setting || self.options.user || self.options.etc || steps::is_ours(path, first_line)
+        };
+        match target.item {
             Item::Hook => one(Content::Executable(self.executables.hook.clone())),
             Item::Cli => one(Content::Executable(self.executables.cli.clone())),
             Item::Completions(shell) => one(Content::Document(completions::script(shell))),
@@ -102,8 +100,8 @@ impl Installation<'_> {
         content::hook_json(template, self.installed(Item::Hook, path), &options)
     }
 
-    /// The place of what every installation has.
+    /// The path of what every installation has.
     fn installed<'a>(&'a self, item: Item, otherwise: &'a Path) -> &'a Path {
-        self.layout.place(item).unwrap_or(otherwise)
+        self.layout.path(item).unwrap_or(otherwise)
     }
 }

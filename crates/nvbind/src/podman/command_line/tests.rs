@@ -1,21 +1,33 @@
 //! Command lines as people type them.
 
 use super::*;
+use crate::podman::own::Runtime;
+use clap::ColorChoice;
+use nvbind_core::request;
 use std::os::unix::ffi::OsStringExt;
 
-fn words(line: &str) -> Vec<OsString> {
+fn split(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
 }
 
 fn scan(line: &str) -> CommandLine {
-    CommandLine::parse(words(line)).unwrap()
+    CommandLine::parse(split(line)).unwrap()
 }
 
-/// podman's words, without the variables that the container gets: those are the same after every selection.
+fn podman_arguments(
+    line: &CommandLine,
+    verb: Verb,
+    has_nvidias_hook: bool,
+    rules: &[String],
+) -> Vec<OsString> {
+    line.invocation(verb, has_nvidias_hook, rules).arguments()
+}
+
+/// podman's arguments, without the variables that the container gets: those are the same after every selection.
 fn podman(line: &str) -> String {
-    let words =
-        scan(line).podman_arguments(Verb::Run, false, &[]).join(OsStr::new(" ")).into_string().unwrap();
-    let (before, after) = words.split_once(" --env NVIDIA_VISIBLE_DEVICES=").unwrap();
+    let arguments =
+        podman_arguments(&scan(line), Verb::Run, false, &[]).join(OsStr::new(" ")).into_string().unwrap();
+    let (before, after) = arguments.split_once(" --env NVIDIA_VISIBLE_DEVICES=").unwrap();
     format!("{before} {}", after.split_once(" --env CUDA_DEVICE_ORDER=PCI_BUS_ID ").unwrap().1)
 }
 
@@ -30,8 +42,8 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         ("--gpu none I", false, "none"),
         ("--gpu 0 I", true, "void"),
     ] {
-        let words = scan(typed).podman_arguments(Verb::Run, has_nvidias, &[]);
-        let variables: Vec<&str> = words
+        let arguments = podman_arguments(&scan(typed), Verb::Run, has_nvidias, &[]);
+        let variables: Vec<&str> = arguments
             .windows(2)
             .filter(|pair| pair[0] == "--env")
             .map(|pair| pair[1].to_str().unwrap())
@@ -40,8 +52,8 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         assert_eq!(variables, [visible.as_str(), "CUDA_DEVICE_ORDER=PCI_BUS_ID"], "nvbind run {typed}");
     }
     // The user's own come later, and win.
-    let words = scan("-e NVIDIA_VISIBLE_DEVICES=7 I").podman_arguments(Verb::Run, false, &[]);
-    assert_eq!(words[words.len() - 3..], ["-e", "NVIDIA_VISIBLE_DEVICES=7", "I"].map(OsString::from));
+    let arguments = podman_arguments(&scan("-e NVIDIA_VISIBLE_DEVICES=7 I"), Verb::Run, false, &[]);
+    assert_eq!(arguments[arguments.len() - 3..], ["-e", "NVIDIA_VISIBLE_DEVICES=7", "I"].map(OsString::from));
 }
 
 #[test]
@@ -114,17 +126,13 @@ fn what_the_pre_flight_learns() {
     let line = scan(
         "--annotation a=b --hooks-dir /x --hooks-dir=/y --module m --dry-run --remote=false --url u I --help",
     );
-    let expected = CommandLine {
-        dry_run: true,
-        annotations: words("a=b"),
-        hooks_dirs: words("/x /y"),
-        modules: vec![PathBuf::from("m")],
-        remote: Remote { switch: Some(false), service: true },
-        before_run: words("--module m --remote=false --url u"),
-        after_run: words("--annotation a=b --hooks-dir /x --hooks-dir=/y I --help"),
-        ..CommandLine::default()
-    };
-    assert_eq!(line, expected);
+    assert!(line.options.own.dry_run);
+    for (option, values) in [("annotation", &["a=b"][..]), ("hooks-dir", &["/x", "/y"]), ("module", &["m"])] {
+        assert!(line.options.values(option).eq(values.iter().copied()), "{option}");
+    }
+    let arguments = podman_arguments(&line, Verb::Run, false, &[]);
+    assert!(arguments.starts_with(&split("--module m --remote=false --url u run")), "{arguments:?}");
+    assert!(arguments.ends_with(&split("--annotation a=b --hooks-dir /x --hooks-dir=/y I --help")));
 }
 
 #[test]
@@ -135,7 +143,7 @@ fn the_last_privileged_counts() {
         ("--privileged --privileged=0 I", false),
         ("I --privileged", false),
     ] {
-        assert_eq!(scan(typed).privileged, expected, "nvbind run {typed}");
+        assert_eq!(scan(typed).options.is_on("privileged"), expected, "nvbind run {typed}");
     }
 }
 
@@ -145,47 +153,32 @@ fn isolation_can_be_switched_off_again_and_is_never_misunderstood() {
     let isolated = "run --annotation io.nvbind.gpu=all --annotation io.nvbind.isolate=true I";
     assert_eq!(podman("--isolate=true I"), isolated);
     for option in ["--isolate", "--dry-run", "--rootless", "--verbose", "--device-rules"] {
-        let wrong = CommandLine::parse(words(&format!("{option}=yes I")));
+        let wrong = CommandLine::parse(split(&format!("{option}=yes I")));
         assert_eq!(wrong, Err(Error::Switch { option: option.to_owned() }));
     }
-    let line = scan("--dry-run=true --rootless=1 --verbose=false I");
-    assert_eq!((line.dry_run, line.rootless, line.verbose), (true, true, false));
+    let own = scan("--dry-run=true --rootless=1 --verbose=false I").options.own;
+    assert_eq!((own.dry_run, own.rootless, own.verbose), (true, Some(true), false));
 }
 
 #[test]
 fn only_podman_and_what_it_can_start_is_a_runtime() {
     for (name, expected) in [("podman", Ok(None)), ("runc", Ok(Some("runc"))), ("./crun", Ok(Some("./crun")))]
     {
-        assert_eq!(oci_runtime(name.into()), expected.map(|runtime| runtime.map(OsString::from)));
+        assert_eq!(Runtime::parse(name.into()), expected.map(|name| Runtime(name.map(OsString::from))));
     }
     for name in ["docker", "", "kata"] {
-        assert_eq!(oci_runtime(name.into()), Err(Error::Runtime { name: name.to_owned() }));
+        assert_eq!(Runtime::parse(name.into()), Err(Error::Runtime { name: name.to_owned() }));
     }
 }
 
 #[test]
 fn nvbind_create_is_podman_create() {
-    assert_eq!(Verb::of(OsStr::new("create")), Some(Verb::Create));
-    assert_eq!(Verb::of(OsStr::new("plan")), None);
-    let words = scan("--init-ctr always --gpu 1 I --gpu 2").podman_arguments(Verb::Create, true, &[]);
-    let line = words.join(OsStr::new(" ")).into_string().unwrap();
+    assert_eq!(Verb::find(OsStr::new("create")), Some(Verb::Create));
+    assert_eq!(Verb::find(OsStr::new("plan")), None);
+    let arguments = podman_arguments(&scan("--init-ctr always --gpu 1 I --gpu 2"), Verb::Create, true, &[]);
+    let line = arguments.join(OsStr::new(" ")).into_string().unwrap();
     assert!(line.starts_with("create --annotation io.nvbind.gpu=1 --env "), "{line}");
     assert!(line.ends_with(" --init-ctr always I --gpu 2"), "{line}");
-}
-
-#[test]
-fn a_switch_of_another_service_is_seen_in_every_spelling() {
-    let table = [
-        ("I --remote", Remote::default()),
-        ("--remote I", Remote { switch: Some(true), service: false }),
-        ("-r I", Remote { switch: Some(true), service: false }),
-        ("--remote=0 I", Remote { switch: Some(false), service: false }),
-        ("-Htcp://h I", Remote { switch: None, service: true }),
-        ("--connection c I", Remote { switch: None, service: true }),
-    ];
-    for (typed, expected) in table {
-        assert_eq!(scan(typed).remote, expected, "nvbind run {typed}");
-    }
 }
 
 #[test]
@@ -197,35 +190,35 @@ fn each_option_that_the_help_tells_is_nvbinds_own() {
             _ => option.get_action().takes_values().then_some("crun"),
         };
         let line = CommandLine::parse([name.as_str()].into_iter().chain(value).map(OsString::from)).unwrap();
-        assert_ne!(line, CommandLine::default(), "{name}");
-        assert_eq!((line.before_run, line.after_run), (vec![], vec![]), "{name}");
+        assert_ne!(line.options.own, Default::default(), "{name}");
+        assert_eq!(line.options.for_podman().next(), None, "{name}");
     }
 }
 
 #[test]
 fn help_is_nvbinds_only_before_the_image() {
-    assert!(scan("-it --help IMAGE").help);
-    assert!(!scan("-it IMAGE --help").help);
-    assert!(!scan("-h IMAGE").help, "-h is podman's --hostname");
+    assert!(scan("-it --help IMAGE").options.own.help);
+    assert!(!scan("-it IMAGE --help").options.own.help);
+    assert!(!scan("-h IMAGE").options.own.help, "-h is podman's --hostname");
 }
 
 #[test]
 fn messages_have_options_and_a_v_is_podmans_volume() {
-    let line = scan("--verbose --color never -v /a:/b IMAGE --color always");
-    assert_eq!((line.verbose, line.color), (true, Some(ColorChoice::Never)));
+    let own = scan("--verbose --color never -v /a:/b IMAGE --color always").options.own;
+    assert_eq!((own.verbose, own.color), (true, Some(ColorChoice::Never)));
     assert_eq!(podman("--verbose -v /a:/b IMAGE"), "run --annotation io.nvbind.gpu=all -v /a:/b IMAGE");
-    assert_eq!(CommandLine::parse(words("--color blue IMAGE")), Err(Error::Color));
+    assert_eq!(CommandLine::parse(split("--color blue IMAGE")), Err(Error::Color));
 }
 
 #[test]
 fn an_option_of_nvbind_without_a_value_is_refused() {
     for option in ["--gpu", "--gpus", "--capabilities", "--extras", "--runtime", "--config", "--color"] {
         assert_eq!(
-            CommandLine::parse(words(&format!("-it {option}"))),
+            CommandLine::parse(split(&format!("-it {option}"))),
             Err(Error::NoValue { option: option.into() })
         );
     }
-    // podman words its own
+    // podman has its own message
     assert_eq!(podman("--name"), "run --annotation io.nvbind.gpu=all --name");
 }
 
@@ -233,7 +226,7 @@ fn an_option_of_nvbind_without_a_value_is_refused() {
 fn bytes_that_are_not_text_reach_podman_and_are_no_selection() {
     let raw = OsString::from_vec(b"-v/\xff:/x".to_vec());
     let line = CommandLine::parse([raw.clone(), OsString::from("I")]).unwrap();
-    assert_eq!(line.after_run, [raw, OsString::from("I")]);
+    assert!(podman_arguments(&line, Verb::Run, false, &[]).ends_with(&[raw, OsString::from("I")]));
     let gpu = OsString::from_vec(b"--gpu=\xff".to_vec());
     assert_eq!(CommandLine::parse([gpu]), Err(Error::NotText { option: "--gpu".into() }));
 }
@@ -275,8 +268,8 @@ fn the_request_is_what_the_hook_will_read() {
 #[test]
 fn device_rules_are_podmans_before_the_users_own() {
     let line = scan("--device-rules --device-cgroup-rule x I");
-    assert!(line.device_rules);
-    let words = line.podman_arguments(Verb::Run, false, &["c 195:0 rw".to_owned()]);
-    let (_, rules) = words.split_at(words.len() - 5);
+    assert_eq!(line.options.own.device_rules, Some(true));
+    let arguments = podman_arguments(&line, Verb::Run, false, &["c 195:0 rw".to_owned()]);
+    let (_, rules) = arguments.split_at(arguments.len() - 5);
     assert_eq!(rules, ["--device-cgroup-rule", "c 195:0 rw", "--device-cgroup-rule", "x", "I"]);
 }

@@ -1,0 +1,27 @@
+//! One device node.
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chownat, makedev, mknodat, unlinkat};
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+
+/// Makes a character device with exactly these permissions and this owner (user, group). One that cannot be given to its
+/// owner is not left behind.
+pub(crate) fn make(
+    directory: impl AsFd,
+    name: &str,
+    (major, minor): (u32, u32),
+    mode: u32,
+    (uid, gid): (u32, u32),
+) -> Result<(), Errno> {
+    // mknod(2) would take the umask's bits from the permissions.
+    let umask = rustix::process::umask(Mode::empty());
+    let mode = Mode::from_raw_mode(mode);
+    let made = mknodat(&directory, name, FileType::CharacterDevice, mode, makedev(major, minor));
+    rustix::process::umask(umask);
+    made?;
+    let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    chownat(&directory, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW).inspect_err(|_errno| {
+        // The first failure is the one to report.
+        let _ = unlinkat(&directory, name, AtFlags::empty());
+    })
+}

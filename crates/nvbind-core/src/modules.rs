@@ -1,0 +1,33 @@
+//! The kernel modules of a machine where nothing has used the driver since it booted, as a server without a display: the
+//! driver's own `nvidia-modprobe` loads them.
+
+use crate::catalogue::{MODPROBE, MODPROBE_LOAD};
+use crate::failure::Failure;
+use crate::{child, message, trust};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// To load the modules takes a second or two; to initialise many GPUs without persistence, some more.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs it, where it is installed; whether it ran and succeeded. What it could not do shows when the driver is read again.
+pub(crate) fn load() -> bool {
+    let program = Path::new(MODPROBE);
+    if !program.exists() {
+        return false;
+    }
+    log::debug!("runs {MODPROBE} {}", MODPROBE_LOAD.join(" "));
+    match run(program) {
+        Ok(()) => true,
+        Err(error) => {
+            log::warn!("the driver's modules are not loaded: {}", message::line(&*error));
+            false
+        }
+    }
+}
+
+fn run(program: &Path) -> Result<(), Failure> {
+    child::read_output(Command::new(trust::check_file(program)?).args(MODPROBE_LOAD), TIMEOUT)?;
+    Ok(())
+}
