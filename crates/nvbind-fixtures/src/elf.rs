@@ -10,28 +10,16 @@ use std::path::{Path, PathBuf};
 pub enum ElfError {
     /// It could not be read.
     #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// It is broken.
     #[error("{} is not a sound 64-bit ELF file", path.display())]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: object::Error,
-    },
+    Broken { path: PathBuf, source: object::Error },
 }
 
 /// The dynamic section, as far as it matters here.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Dynamic {
-    /// DT_SONAME.
     pub soname: Option<String>,
-    /// DT_NEEDED.
     pub needed: Vec<String>,
     /// The loader, PT_INTERP.
     pub interpreter: Option<String>,

@@ -10,7 +10,6 @@ pub enum ProcessError {
     Start {
         /// The command line.
         command: String,
-        /// Why.
         source: io::Error,
     },
     /// It ended with an error.

@@ -15,7 +15,6 @@ use std::time::Duration;
 pub enum Tool {
     /// Makes a Debian tree.
     Mmdebstrap,
-    /// Runs containers.
     Podman,
     /// One OCI runtime.
     Crun,

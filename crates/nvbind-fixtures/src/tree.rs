@@ -31,17 +31,13 @@ pub enum TreeError {
     /// A device node could not be made.
     #[error("cannot make the device node {}: this needs root", path.display())]
     Node {
-        /// The node.
         path: PathBuf,
         /// Why it failed.
         source: nix::Error,
     },
     /// The directory holds something that did not come from here.
     #[error("{} is not empty and was not made by xtask: remove it or name another directory", path.display())]
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// The linker cache could not be made.
     #[error("cannot make the linker cache")]
     Cache(#[source] ProcessError),
@@ -52,7 +48,6 @@ pub enum TreeError {
 pub struct Packaged {
     /// Its place, from the root.
     pub path: PathBuf,
-    /// Its permissions.
     pub mode: u32,
 }
 

@@ -1,5 +1,9 @@
 //! What `cargo xtask` and the benchmark are made of: set-up, packages, and what starts the tests.
 #![allow(clippy::print_stdout, reason = "it speaks to the person at the terminal")]
+#![allow(
+    missing_docs,
+    reason = "names that need no comment have none: nobody but this workspace uses the crate"
+)]
 pub mod demo;
 pub mod gpu_bundle;
 pub mod package;

@@ -13,7 +13,6 @@ pub const PROGRAMS: [&str; 2] = ["nvbind", "nvbind-hook"];
 /// Between two flags in the variable that can hold any flag (cargo's reference, "Environment Variables").
 const SEPARATOR: &str = "\x1f";
 
-/// Builds them.
 pub fn build(project: &Path) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--locked"]);

@@ -84,7 +84,6 @@ pub(crate) struct Skip {
     reason: &'static str,
 }
 
-/// A case.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,

@@ -9,7 +9,6 @@ pub enum Ended {
     Skipped(String),
     /// A claim did not hold.
     Failed {
-        /// Which one.
         reason: String,
         /// What the programs printed.
         output: String,

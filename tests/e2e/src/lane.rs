@@ -14,7 +14,6 @@ pub const DRIVER: &str = "/opt/driver";
 /// What cases need to know of their lane.
 #[derive(Debug)]
 pub struct Lane {
-    /// The run.
     pub spec: Spec,
 }
 

@@ -19,16 +19,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The OCI runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
-    /// crun.
     Crun,
-    /// runc.
     Runc,
 }
 
 /// Who runs podman.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
-    /// root.
     Root,
     /// The tree's user.
     Rootless,
@@ -39,7 +36,6 @@ pub enum User {
 pub struct Podman {
     /// Who runs it.
     pub user: User,
-    /// With what.
     pub runtime: Runtime,
     /// The cgroup manager, if not the lane's own.
     pub manager: Option<&'static str>,
@@ -56,7 +52,6 @@ pub struct Said {
     pub out: String,
     /// Its standard error.
     pub err: String,
-    /// Itself.
     pub line: String,
 }
 

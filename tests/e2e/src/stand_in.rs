@@ -80,7 +80,6 @@ pub(super) struct Report {
     devices: Vec<Node>,
     /// Every mount: its directory on the file system that it is of, and its place.
     pub(super) mounts: Vec<String>,
-    /// The environment.
     pub(super) env: BTreeMap<String, String>,
     /// What does not work.
     pub(super) unexpected: Vec<String>,

@@ -2,6 +2,10 @@
 //! and container storage, and nothing of the person's own: in namespaces of this kernel, or as virtual machines with
 //! kernels of their own. What runs in a lane is the program that started it, called with `inside`; see [`Lane::run`].
 #![allow(clippy::print_stdout, reason = "it speaks to the person at the terminal")]
+#![allow(
+    missing_docs,
+    reason = "names that need no comment have none: nobody but this workspace uses the crate"
+)]
 
 pub mod cgroup;
 mod enter;

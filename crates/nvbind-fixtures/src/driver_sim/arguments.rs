@@ -5,7 +5,6 @@ use super::{DriverSim, Extra, ForwardCompat, Layout, MOST_GPUS, SimError, WslSim
 use lexopt::{Arg, Error, Parser, ValueExt};
 use std::path::{Path, PathBuf};
 
-/// The options.
 pub const HELP: &str = "\
 cargo xtask driver-sim DIR [OPTION…]   make a simulated driver root in DIR, for `nvbind plan --driver-root DIR` and others
 
@@ -21,7 +20,6 @@ cargo xtask driver-sim DIR [OPTION…]   make a simulated driver root in DIR, fo
 /// What is asked for.
 #[derive(Debug)]
 pub enum Asked {
-    /// The options.
     Help,
     /// What can be chosen.
     List,
@@ -31,7 +29,6 @@ pub enum Asked {
     Wsl(PathBuf),
     /// A `usr` for an image.
     Compat {
-        /// Where.
         root: PathBuf,
         /// The version of the image's libcuda.
         version: String,

@@ -9,7 +9,6 @@ pub(super) enum Suffix {
     Own(&'static str),
 }
 
-/// One library.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Library {
     /// File name up to `.so`.
@@ -131,7 +130,6 @@ pub(super) const EXTRA_LINKS: &[(&str, &str)] = &[
     ("gbm/nvidia-drm_gbm.so", "../libnvidia-allocator.so.1"),
 ];
 
-/// Programs.
 pub(super) const PROGRAMS: &[&str] = &[
     "nvidia-smi",
     "nvidia-debugdump",

@@ -19,7 +19,6 @@ const MANIFESTS: &[(&str, &str, &str)] = &[
     ("egl/egl_external_platform.d", "20_nvidia_xlib.json", "libnvidia-egl-xlib.so.1"),
 ];
 
-/// Vulkan's driver.
 const VULKAN_LIBRARY: &str = "libGLX_nvidia.so.0";
 
 const OUTPUT_CLASS: &str = "# simulated\n\
@@ -32,7 +31,6 @@ const OUTPUT_CLASS: &str = "# simulated\n\
 /// A file, with the links that lead to it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Data {
-    /// Its path.
     pub(super) path: String,
     /// What is in it.
     pub(super) content: String,

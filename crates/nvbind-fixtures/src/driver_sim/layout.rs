@@ -20,9 +20,7 @@ const STORE_GRAPHICS_32: &str = "nix/store/s1mu1atedm7d5ax1z9jr4vhq0kpb6wcn-grap
 /// For which programs a library is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Width {
-    /// 64-bit ones.
     W64,
-    /// 32-bit ones.
     W32,
 }
 
@@ -277,7 +275,6 @@ impl Layout {
 pub(super) struct Placed {
     /// The regular file.
     pub(super) file: String,
-    /// The links.
     pub(super) links: Vec<(String, String)>,
 }
 

@@ -63,13 +63,10 @@ pub struct Mig {
 pub enum Extra {
     /// Channels to the memory of other machines' GPUs.
     Imex,
-    /// NVSwitches.
     Nvswitch,
-    /// GPUDirect Storage.
     Gds,
     /// Copies by gdrdrv.
     Gdrcopy,
-    /// InfiniBand adapters.
     Infiniband,
 }
 
@@ -87,11 +84,9 @@ impl Extra {
 /// What to simulate.
 #[derive(Debug, Clone)]
 pub struct DriverSim {
-    /// Driver version.
     pub version: String,
     /// Where the files are.
     pub layout: Layout,
-    /// The GPUs.
     pub gpus: Vec<Gpu>,
     /// What else the machine has.
     pub extras: Vec<Extra>,
@@ -103,7 +98,6 @@ pub struct DriverSim {
 const MOST_GPUS: u64 = 16;
 
 impl Default for DriverSim {
-    /// Two GPUs.
     fn default() -> Self {
         Self {
             version: "570.172.08".into(),

@@ -12,12 +12,7 @@ use std::process::Command;
 pub enum ObjectError {
     /// The source could not be written.
     #[error("cannot write {}", path.display())]
-    Source {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Source { path: PathBuf, source: io::Error },
     /// The compiler failed.
     #[error("cannot compile the simulated driver: is a C compiler installed (`cc`, on x86_64 with -m32)?")]
     Compile(#[source] ProcessError),

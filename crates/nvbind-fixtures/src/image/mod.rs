@@ -68,7 +68,6 @@ const GROUP: &str = "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n";
 pub struct Image<'a> {
     /// The tree whose programs are taken; `/` for this machine's.
     pub from: &'a Path,
-    /// The probe.
     pub probe: &'a Path,
 }
 

@@ -12,10 +12,8 @@ use std::path::Path;
 const PLACES: &[(&str, &str)] =
     &[("/dev", "nvidia"), ("/dev/nvidia-caps", ""), ("/dev/nvidia-caps-imex-channels", ""), ("/dev/dri", "")];
 
-/// One node.
 #[derive(Debug, Serialize)]
 pub struct Device {
-    /// Its path.
     pub path: String,
     /// Its device number, `MAJOR:MINOR`, if it is there.
     pub number: Option<String>,

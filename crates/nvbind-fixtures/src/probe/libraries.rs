@@ -12,10 +12,8 @@ use std::process::Command;
 /// Functions that take no argument or a zero, and say whether there is a driver.
 const CALLS: &[(&str, &str)] = &[("libcuda.so.1", "cuInit"), ("libnvidia-ml.so.1", "nvmlInit_v2")];
 
-/// One library.
 #[derive(Debug, Serialize)]
 pub struct Library {
-    /// The soname.
     pub soname: String,
     /// The file that it was loaded from.
     pub path: Option<String>,

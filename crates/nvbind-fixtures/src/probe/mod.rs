@@ -64,7 +64,6 @@ impl Question {
         self
     }
 
-    /// Looks.
     pub fn ask(&self) -> Report {
         let path = self
             .view
@@ -114,30 +113,24 @@ pub struct Report {
     pub arguments: Vec<String>,
     /// The working directory.
     pub directory: String,
-    /// Each node.
     pub devices: Vec<Device>,
-    /// Each library.
     pub libraries: Vec<Library>,
-    /// Each socket.
     pub sockets: Vec<Socket>,
     /// The driver view, if there is one.
     pub view: Option<View>,
     /// Every mount: its directory on the file system that it is of, and its place.
     pub mounts: Vec<String>,
-    /// The environment.
     pub env: BTreeMap<String, String>,
     /// What was not as expected, a sentence each.
     pub unexpected: Vec<String>,
 }
 
 impl Report {
-    /// As JSON.
     pub fn json(&self) -> String {
         // Only strings, numbers and lists: this cannot fail.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// For people.
     pub fn table(&self) -> String {
         table::render(self)
     }

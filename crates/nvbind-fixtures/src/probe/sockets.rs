@@ -4,10 +4,8 @@ use super::devices::name_of;
 use serde::Serialize;
 use std::os::unix::net::UnixStream;
 
-/// One socket.
 #[derive(Debug, Serialize)]
 pub struct Socket {
-    /// Its path.
     pub path: String,
     /// `ok`, or the error's name.
     pub connect: String,

@@ -40,21 +40,13 @@ pub enum RealDriverError {
     Tree(#[from] TreeError),
     /// A file could not be read or written.
     #[error("cannot read or write {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// A file could not be read as ELF.
     #[error("cannot list the driver's shared objects")]
     Elf(#[from] ElfError),
     /// The packages are not those of a driver.
     #[error("the packages of {suite} have no libcuda.so.VERSION: has the driver's packaging changed?")]
-    NoVersion {
-        /// The release.
-        suite: String,
-    },
+    NoVersion { suite: String },
 }
 
 /// Makes the driver root of the release `suite` in `dir`, unless it is there already, and says where it is.

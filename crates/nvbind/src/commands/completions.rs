@@ -6,7 +6,6 @@ use crate::output;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-/// Prints them.
 pub(crate) fn completions(options: &args::Completions) -> Result<(), Failure> {
     Ok(output::print(&script(options.shell))?)
 }

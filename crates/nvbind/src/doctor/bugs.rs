@@ -5,7 +5,6 @@ use super::version::Version;
 use super::{Facts, Finding, packages};
 use serde_json::Value;
 
-/// A bug.
 struct Bug {
     program: &'static str,
     /// The first version without it.

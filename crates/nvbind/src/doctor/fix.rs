@@ -5,7 +5,6 @@ use crate::podman::shell;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::ffi::OsStr;
 
-/// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fix {
     /// The program with its arguments, `sudo` before them where this user could not do it.

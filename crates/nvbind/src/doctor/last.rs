@@ -60,7 +60,6 @@ impl Record {
         }
     }
 
-    /// One line.
     pub(crate) fn text(&self) -> String {
         match &self.message {
             Some(message) => format!("{}\n", printable(message)),

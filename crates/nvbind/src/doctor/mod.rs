@@ -75,7 +75,6 @@ impl Finding {
     }
 }
 
-/// A check.
 #[derive(Clone, Copy, Debug)]
 struct Check {
     /// Its name, which stays the same for programs.

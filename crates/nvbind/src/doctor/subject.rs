@@ -38,7 +38,6 @@ const FIX_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) struct Machine {
     /// What stands in for `/`. Absolute links are not followed inside it, but from the real `/`.
     pub(super) root: PathBuf,
-    /// The user.
     pub(super) user: User,
     /// The user's name, else the number.
     pub(super) name: String,

@@ -60,9 +60,7 @@ impl Explain for Error {
 /// Whose containers are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
-    /// Their number.
     pub(crate) uid: u32,
-    /// Their groups.
     pub(crate) groups: Vec<u32>,
 }
 

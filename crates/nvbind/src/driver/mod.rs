@@ -52,7 +52,6 @@ impl From<host::Error> for Error {
     }
 }
 
-/// The driver.
 impl From<inventory::Error> for Error {
     fn from(error: inventory::Error) -> Error {
         Error::Resolve(error.into())

@@ -26,7 +26,6 @@ pub(crate) type UnitId = (u32, Option<(u32, u32)>);
 /// What a unit is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UnitKind {
-    /// A GPU.
     Whole,
     /// A GPU that is divided into MIG devices, without them.
     Divided,

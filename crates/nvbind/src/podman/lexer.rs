@@ -18,7 +18,6 @@ pub(crate) enum Item {
 /// Who put an option on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The user.
     Typed,
     /// A key of the configuration, named with its file and line.
     Setting(String),

@@ -72,7 +72,6 @@ pub(crate) enum Value {
 }
 
 impl Node {
-    /// A text.
     pub(crate) fn text(text: &str) -> Node {
         Node { tag: None, value: Value::Text { text: text.to_owned(), bare: false } }
     }

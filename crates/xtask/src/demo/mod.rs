@@ -19,16 +19,10 @@ use std::process::Command;
 pub enum DemoError {
     /// A word on the command line.
     #[error("demo: {word}: unknown; there is --image IMAGE")]
-    Usage {
-        /// The word.
-        word: String,
-    },
+    Usage { word: String },
     /// Programs are missing and no known package manager is there.
     #[error("{programs}: not on this machine, nor apt-get, dnf or pacman to install it with")]
-    Missing {
-        /// The programs.
-        programs: String,
-    },
+    Missing { programs: String },
     /// Programs are missing, and only root can install them.
     #[error("only root can install what is missing: {command}")]
     NotRoot {
@@ -47,15 +41,10 @@ pub enum DemoError {
     /// No simulated driver.
     #[error("cannot simulate a driver")]
     Sim(#[from] SimError),
-    /// No image.
     #[error("cannot make an image")]
     Image(#[from] ImageError),
-    /// No probe.
     #[error("cannot build the probe: {reason}")]
-    Probe {
-        /// Why.
-        reason: String,
-    },
+    Probe { reason: String },
 }
 
 /// `cargo xtask demo [--image IMAGE]`; an image of another's is fetched into the demo's own storage.

@@ -31,7 +31,6 @@ impl Way {
         runtime.into_iter().chain(self.limits.iter().map(|limit| format!("--ulimit={limit}"))).collect()
     }
 
-    /// For people.
     fn told(&self) -> String {
         let words: Vec<String> = ["podman run".to_owned()].into_iter().chain(self.options()).collect();
         words.join(" ")

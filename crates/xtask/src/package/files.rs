@@ -33,11 +33,9 @@ use Content::{Built, Folder, ManPages, Notices, Printed, Repository, Template};
 /// Which packages have a file: places of licences and completions differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
-    /// All.
     All,
     /// Those of Debian.
     Debian,
-    /// The others.
     Others,
 }
 

@@ -7,13 +7,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Variant {
-    /// podman alone.
     Plain,
     /// A static hook that does nothing.
     NoopHook,
     /// A C program that makes the same mounts and nothing else.
     CFloor,
-    /// nvbind.
     Nvbind,
 }
 
@@ -57,15 +55,12 @@ impl From<Podman> for Place {
     }
 }
 
-/// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Sample {
     /// One `podman run`.
     Start {
-        /// Where.
         place: Place,
-        /// With what.
         variant: Variant,
         /// Differences are taken within a round.
         round: usize,
@@ -76,9 +71,7 @@ pub(crate) enum Sample {
     },
     /// One hook alone.
     Hook {
-        /// Where.
         place: Place,
-        /// Which.
         variant: Variant,
         /// From before it is started to after its end, in milliseconds.
         wall: f64,
@@ -103,9 +96,7 @@ pub(crate) enum Sample {
     Work {
         /// Files of the driver.
         files: u64,
-        /// Links.
         links: u64,
-        /// Device nodes.
         nodes: u64,
     },
 }

@@ -29,9 +29,7 @@ pub(crate) struct Report {
 pub(crate) struct Work {
     /// Files of the driver.
     pub(crate) files: u64,
-    /// Links.
     pub(crate) links: u64,
-    /// Device nodes.
     pub(crate) nodes: u64,
 }
 
@@ -42,7 +40,6 @@ pub(crate) struct Row {
     pub(crate) runtime: String,
     /// `rootful` or `rootless`.
     pub(crate) mode: String,
-    /// Its name.
     pub(crate) variant: Variant,
     /// To the container's first instruction.
     pub(crate) start_ms: Spread,
@@ -54,7 +51,6 @@ pub(crate) struct Row {
     pub(crate) added_to_floor: Option<f64>,
     /// The median of the hook's own wall time.
     pub(crate) hook_ms: Option<f64>,
-    /// Its fastest.
     pub(crate) hook_min_ms: Option<f64>,
     /// The median of its processor time.
     pub(crate) hook_processor_ms: Option<f64>,
@@ -106,7 +102,6 @@ fn median(sorted: &[f64]) -> Option<f64> {
 }
 
 impl Report {
-    /// Sums up.
     pub(crate) fn new(settings: Settings, samples: &[Sample], binary_bytes: BTreeMap<String, u64>) -> Self {
         let mut report = Self {
             rounds: settings.rounds,

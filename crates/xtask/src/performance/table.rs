@@ -8,7 +8,6 @@ const HEAD: [&str; 12] = [
     "rss KiB",
 ];
 
-/// Prints it.
 pub(crate) fn print(report: &Report) {
     let work = &report.work;
     println!(

@@ -145,7 +145,6 @@ struct Board {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By name.
     cases: BTreeMap<String, Case>,
     /// The lanes that ended, and why, where that was early.
     closed: BTreeMap<&'static str, String>,

@@ -23,7 +23,6 @@ pub(crate) enum Userns {
 /// How a container is confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// podman's default.
     Plain,
     /// The root file system is read-only.
     ReadOnly,
@@ -41,7 +40,6 @@ const USERS: &[User] = &[User::Root, User::Rootless];
 pub(crate) struct Options {
     /// The user namespace.
     pub(crate) userns: Userns,
-    /// The confinement.
     pub(crate) mode: Mode,
 }
 

@@ -15,7 +15,6 @@ use std::process::Command;
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("devices", devices).each(&[RELEASE]).only(&[&[CRUN, ROOTFUL]])];
 
-/// The machine.
 const ROOT: &str = "/var/tmp/booted-machine";
 
 /// The programs that run in it, with the libraries that they load, and what `nvbind setup` would install.
@@ -42,7 +41,6 @@ touch dev/null && mount --bind /dev/null dev/null
 mount --bind mnt/driver proc/driver && mount --bind mnt/devices proc/devices
 exec chroot";
 
-/// For root.
 const DEVICES: &str = ". /usr/local/bin/nvbind devices";
 
 /// For an ordinary user.

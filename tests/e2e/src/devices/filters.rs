@@ -133,11 +133,17 @@ struct Guard {
 
 enum Undo {
     /// This process's way back.
-    Leave { to: PathBuf },
+    Leave {
+        to: PathBuf,
+    },
     /// The copies of a program.
-    Detach { program: bpf::Program, cgroups: Vec<PathBuf> },
-    /// A slice.
-    Stop { name: String },
+    Detach {
+        program: bpf::Program,
+        cgroups: Vec<PathBuf>,
+    },
+    Stop {
+        name: String,
+    },
 }
 
 impl Guard {

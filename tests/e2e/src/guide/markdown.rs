@@ -38,7 +38,6 @@ pub(super) enum Content {
     },
 }
 
-/// One command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Typed {
     /// As a shell takes it.

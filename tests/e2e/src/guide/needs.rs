@@ -15,11 +15,8 @@ pub(super) enum Need {
     Systemd,
     /// A reader who is not root: what is in the home directory for systemd is nothing to root.
     User,
-    /// Podman 5.
     Podman5,
-    /// podman-compose.
     PodmanCompose,
-    /// docker-compose.
     DockerCompose,
     /// A kernel with SELinux.
     Selinux,

@@ -174,7 +174,6 @@ enum Starts {
     InBackground,
     /// Has another program start some, which need not be there at once.
     Several,
-    /// Whatever else.
     Else,
 }
 

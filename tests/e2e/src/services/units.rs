@@ -38,7 +38,6 @@ const FASTER: &str = "[Service]\nRestartSec=100ms\nTimeoutStopSec=10s\n";
 /// How long a start, or a restart, may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Both GPUs.
 const LOOK: &str = "nvbind-probe --device /dev/nvidia0 --device /dev/nvidia1 --device /dev/nvidiactl";
 
 /// A unit of a test.
