@@ -164,24 +164,27 @@ fn needed(cases: &[&Case], places: &[Place]) -> BTreeSet<(usize, usize)> {
 mod tests {
     use super::*;
 
-    fn container_places() -> Vec<Place> {
-        let lanes: Vec<&Definition> = LANES.iter().filter(|lane| lane.suite == Suite::Containers).collect();
-        places(&lanes, Suite::Containers)
+    const SUITES: [Suite; 3] = [Suite::Containers, Suite::Installation, Suite::Formats];
+
+    fn places_of(suite: Suite) -> Vec<Place> {
+        let lanes: Vec<&Definition> = LANES.iter().filter(|lane| lane.suite == suite).collect();
+        places(&lanes, suite)
     }
 
     #[test]
     fn every_case_runs_once_for_each_combination_of_what_it_depends_on() {
-        let places = container_places();
         let cells = cells(Extent::Needed);
-        for case in cases(Suite::Containers) {
-            let possible: BTreeSet<Vec<bool>> = places
-                .iter()
-                .filter(|place| case.can_be_at(**place))
-                .map(|place| case.combination(*place))
+        for (suite, case) in
+            SUITES.into_iter().flat_map(|suite| cases(suite).into_iter().map(move |case| (suite, case)))
+        {
+            let possible: BTreeSet<Vec<bool>> = places_of(suite)
+                .into_iter()
+                .filter(|place| case.can_be_at(*place))
+                .map(|place| case.combination(place))
                 .collect();
             let assigned: Vec<Vec<bool>> = cells
                 .iter()
-                .filter(|cell| cell.case.name == case.name && cell.place.lane.suite == Suite::Containers)
+                .filter(|cell| cell.case.name == case.name && cell.place.lane.suite == suite)
                 .map(|cell| case.combination(cell.place))
                 .collect();
             assert!(!possible.is_empty(), "{} can be nowhere", case.name);
@@ -202,9 +205,11 @@ mod tests {
     #[test]
     fn a_full_run_has_every_place_of_every_case_and_so_all_that_a_shorter_run_has() {
         let full: BTreeSet<String> = cells(Extent::Full).into_iter().map(|cell| cell.name).collect();
-        for case in cases(Suite::Containers) {
-            for place in container_places().into_iter().filter(|place| case.can_be_at(*place)) {
-                assert!(full.contains(&Cell::new(case, place).name), "{} at {place:?}", case.name);
+        for suite in SUITES {
+            for case in cases(suite) {
+                for place in places_of(suite).into_iter().filter(|place| case.can_be_at(*place)) {
+                    assert!(full.contains(&Cell::new(case, place).name), "{} at {place:?}", case.name);
+                }
             }
         }
         assert!(cells(Extent::Needed).iter().all(|cell| full.contains(&cell.name)));
