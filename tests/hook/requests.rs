@@ -1,8 +1,12 @@
 //! The hook's arguments, the state on stdin, and what the annotations ask for.
 
-use crate::world::{HOOK, World};
+use crate::world::{Ended, HOOK, World};
 use crate::{Case, case, check};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
 use nvbind_core::oci::STATE_LIMIT;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 
 /// The GPUs of the fixture, as a refusal lists them.
@@ -289,6 +293,75 @@ fn the_last_failure_is_recorded_for_those_to_whom_crun_shows_nothing() {
         world.request(&format!(r#""io.nvbind.gpu":"{gpu}""#));
         world.hook();
         assert_eq!(std::fs::read_to_string(record).unwrap(), line);
+    }
+}
+
+/// Runs the hook for as long as a runtime would wait: what hangs ends with 137.
+fn hook_in_time(world: &World) -> Ended {
+    let mut command = Command::new("timeout");
+    world.run(command.args(["--signal=KILL", "20", HOOK]).args(&world.arguments).env_clear())
+}
+
+#[test]
+fn what_stands_in_the_place_of_the_record_neither_blocks_a_start_nor_is_written_to() {
+    let Some(mut world) = World::new() else { return };
+    let record = Path::new("/run/nvbind/last-failure");
+    let kept = world.path("outside/kept");
+    let places: [&dyn Fn(); 4] = [
+        &|| nix::unistd::mkfifo(record, Mode::from_bits_truncate(0o666)).unwrap(),
+        &|| std::os::unix::fs::symlink(&kept, record).unwrap(),
+        &|| std::fs::hard_link("/run/other", record).unwrap(),
+        &|| std::fs::create_dir(record).unwrap(),
+    ];
+    std::fs::write("/run/other", "of others\n").unwrap();
+    std::fs::create_dir(record.parent().unwrap()).unwrap();
+    for make in places {
+        make();
+        // One that asks for nothing, one that is served, one that is refused.
+        for (annotations, code) in [("", 0), (r#""io.nvbind.gpu":"0""#, 0), (r#""io.nvbind.gpu":"7""#, 3)] {
+            world.request(annotations);
+            world.start();
+            let ended = hook_in_time(&world);
+            assert_eq!(ended.code, Some(code), "{annotations}: {}", ended.says);
+        }
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "of the host\n");
+        assert_eq!(std::fs::read_to_string("/run/other").unwrap(), "of others\n");
+        std::fs::remove_file(record).or_else(|_directory| std::fs::remove_dir(record)).unwrap();
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_a_container_from_starting() {
+    let Some(mut world) = World::new() else { return };
+    // The machine's own /dev may have no socket to mount one on.
+    for name in ["dev-upper", "dev-work"] {
+        std::fs::create_dir(world.path("scratch").join(name)).unwrap();
+    }
+    let scratch = world.path("scratch").display().to_string();
+    let options = format!("lowerdir=/dev,upperdir={scratch}/dev-upper,workdir={scratch}/dev-work");
+    mount(Some("overlay"), "/dev", Some("overlay"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    let _ = std::fs::remove_file("/dev/log");
+    let log = UnixDatagram::bind("/dev/log").unwrap();
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    while sender.send_to(b"full", "/dev/log").is_ok() {}
+    world.request(r#""io.nvbind.gpu":"0""#);
+    world.start();
+    let ended = hook_in_time(&world);
+    assert_eq!(ended.code, Some(0), "{}", ended.says);
+    drop(log);
+}
+
+#[test]
+fn a_message_repeats_no_more_of_an_annotation_than_anybody_reads() {
+    let Some(mut world) = World::new() else { return };
+    world.request(&format!(r#""io.nvbind.gpu":"{}""#, "x".repeat(1 << 20)));
+    world.start();
+    let ended = world.hook();
+    assert_eq!(ended.code, Some(2));
+    let record = std::fs::read_to_string("/run/nvbind/last-failure").unwrap();
+    for text in [ended.says, record] {
+        assert!((4 << 10..5 << 10).contains(&text.len()), "{} bytes", text.len());
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
 use crate::harden;
+use crate::report;
 use crate::source;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
@@ -105,6 +106,7 @@ fn steps(
         bundle: &bundle.path,
         config: &bundle.config,
     };
+    report::prepare_record();
     let view = nvbind_apply::apply(&plan, &host, &target)?;
     let gpus = plan.gpus.len();
     log::info!("container {}: {gpus} GPUs and {files} files of the driver, at {view}", state.id);

@@ -22,12 +22,12 @@ mod source;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let record = report::start();
+    report::start();
     if let Err(error) = harden::harden() {
-        return report::failure(record, "", &error);
+        return report::failure("", &error);
     }
     match hook::run(std::env::args_os().skip(1), std::io::stdin().lock()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(refusal) => report::failure(record, &refusal.container, &*refusal.failure),
+        Err(refusal) => report::failure(&refusal.container, &*refusal.failure),
     }
 }
