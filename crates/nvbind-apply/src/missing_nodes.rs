@@ -22,7 +22,7 @@ pub(crate) fn make_missing(node: &DeviceNode, host: &Host, nodes: Nodes) -> Resu
     }
     let directory = open(parent)?;
     let (mode, owner) = (nodes.mode, (nodes.uid, nodes.gid));
-    match node::make(&directory, name, (node.major, node.minor), mode, owner) {
+    match node::make_whole(&directory, name, (node.major, node.minor), mode, owner) {
         Err(Errno::EXIST) => return Ok(()),
         made => made.map_err(failed)?,
     }

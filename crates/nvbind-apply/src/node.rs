@@ -1,6 +1,8 @@
 //! One device node.
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chownat, makedev, mknodat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, RenameFlags, Uid, chownat, makedev, mknodat, renameat_with, unlinkat,
+};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 
@@ -23,5 +25,31 @@ pub(crate) fn make(
     chownat(&directory, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW).inspect_err(|_errno| {
         // The first failure is the one to report.
         let _ = unlinkat(&directory, name, AtFlags::empty());
+    })
+}
+
+/// The same for a node that others may use as soon as it has its name: it is made aside and renamed when it is complete,
+/// so that nobody meets one with another owner or mode, also not where this process is killed in between. What already
+/// has the name stays.
+pub(crate) fn make_whole(
+    directory: impl AsFd,
+    name: &str,
+    number: (u32, u32),
+    mode: u32,
+    owner: (u32, u32),
+) -> Result<(), Errno> {
+    // Of this process only: two may make the same node at the same time.
+    let aside = format!(".{name}.nvbind.{}", std::process::id());
+    match make(&directory, &aside, number, mode, owner) {
+        // Left by a process of this number that was killed.
+        Err(Errno::EXIST) => {
+            unlinkat(&directory, &aside, AtFlags::empty())?;
+            make(&directory, &aside, number, mode, owner)?;
+        }
+        made => made?,
+    }
+    renameat_with(&directory, &aside, &directory, name, RenameFlags::NOREPLACE).inspect_err(|_errno| {
+        // The first failure is the one to report.
+        let _ = unlinkat(&directory, &aside, AtFlags::empty());
     })
 }

@@ -194,7 +194,7 @@ impl Inventory {
         let gpus = gpus::read(host, &majors)?;
         let libraries = libraries::read(&host.files, &driver.version, wanted)?;
         let programs = programs::read(&host.files, wanted, PROGRAM_DIRECTORIES);
-        let (proc, nodes) = procfs::read(&host.proc);
+        let (proc, nodes) = procfs::read(&host.proc)?;
         let data = data::read(&host.files, &driver.version, wanted, extras);
         // A module can be loaded without anything having made its node, as nvidia-modeset is on most servers.
         let is_usable =

@@ -1,6 +1,6 @@
 //! What the kernel module says of the driver as a whole, in files that a container gets copies of.
 
-use crate::host::Tree;
+use crate::host::{self, Tree};
 
 /// The driver's directory.
 pub const DIRECTORY: &str = "/proc/driver/nvidia";
@@ -27,7 +27,8 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    fn parse(params: &str) -> Nodes {
+    /// As the file says, or by the defaults where it says nothing.
+    pub(super) fn parse(params: &str) -> Nodes {
         let number = |name: &str| {
             params.lines().find_map(|line| {
                 let (key, value) = line.split_once(':')?;
@@ -43,16 +44,22 @@ impl Nodes {
     }
 }
 
-/// The files that are there, by name, as a container sees them; and how nodes are made.
-pub(super) fn read(proc: &Tree) -> (Vec<(&'static str, String)>, Nodes) {
-    let file = |name| Some((name, proc.text(&format!("{DIRECTORY}/{name}")).ok()?));
-    let mut files: Vec<(&'static str, String)> = FILES.into_iter().filter_map(file).collect();
+/// The files that are there, by name, as a container sees them; and how nodes are made. One that is there and cannot
+/// be read is a failure: its defaults would be somebody else's.
+pub(super) fn read(proc: &Tree) -> Result<(Vec<(&'static str, String)>, Nodes), host::Error> {
+    let mut files = Vec::new();
+    for name in FILES {
+        match proc.text(&format!("{DIRECTORY}/{name}")) {
+            Err(error) if error.is_not_found() => {}
+            text => files.push((name, text?)),
+        }
+    }
     let params = files.iter_mut().find(|(name, _)| *name == "params").map(|(_, text)| text);
     let nodes = Nodes::parse(params.as_deref().map_or("", |text| text));
     if let Some(text) = params {
         *text = without_modification(text);
     }
-    (files, nodes)
+    Ok((files, nodes))
 }
 
 fn without_modification(params: &str) -> String {
@@ -66,6 +73,8 @@ fn without_modification(params: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Machine;
+    use std::fs;
 
     #[test]
     fn nodes_are_made_as_the_module_says_or_by_the_defaults() {
@@ -80,6 +89,16 @@ mod tests {
         ] {
             assert_eq!(Nodes::parse(params), nodes, "{params}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_there_and_cannot_be_read_is_a_failure_and_a_missing_one_is_not() {
+        let machine = Machine::new();
+        let (files, _) = read(&machine.host().proc).unwrap();
+        assert!(!files.iter().any(|(name, _)| *name == "params"), "{files:?}");
+        fs::create_dir_all(machine.path("proc/driver/nvidia/params")).unwrap();
+        let error = read(&machine.host().proc).unwrap_err();
+        assert!(error.to_string().ends_with("/proc/driver/nvidia/params"), "{error}");
     }
 
     #[test]

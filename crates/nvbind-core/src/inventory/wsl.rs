@@ -1,7 +1,7 @@
 //! The driver of a Windows host, in WSL2: no procfs, no PCI devices, one node for all GPUs.
 
 use super::extras::{MISC_MAJOR, misc};
-use super::{DeviceNode, Driver, Inventory, Library, elf, procfs, programs};
+use super::{DeviceNode, Driver, Inventory, Library, Nodes, elf, programs};
 use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::catalogue::{
@@ -48,7 +48,7 @@ pub(super) fn read(host: &Host, node: DeviceNode, wanted: Capabilities) -> Inven
         programs: programs::read(&host.files, wanted, &[WSL_LIBRARY_DIRECTORY]),
         data: Vec::new(),
         proc: Vec::new(),
-        nodes: procfs::read(&host.proc).1,
+        nodes: Nodes::parse(""),
         sockets: Vec::new(),
         extra_nodes: Vec::new(),
         shared: Vec::new(),
