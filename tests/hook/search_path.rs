@@ -217,3 +217,18 @@ fn a_volume_whose_mounts_are_shared_with_the_host_is_left_and_told() {
     assert_eq!((ended.code, ended.says.as_str()), (Some(0), says));
     assert_eq!(fs::read_to_string(outside.join("libcuda.so.1")).unwrap(), "of the host\n");
 }
+
+#[test]
+fn files_of_the_kernel_are_neither_read_nor_covered() {
+    let Some(mut world) = world("/opt/a") else { return };
+    world.mounts.push("mount -t proc proc $ROOT/proc");
+    world.write("image/opt/a/libother.so.1", "the image's");
+    world.link("opt/a/libcuda.so.1", "/proc/sys/kernel/core_pattern");
+    world.link("opt/a/libnvidia-ml.so.1", "/proc/self/status");
+    world.start();
+    let before = fs::read_to_string(world.inside("proc/sys/kernel/core_pattern")).unwrap();
+    assert_eq!(world.hook().code, Some(0));
+    let points = covered(&world, "proc/");
+    assert!(points.iter().all(|point| point == "proc/driver"), "{points:?}");
+    assert_eq!(fs::read_to_string(world.inside("proc/sys/kernel/core_pattern")).unwrap(), before);
+}

@@ -40,7 +40,7 @@ pub(crate) fn cover(rootfs: &Rootfs<'_>, view: &ViewMount) -> Result<(), Error> 
             .map_err(|errno| Error::system(format!("look at {path} in the container"), errno))?;
         // Anything else is nothing of the kernel's, and tells of no GPU.
         if u64::try_from(filesystem.f_type) == Ok(PROC_MAGIC) {
-            rootfs.cover_open(&view.clone_tree(&copy)?, &directory, path)?;
+            rootfs.cover_proc(&view.clone_tree(&copy)?, &directory, path)?;
         }
         return Ok(());
     }

@@ -224,15 +224,40 @@ impl<'a> Rootfs<'a> {
         Ok(true)
     }
 
-    fn may_cover(&self, below: u64, what: &str) -> io::Result<bool> {
-        let is_shared = |text: &str| mountinfo::find(text, below).is_some_and(|mount| mount.is_shared);
-        let is_free = below == self.mount || !is_shared(&mountinfo::read()?);
-        if !is_free {
-            log::warn!(
-                "{what} in the container is left as it is: its volume's mounts are shared with the host"
-            );
+    /// Attaches a mount over a directory of the container's procfs that is open, unless that is shared with the host.
+    pub(crate) fn cover_proc(&self, mount: &OwnedFd, target: impl AsFd, path: &str) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::system(format!("bind over {path} in the container"), error);
+        let below = mount_id(&target).map_err(|errno| failed(errno.into()))?;
+        let text = mountinfo::read().map_err(failed)?;
+        if mountinfo::find(&text, below).is_some_and(|mount| mount.is_shared) {
+            log::warn!("{path} in the container is left as it is: its mount is shared with the host");
+            return Ok(());
         }
-        Ok(is_free)
+        mount::attach(mount, target, "").map_err(|errno| failed(errno.into()))
+    }
+
+    /// Whether what is open is a file of the root filesystem or a volume, and none by which the kernel shows itself.
+    pub(crate) fn is_ordinary(&self, file: impl AsFd) -> Result<bool, Error> {
+        let failed = |error| Error::system("tell a file of the container from the kernel's", error);
+        let mount = mount_id(file).map_err(|errno| failed(io::Error::from(errno)))?;
+        Ok(mount == self.mount
+            || mountinfo::find(&mountinfo::read().map_err(failed)?, mount)
+                .is_some_and(|mount| !is_kernels(&mount)))
+    }
+
+    fn may_cover(&self, below: u64, what: &str) -> io::Result<bool> {
+        if below == self.mount {
+            return Ok(true);
+        }
+        let text = mountinfo::read()?;
+        let why = match mountinfo::find(&text, below) {
+            Some(mount) if is_kernels(&mount) => "it is a file of the kernel's",
+            Some(mount) if mount.is_shared => "its volume's mounts are shared with the host",
+            Some(_) => return Ok(true),
+            None => "its mount is not known",
+        };
+        log::warn!("{what} in the container is left as it is: {why}");
+        Ok(false)
     }
 
     /// Why nothing may be created in a directory on that mount.
@@ -337,6 +362,36 @@ fn is_in_storage(path: &Path, bundle: &Path) -> bool {
 /// below its root.
 fn is_whole_overlay(mount: &Mount<'_>) -> bool {
     mount.root == "/" && ["overlay", "fuse.fuse-overlayfs"].contains(&mount.kind)
+}
+
+/// File systems by which the kernel shows itself. To read from one can consume what is there, and what covers one of
+/// its files changes what the container's programs see of the machine: a link of the image must not lead there.
+const KERNELS: [&str; 21] = [
+    "autofs",
+    "binder",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "efivarfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nsfs",
+    "proc",
+    "pstore",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "sysfs",
+    "tracefs",
+];
+
+fn is_kernels(mount: &Mount<'_>) -> bool {
+    KERNELS.contains(&mount.kind)
 }
 
 /// The mount of what stands at a name, which is not followed.

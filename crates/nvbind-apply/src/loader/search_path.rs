@@ -118,6 +118,8 @@ impl Covers<'_> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
             || self.done.contains(&(stat.st_dev, stat.st_ino))
             || self.is_spared(&target)
+            // Before it is opened: whoever reads /proc/kmsg takes the log from others.
+            || !self.rootfs.is_ordinary(&target)?
         {
             return Ok(false);
         }
