@@ -69,6 +69,28 @@ const FILES: &[Case] = &[
         },
     ),
     case(
+        "in a directory that everyone can write",
+        2,
+        "container c0ffee: the configuration @/etc has to belong to root, and others must not be able to write it",
+        |world| {
+            world.write("etc/config.toml", "");
+            fs::set_permissions(world.path("etc"), Permissions::from_mode(0o777)).unwrap();
+            let named = world.path("etc/config.toml").display().to_string();
+            world.arguments.extend(["--config".into(), named]);
+        },
+    ),
+    case(
+        "in a user's directory",
+        2,
+        "container c0ffee: the configuration @/etc has to belong to root, and others must not be able to write it",
+        |world| {
+            world.write("etc/config.toml", "");
+            chown(world.path("etc"), Some(1000), None).unwrap();
+            let named = world.path("etc/config.toml").display().to_string();
+            world.arguments.extend(["--config".into(), named]);
+        },
+    ),
+    case(
         "a FIFO",
         2,
         "container c0ffee: cannot read the configuration @/config.toml: it is no regular file",

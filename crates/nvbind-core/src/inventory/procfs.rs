@@ -12,6 +12,9 @@ const FILES: [&str; 3] = ["version", "params", "registry"];
 /// container they would make those of GPUs that it was not given.
 const MODIFY: &str = "ModifyDeviceFiles";
 
+/// Names of files, with what a container reads in each.
+type Files = Vec<(&'static str, String)>;
+
 /// Owner and permissions of the nodes that the driver's own tools make (`nvidia-modprobe-utils.c` of NVIDIA's
 /// nvidia-modprobe, which takes the defaults where the module says nothing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +49,8 @@ impl Nodes {
 
 /// The files that are there, by name, as a container sees them; and how nodes are made. One that is there and cannot
 /// be read is a failure: its defaults would be somebody else's.
-pub(super) fn read(proc: &Tree) -> Result<(Vec<(&'static str, String)>, Nodes), host::Error> {
-    let mut files = Vec::new();
+pub(super) fn read(proc: &Tree) -> Result<(Files, Nodes), host::Error> {
+    let mut files = Files::new();
     for name in FILES {
         match proc.text(&format!("{DIRECTORY}/{name}")) {
             Err(error) if error.is_not_found() => {}

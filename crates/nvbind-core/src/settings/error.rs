@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Explain;
+use crate::trust;
 use std::io;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ pub enum Error {
     /// Not there, not readable, no text.
     #[error("cannot read the configuration {path}")]
     Read { path: String, source: io::Error },
-    /// Somebody else than root could have written it.
+    /// Somebody else than root could have written it, or replaced a directory that it is in.
     #[error("the configuration {path} has to belong to root, and others must not be able to write it")]
     Untrusted { path: String },
     /// Not TOML, an unknown key or a wrong type; the source says line and column.
@@ -28,6 +29,16 @@ impl Error {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// What keeps the file, or the place where it would be, from being root's alone.
+impl From<trust::Error> for Error {
+    fn from(error: trust::Error) -> Error {
+        match error {
+            trust::Error::NotRoots { path } => Error::Untrusted { path },
+            trust::Error::Stat { path, source } => Error::Read { path, source },
+        }
     }
 }
 

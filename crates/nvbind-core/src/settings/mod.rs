@@ -11,6 +11,7 @@ mod tables;
 use crate::host::Roots;
 use crate::input;
 use crate::security::Security;
+use crate::trust;
 pub use error::Error;
 pub use profile::Profile;
 use serde::Deserialize;
@@ -64,7 +65,11 @@ impl Settings {
     pub fn system(file: &Path, as_root: bool) -> Result<Settings, Error> {
         let path = file.display().to_string();
         match read(file, as_root) {
-            Err(error) if error.is_not_found() => Settings::parse("", &path),
+            Err(error) if error.is_not_found() => {
+                // Who could put one there could also have taken away the one that limits what containers may have.
+                file.parent().filter(|_| as_root).map_or(Ok(()), trust::check_directory)?;
+                Settings::parse("", &path)
+            }
             text => Settings::parse(&text?, &path),
         }
     }
@@ -101,7 +106,7 @@ impl Settings {
     }
 }
 
-/// The text of a configuration file. `as_root` as for [`Settings::load`].
+/// The text of a configuration file; as root, of one that nobody else could change or replace. `as_root` as for [`Settings::load`].
 ///
 /// # Errors
 /// When it is not there, cannot be read or trusted, is too large, or is no text.
@@ -114,12 +119,17 @@ pub fn read(file: &Path, as_root: bool) -> Result<String, Error> {
     if as_root && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
         return Err(Error::Untrusted { path });
     }
+    if as_root {
+        trust::check_file(file)?;
+    }
     String::from_utf8(bytes).map_err(|error| Error::Read { path, source: io::Error::other(error) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn keys_are_optional_and_default_to_the_machine() {
@@ -146,6 +156,20 @@ mod tests {
             allowed("[security]\nrestrict_devices = true").unwrap(),
             "security.allowed_devices of /f allows none"
         );
+    }
+
+    #[test]
+    fn a_missing_file_limits_nothing_only_where_nobody_but_root_could_have_removed_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = Settings::system(&file, true).unwrap_err();
+        let expected = format!(
+            "the configuration {} has to belong to root, and others must not be able to write it",
+            directory.path().display()
+        );
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(Settings::system(&file, false).unwrap().security.allowed(), None);
     }
 
     #[test]
