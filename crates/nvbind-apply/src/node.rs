@@ -28,9 +28,9 @@ pub(crate) fn make(
     })
 }
 
-/// The same for a node that others may use as soon as it has its name: it is made aside and renamed when it is complete,
-/// so that nobody meets one with another owner or mode, also not where this process is killed in between. What already
-/// has the name stays.
+/// The same for a node that others may use as soon as it has its name: it is made aside and renamed when it is
+/// complete, so that nobody meets one with another owner or mode, also not where this process is killed in between.
+/// What already has the name stays.
 pub(crate) fn make_whole(
     directory: impl AsFd,
     name: &str,

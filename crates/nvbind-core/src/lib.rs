@@ -10,8 +10,8 @@
 //! resolve:  Host ─> Inventory (─> NVML's Listing) ─> Selection ─> Plan
 //! ```
 //!
-//! The hook, `nvbind plan`, `nvbind doctor` and the pre-flight of `nvbind run` all use this line, so that nothing is resolved
-//! twice in two ways. Modules form layers; `docs/architecture.md` has them in order.
+//! The hook, `nvbind plan`, `nvbind doctor` and the pre-flight of `nvbind run` all use this line, so that nothing is
+//! resolved twice in two ways. Modules form layers; `docs/architecture.md` has them in order.
 #![forbid(unsafe_code)]
 
 pub mod abi;

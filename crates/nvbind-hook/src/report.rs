@@ -136,7 +136,7 @@ fn open_record() -> Option<File> {
 /// A message as far as anybody reads it: it can repeat what an annotation of megabytes says.
 fn shorten(mut line: String) -> String {
     if line.len() > LINE_LIMIT {
-        let end = line.floor_char_boundary(LINE_LIMIT);
+        let end = (0..=LINE_LIMIT).rev().find(|end| line.is_char_boundary(*end)).unwrap_or_default();
         line.truncate(end);
         line.push('…');
     }

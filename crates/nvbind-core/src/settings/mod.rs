@@ -106,7 +106,8 @@ impl Settings {
     }
 }
 
-/// The text of a configuration file; as root, of one that nobody else could change or replace. `as_root` as for [`Settings::load`].
+/// The text of a configuration file; as root, of one that nobody else could change or replace. `as_root` as for
+/// [`Settings::load`].
 ///
 /// # Errors
 /// When it is not there, cannot be read or trusted, is too large, or is no text.
