@@ -11,6 +11,7 @@ mod kube;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod machine;
 mod refusals;
+mod setup;
 mod world;
 
 use std::process::{Command, Output};

@@ -22,6 +22,14 @@ fn a_gpu_that_is_not_there_is_told_with_those_that_are() {
 }
 
 #[test]
+fn a_node_that_is_not_there_is_told_as_the_hook_would_refuse_it() {
+    let world = World::new();
+    let node = world.path("dev/nvidia-uvm");
+    let says = format!("the device node {} is not there", node.display());
+    world.refuses(&["run", "--gpu", "0", "IMAGE"], NOT_STARTED, &[&says, "nvbind devices"]);
+}
+
+#[test]
 fn a_hook_that_is_gone_is_told_as_podman_would_skip_it() {
     let world = World::new();
     let hook = world.path("libexec/nvbind-hook");

@@ -1,6 +1,7 @@
 //! An ordinary user of a machine with two GPUs, whose podman only writes down how it was called.
 
 use crate::machine::Machine;
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -81,7 +82,7 @@ impl World {
         self.machine.write(path, content);
     }
 
-    fn allow(&self, path: &str, mode: u32) {
+    pub(crate) fn allow(&self, path: &str, mode: u32) {
         fs::set_permissions(self.path(path), Permissions::from_mode(mode)).unwrap();
     }
 
@@ -111,9 +112,27 @@ impl World {
         is_root().then(|| self.said(&mut self.command(words)))
     }
 
+    /// Runs nvbind as the user from a shell with this umask.
+    pub(crate) fn nvbind_under(&self, umask: &str, words: &[&str]) -> Said {
+        let mut command = self.placed("/bin/sh");
+        command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(self.path("bin/nvbind"));
+        command.args(words);
+        if is_root() {
+            command.uid(USER_ID).gid(USER_ID);
+        }
+        self.said(&mut command)
+    }
+
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(self.path("bin/nvbind"));
-        command.args(words).env_clear().env("PATH", self.path("bin")).env("HOME", self.path("home"));
+        let mut command = self.placed(self.path("bin/nvbind"));
+        command.args(words);
+        command
+    }
+
+    /// A program in the user's place.
+    fn placed(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", self.path("bin")).env("HOME", self.path("home"));
         command.current_dir(self.path("home"));
         command
     }

@@ -1,7 +1,7 @@
 //! What can be wrong with the host's driver.
 
 use crate::machine::VERSION;
-use crate::world::World;
+use crate::world::{self, HOOK, World, skip};
 use crate::{Case, case, check};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -189,13 +189,43 @@ fn a_node_that_nobody_made_is_made_as_the_kernel_module_says() {
     }
 }
 
-/// A machine that has just booted, and the driver's own program for that: both stand in for this machine's in the
-/// test's mount namespace.
+/// A machine that has just booted, and the driver's own program for that, with this script and mode: both stand in for
+/// this machine's in the test's mount namespace.
+fn unloaded(script: &str, may: u32) -> Option<World> {
+    let mut world = World::new()?;
+    let loaded = fs::read_to_string(world.driver.path("proc/devices")).unwrap();
+    world.write("proc-devices", loaded.replace("511 nvidia-uvm\n", ""));
+    world.write("loaded", &loaded);
+    bind(&world.driver.path("proc/driver"), "/proc/driver");
+    bind(&world.path("proc-devices"), "/proc/devices");
+    let at = world.path("");
+    let at = at.to_str().unwrap().trim_end_matches('/');
+    world.write("scratch/bin/nvidia-modprobe", script.replace('@', at));
+    mode(world.path("scratch/bin/nvidia-modprobe"), may);
+    overlay(&world, "bin", "/usr/bin");
+    let copied =
+        Command::new("cp").arg("-a").args([world.driver.path("dev"), world.path("scratch/dev")]).status();
+    assert!(copied.unwrap().success());
+    overlay(&world, "dev", "/dev");
+    world.write("config.toml", format!("[driver]\nroot = {:?}\n", world.driver.path("")));
+    world.arguments = ["prestart", "--config", &format!("{at}/config.toml")].map(str::to_owned).to_vec();
+    world.start();
+    Some(world)
+}
+
+/// Takes the stand-ins away, so that the world's directories can be removed.
+fn uncover() {
+    for target in ["/dev", "/usr/bin", "/proc/devices", "/proc/driver"] {
+        umount2(target, MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
+const LOADS: &str = "#!/bin/sh\n[ \"$*\" = '-u -c 0' ] && [ -z \"$HOME\" ] && cat @/loaded >/proc/devices\n";
+
 #[test]
 fn modules_that_are_not_loaded_are_loaded_by_the_driver_s_own_program() {
-    let script = "#!/bin/sh\n[ \"$*\" = '-u -c 0' ] && [ -z \"$HOME\" ] && cat @/loaded >/proc/devices\n";
     for (script, may, code, says) in [
-        (script, 0o755, 0, ""),
+        (LOADS, 0o755, 0, ""),
         (
             "#!/bin/sh\nexit 1\n",
             0o755,
@@ -203,35 +233,54 @@ fn modules_that_are_not_loaded_are_loaded_by_the_driver_s_own_program() {
             "the driver's modules are not loaded: /usr/bin/nvidia-modprobe failed (exit status: 1)",
         ),
         (
-            script,
+            LOADS,
             0o777,
             3,
             "the driver's modules are not loaded: /usr/bin/nvidia-modprobe is not root's alone to write",
         ),
     ] {
-        let Some(mut world) = World::new() else { return };
-        let loaded = fs::read_to_string(world.driver.path("proc/devices")).unwrap();
-        world.write("proc-devices", loaded.replace("511 nvidia-uvm\n", ""));
-        world.write("loaded", &loaded);
-        bind(&world.driver.path("proc/driver"), "/proc/driver");
-        bind(&world.path("proc-devices"), "/proc/devices");
-        let at = world.path("");
-        let at = at.to_str().unwrap().trim_end_matches('/');
-        world.write("scratch/bin/nvidia-modprobe", script.replace('@', at));
-        mode(world.path("scratch/bin/nvidia-modprobe"), may);
-        overlay(&world, "bin", "/usr/bin");
-        let copied =
-            Command::new("cp").arg("-a").args([world.driver.path("dev"), world.path("scratch/dev")]).status();
-        assert!(copied.unwrap().success());
-        overlay(&world, "dev", "/dev");
-        world.write("config.toml", format!("[driver]\nroot = {:?}\n", world.driver.path("")));
-        world.arguments = ["prestart", "--config", &format!("{at}/config.toml")].map(str::to_owned).to_vec();
-        world.start();
+        let Some(world) = unloaded(script, may) else { return };
         let ended = world.hook();
         assert_eq!(ended.code, Some(code), "{}", ended.says);
         assert!(ended.says.contains(says), "{}", ended.says);
-        for target in ["/dev", "/usr/bin", "/proc/devices", "/proc/driver"] {
-            umount2(target, MntFlags::MNT_DETACH).unwrap();
+        uncover();
+    }
+}
+
+#[test]
+fn a_hook_in_a_user_namespace_loads_no_modules() {
+    let namespaces = ["--user", "--map-root-user"];
+    let Some(world) = unloaded(LOADS, 0o755) else { return };
+    if Command::new("unshare").args(namespaces).arg("true").status().unwrap().success() {
+        let mut command = Command::new("unshare");
+        let ended = world.run(command.args(namespaces).arg(HOOK).args(&world.arguments));
+        let says = "nvbind-hook: container c0ffee: /dev/nvidia-uvm is needed for compute,video, but the kernel module nvidia-uvm is not loaded; ";
+        assert!(ended.code == Some(3) && ended.says.starts_with(says), "{ended:?}");
+    } else {
+        skip::<()>("this machine has no user namespaces");
+    }
+    uncover();
+}
+
+/// As udev's rules name them, which the container does not have.
+#[test]
+fn a_gpu_s_drm_nodes_are_found_by_its_pci_address() {
+    let Some(mut world) = World::new() else { return };
+    let uuid = "GPU-aaaa0000-0000-0000-0000-000000000001";
+    world.driver.gpu("0000:01:00.0", 1, uuid, &["card0", "renderD128"]);
+    fs::create_dir(world.driver.path("dev/dri")).unwrap();
+    for (name, minor) in [("card0", 0), ("renderD128", 128)] {
+        world::node(&world.driver.path("dev/dri").join(name), 0o666, makedev(226, minor)).unwrap();
+    }
+    world.request(r#""io.nvbind.gpu":"0","io.nvbind.capabilities":"graphics""#);
+    for _start in 0..2 {
+        world.start();
+        let ended = world.hook();
+        assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
+        for (link, target) in [("card", "../card0"), ("render", "../renderD128")] {
+            let path = world.inside("dev/dri/by-path").join(format!("pci-0000:01:00.0-{link}"));
+            assert_eq!(fs::read_link(&path).unwrap(), Path::new(target));
+            assert!(fs::metadata(path).unwrap().file_type().is_char_device());
         }
     }
 }

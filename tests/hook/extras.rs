@@ -2,6 +2,7 @@
 
 use crate::world::{self, HOOK, World, skip};
 use crate::{Case, case, check};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::makedev;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -233,11 +234,48 @@ fn the_directory_of_mps_can_be_written_to_in_a_view_that_cannot() {
     let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", world.pid())).unwrap();
     let mount = mounts.lines().find(|line| line.contains("/usr/local/nvidia/run/nvidia-mps ")).unwrap();
     assert!(mount.contains("rw,nosuid,nodev,noexec"), "{mount}");
-    assert!(!mount.contains("shared:") && !mount.contains("master:"), "{mount}");
     // A start without it takes the link back.
     world.request(r#""io.nvbind.gpu":"none""#);
     start(&mut world);
     assert!(fs::symlink_metadata(world.inside("tmp/nvidia-mps")).is_err());
+}
+
+/// systemd shares the mounts of a host: what is mounted there later, or in the container, is not to show in the other
+/// one.
+#[test]
+fn what_the_host_shares_is_private_in_the_container() {
+    let none: Option<&Path> = None;
+    for (namespaces, bound) in
+        [(&["--mount"][..], 0), (&["--user", "--map-root-user", "--mount"], NODES.len())]
+    {
+        let Some(mut world) = World::new() else { return };
+        if !Command::new("unshare").args(namespaces).arg("true").status().unwrap().success() {
+            skip::<()>("this machine has no user namespaces");
+            return;
+        }
+        world.namespaces = namespaces;
+        ask(&mut world, "mps,imex,nvswitch,gds,gdrcopy,infiniband");
+        mps(&world);
+        let _socket = listen(&world, "run/nvidia-persistenced/socket");
+        let driver = world.driver.path("");
+        mount(Some(&driver), &driver, none, MsFlags::MS_BIND, none).unwrap();
+        mount(none, &driver, none, MsFlags::MS_SHARED, none).unwrap();
+        start(&mut world);
+        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", world.pid())).unwrap();
+        let root = world.path("scratch/root");
+        let count = |below: &str| {
+            let path = format!(" {}/{below}", root.display());
+            let found: Vec<&str> = mounts.lines().filter(|line| line.contains(&path)).collect();
+            for mount in &found {
+                assert!(!mount.contains("shared:") && !mount.contains("master:"), "{mount}");
+            }
+            found.len()
+        };
+        // The view itself, the libraries and programs, the socket and the directory.
+        assert!(count("usr/local/nvidia") > 4, "{mounts}");
+        assert_eq!(count("dev/"), bound, "{mounts}");
+        umount2(&driver, MntFlags::MNT_DETACH).unwrap();
+    }
 }
 
 #[test]

@@ -185,6 +185,27 @@ fn a_root_filesystem_that_outlives_the_container_gets_nothing_that_lasts() {
     assert_only_mounted(&world, "plain", why);
 }
 
+/// For a volume that is to be shared, Podman has the runtime share the mounts of the whole root filesystem.
+#[test]
+fn the_view_does_not_appear_on_the_host_where_the_root_filesystem_s_mounts_are_shared_with_it() {
+    let Some(mut world) = World::new() else { return };
+    let none: Option<&Path> = None;
+    mount(none, &world.path("scratch"), none, MsFlags::MS_SHARED, none).unwrap();
+    let root = world.path("scratch/root");
+    world.config(
+        &format!(r#"{{"path":"{}"}}"#, root.display()),
+        r#","linux":{"rootfsPropagation":"rshared"}"#,
+    );
+    world.namespaces = &["--mount", "--propagation=unchanged"];
+    world.start();
+    let mounts = || fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let before = mounts();
+    assert!(before.contains(&format!(" {} ", root.display())), "{before}");
+    assert_eq!(world.hook().code, Some(0));
+    assert!(world.inside("usr/local/nvidia/bin/nvidia-smi").exists());
+    assert_eq!(mounts(), before);
+}
+
 #[test]
 fn a_read_only_root_filesystem_gets_the_driver_all_the_same() {
     let Some(mut world) = World::new() else { return };

@@ -23,3 +23,36 @@ pub(super) fn restore(cgroup: &Path, earlier: &str) -> io::Result<()> {
     let mut lost = earlier.lines().filter(|rule| !now.lines().any(|other| other == *rule));
     lost.try_for_each(|rule| list.write_all(rule.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    /// A directory in a cgroup's place, with this list; what was written to `devices.allow` stands in one line.
+    fn cgroup(list: &str) -> TempDir {
+        let cgroup = tempfile::tempdir().unwrap();
+        fs::write(cgroup.path().join("devices.list"), list).unwrap();
+        fs::write(cgroup.path().join("devices.allow"), "").unwrap();
+        cgroup
+    }
+
+    fn written(cgroup: &TempDir) -> String {
+        fs::read_to_string(cgroup.path().join("devices.allow")).unwrap()
+    }
+
+    #[test]
+    fn each_device_is_a_rule_of_its_own() {
+        let devices = [(195, 255), (511, 0)].map(|(major, minor)| DeviceNumber { major, minor });
+        let cgroup = cgroup("");
+        allow(cgroup.path(), &devices).unwrap();
+        assert_eq!(written(&cgroup), "c 195:255 rwmc 511:0 rwm");
+    }
+
+    #[test]
+    fn rules_that_were_lost_are_written_again_and_no_others() {
+        let cgroup = cgroup("c 1:3 rwm\nc 5:0 rwm\n");
+        restore(cgroup.path(), "c 1:3 rwm\nc 136:* rwm\nc 10:229 rwm\nc 5:0 rwm\n").unwrap();
+        assert_eq!(written(&cgroup), "c 136:* rwmc 10:229 rwm");
+    }
+}

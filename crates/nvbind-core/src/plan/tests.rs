@@ -210,7 +210,6 @@ fn isolation_shares_nothing_and_names_what_must_not_be_seen() {
     let isolated = plan(&request(None), &inventory).unwrap();
     let unseen: Vec<String> = isolated.unseen.unwrap().into_iter().map(|node| node.path).collect();
     assert_eq!(unseen, ["/dev/nvidia0", "/dev/dri/card0", "/dev/dri/renderD128"]);
-    assert!(!isolated.view.has_below("run"));
     let error = plan(&request(Some("mps")), &inventory).unwrap_err();
     assert_eq!((error.to_string().contains("mps is shared"), error.exit()), (true, Exit::Request), "{error}");
     let open = Request::parse("0", None, None).unwrap();
@@ -255,7 +254,7 @@ fn an_extra_that_is_not_there_is_named_with_what_brings_it() {
 }
 
 #[test]
-fn sockets_of_daemons_come_with_utility_and_a_link_to_their_directory() {
+fn sockets_of_daemons_come_with_utility_and_a_link_to_their_directory_but_not_with_isolation() {
     let machine = Machine::new();
     std::fs::create_dir_all(machine.path("run/nvidia-persistenced")).unwrap();
     let path = machine.path("run/nvidia-persistenced/socket");
@@ -273,6 +272,10 @@ fn sockets_of_daemons_come_with_utility_and_a_link_to_their_directory() {
     assert!(utility.unused().contains(&"/run/nvidia-fabricmanager"));
     assert!(!of("compute").view.has_below("run"));
     assert!(!targets(&of("compute")).contains(&link));
+    let isolated =
+        Request::parse("none", Some("utility"), None).unwrap().with_isolation(Some("true")).unwrap();
+    let isolated = plan(&isolated, &machine.inventory().unwrap()).unwrap();
+    assert!(!isolated.view.has_below("run") && !targets(&isolated).contains(&link));
 }
 
 #[test]
