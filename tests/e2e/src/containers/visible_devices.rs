@@ -1,7 +1,7 @@
 //! The second hook JSON, by which `NVIDIA_VISIBLE_DEVICES` is a request: it is in a hooks directory of this case's own,
 //! since it refuses containers of images that have the variable.
 
-use crate::case::{Case, RELEASE, RUNTIME, WHO};
+use crate::case::{Case, RELEASE, WHO};
 use crate::command_line::shim;
 use crate::container::{ASK, GPU, PLAIN, control, run, then_remove};
 use crate::containers::refusals;
@@ -18,7 +18,7 @@ use std::process::Command;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] =
-    &[Case::new("visible-devices", visible_devices).each(&[RUNTIME, WHO, RELEASE]).takes(5)];
+    &[Case::new("visible-devices", visible_devices).each(&[WHO, RELEASE]).takes(5)];
 
 /// Where the case installs nvbind, and what podman reads there.
 const PREFIX: &str = "/opt/visible-devices";
