@@ -54,6 +54,47 @@ fn nothing_is_written_through_a_volume() {
     }
 }
 
+/// The place of a tmpfs in config.json is led to the volume by a link of the image, and so is the view's or the
+/// cache's.
+#[test]
+fn a_volume_is_not_taken_for_a_tmpfs_whose_place_leads_to_it() {
+    for (place, target) in [("usr/local", "/v"), ("etc", "v")] {
+        let Some(mut world) = World::new() else { return };
+        let root = format!(r#"{{"path":"{}"}}"#, world.path("scratch/root").display());
+        let tmpfs = |path: &str| format!(r#"{{"destination":"{path}","type":"tmpfs","source":"tmpfs"}}"#);
+        let text = format!(r#"{{"root":{root},"mounts":[{},{}]}}"#, tmpfs("/dev"), tmpfs("/t"));
+        world.write("userdata/config.json", text);
+        world.link(place, target);
+        world.link("t", "q/r");
+        world.write("image/q/kept", "");
+        world.write("image/v/kept", "");
+        std::os::unix::fs::symlink("/v", world.path("plain").join("r")).unwrap();
+        world.mounts.extend(["mount --bind $OUTSIDE $ROOT/v", "mount --bind $PLAIN $ROOT/q"]);
+        world.start();
+        let before = listing::of(&world.path("outside"));
+        let ended = world.hook();
+        assert_eq!(ended.code, Some(0), "{place}: {}", ended.says);
+        assert_eq!(listing::of(&world.path("outside")), before, "{place}");
+    }
+}
+
+/// A tmpfs of the host that is a volume is no tmpfs of the container's own.
+#[test]
+fn a_tmpfs_of_the_host_is_a_volume() {
+    let Some(mut world) = World::new() else { return };
+    let shared = world.path("scratch/shared");
+    fs::create_dir(&shared).unwrap();
+    mount(Some("tmpfs"), &shared, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+    let source = shared.display().to_string();
+    let bind: &'static str = format!("mount --bind {source} $ROOT/usr/local").leak();
+    world.mounts.push(bind);
+    world.start();
+    let ended = world.hook();
+    assert_eq!(ended.code, Some(0), "{}", ended.says);
+    assert_eq!(fs::read_dir(&shared).unwrap().count(), 0);
+    assert!(world.inside("run/nvbind/bin/nvidia-smi").exists());
+}
+
 #[test]
 fn a_volume_s_own_files_are_covered_in_the_container_alone() {
     let Some(mut world) = World::new() else { return };

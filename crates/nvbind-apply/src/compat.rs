@@ -37,7 +37,7 @@ enum Unused {
 
 /// The view of the plan, or where the image's libraries win, one with those. Whatever is wrong with the image's, the
 /// driver's remain.
-pub(crate) fn choose_view<'p>(rootfs: &Rootfs<'_>, plan: &'p Plan) -> Cow<'p, View> {
+pub(crate) fn choose_view<'p>(rootfs: &Rootfs, plan: &'p Plan) -> Cow<'p, View> {
     if !Abi::NATIVE.is_some_and(|abi| plan.view.sonames(abi).any(|name| name == SONAME)) {
         return Cow::Borrowed(&plan.view);
     }
@@ -53,7 +53,7 @@ pub(crate) fn choose_view<'p>(rootfs: &Rootfs<'_>, plan: &'p Plan) -> Cow<'p, Vi
 }
 
 /// The names of the image's libraries, if they are to be used.
-fn find(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<BTreeSet<String>, Unused> {
+fn find(rootfs: &Rootfs, plan: &Plan) -> Result<BTreeSet<String>, Unused> {
     let directory = match rootfs.open_directory(DIRECTORY, Missing::Leave) {
         // A link to a version that is not installed, as it stands in many images. It is not followed.
         Err(Error::Escape { .. }) => return Err(Unused::None),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 ///
 /// Outside user namespaces a node is made: it takes the SELinux label of the container's `/dev`. Inside one only a
 /// bind of the host's node works (mknod(2): EPERM), and the source has a mount for that.
-pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource]) -> Result<(), Error> {
+pub(crate) fn add(rootfs: &Rootfs, nodes: &[NodeSource]) -> Result<(), Error> {
     let mut directories: BTreeMap<&str, Directory> = BTreeMap::new();
     for source in nodes {
         let node = &source.device.node;
@@ -37,7 +37,7 @@ pub(crate) fn add(rootfs: &Rootfs<'_>, nodes: &[NodeSource]) -> Result<(), Error
 }
 
 /// Makes a link, unless something stands there.
-fn make_link(rootfs: &Rootfs<'_>, DeviceLink { path, target }: &DeviceLink) -> Result<(), Error> {
+fn make_link(rootfs: &Rootfs, DeviceLink { path, target }: &DeviceLink) -> Result<(), Error> {
     let Some((parent, name)) = path.rsplit_once('/') else { return Ok(()) };
     let directory = rootfs.open_directory(parent, Missing::Create)?;
     // In a /dev that is not the container's own nothing is missing, or it is not ours to make.
@@ -69,7 +69,7 @@ fn is_there(directory: &Directory, name: &str, source: &NodeSource) -> Result<bo
     }
 }
 
-fn create(rootfs: &Rootfs<'_>, directory: &Directory, name: &str, source: &NodeSource) -> Result<(), Error> {
+fn create(rootfs: &Rootfs, directory: &Directory, name: &str, source: &NodeSource) -> Result<(), Error> {
     let node = &source.device.node;
     if let Some(closed) = directory.closed {
         return Err(Error::NoPlace { what: node.path.clone(), why: closed.why() });

@@ -40,7 +40,7 @@ impl Draft {
 
     /// Puts the file in place by a rename: a reader sees the old one or the new one, and a link of the image is
     /// replaced, not followed.
-    pub(crate) fn place(mut self, rootfs: &Rootfs<'_>) -> Result<(), Error> {
+    pub(crate) fn place(mut self, rootfs: &Rootfs) -> Result<(), Error> {
         let (directory, name) = (&self.directory, self.name);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let is_new = openat(directory, name, flags, Mode::empty()).is_err();

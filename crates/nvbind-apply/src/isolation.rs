@@ -52,7 +52,7 @@ pub(crate) fn check_configuration(
 }
 
 /// What stands in its /dev, however it came there.
-pub(crate) fn check_nodes(unseen: &[DeviceNode], rootfs: &Rootfs<'_>) -> Result<(), Error> {
+pub(crate) fn check_nodes(unseen: &[DeviceNode], rootfs: &Rootfs) -> Result<(), Error> {
     match unseen.iter().find(|node| rootfs.has(&node.path)) {
         Some(node) => Err(refuse(&node.path, "--device, --volume or --privileged")),
         None => Ok(()),

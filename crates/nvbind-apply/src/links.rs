@@ -27,18 +27,13 @@ enum Stands {
 }
 
 /// Makes the plan's links.
-pub(crate) fn add(
-    rootfs: &Rootfs<'_>,
-    plan: &Plan,
-    layout: &Layout<'_>,
-    view: &ViewMount,
-) -> Result<(), Error> {
+pub(crate) fn add(rootfs: &Rootfs, plan: &Plan, layout: &Layout<'_>, view: &ViewMount) -> Result<(), Error> {
     let mut directories = Directories { rootfs, known: BTreeMap::new() };
     plan.well_known.iter().try_for_each(|known| put(&mut directories, layout, view, known))
 }
 
 /// Removes the links of an earlier start that the plan does not have.
-pub(crate) fn remove_unused(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<(), Error> {
+pub(crate) fn remove_unused(rootfs: &Rootfs, plan: &Plan) -> Result<(), Error> {
     let mut directories = Directories { rootfs, known: BTreeMap::new() };
     for path in plan.unused() {
         if let Some((directory, name)) = directories.find(path, Missing::Leave)?
@@ -54,7 +49,7 @@ pub(crate) fn remove_unused(rootfs: &Rootfs<'_>, plan: &Plan) -> Result<(), Erro
 
 /// The directories of the container that were looked up, each once.
 struct Directories<'r, 'p> {
-    rootfs: &'r Rootfs<'r>,
+    rootfs: &'r Rootfs,
     known: BTreeMap<&'p str, Option<Directory>>,
 }
 
@@ -109,13 +104,7 @@ fn put<'p>(
     link(rootfs, directory, name, path, &layout.inside(&known.target))
 }
 
-fn link(
-    rootfs: &Rootfs<'_>,
-    directory: &Directory,
-    name: &str,
-    path: &str,
-    target: &str,
-) -> Result<(), Error> {
+fn link(rootfs: &Rootfs, directory: &Directory, name: &str, path: &str, target: &str) -> Result<(), Error> {
     let failed = |errno: Errno| Error::system(format!("link {path} in the container"), errno);
     match look(directory, name, path)? {
         Stands::Ours(current) if current == target => return Ok(()),

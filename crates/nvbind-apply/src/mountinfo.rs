@@ -15,6 +15,8 @@ pub(crate) fn read() -> io::Result<String> {
 pub(crate) struct Mount<'t> {
     /// As statx(2) tells it.
     pub(crate) id: u64,
+    /// The file system's device, `MAJOR:MINOR`: the same for all mounts of one.
+    pub(crate) device: &'t str,
     /// The directory of the file system that is its root.
     pub(crate) root: String,
     /// Where it is attached.
@@ -42,12 +44,12 @@ fn parse(line: &str) -> Option<Mount<'_>> {
     let (mount, filesystem) = line.split_once(" - ")?;
     let mut mount = mount.split(' ');
     let id = mount.next()?.parse().ok()?;
-    let mut mount = mount.skip(2);
+    let device = mount.nth(1)?;
     let (root, point) = (unescape(mount.next()?), unescape(mount.next()?));
     let is_shared = mount.skip(1).any(|tag| tag.starts_with("shared:"));
     let mut filesystem = filesystem.split(' ');
     let (kind, options) = (filesystem.next()?, filesystem.nth(1)?);
-    Some(Mount { id, root, point, is_shared, kind, options })
+    Some(Mount { id, device, root, point, is_shared, kind, options })
 }
 
 /// Undoes the octal escapes (`\040` for a space).
@@ -67,8 +69,9 @@ mod tests {
         let text = "36 35 98:0 /a /with\\040space rw,noatime master:2 shared:1 - overlay overlay rw,lowerdir=/l\n\
                     no mount\n\
                     37 36 0:26 / /\\134 rw - cgroup cgroup rw,devices\n";
-        let mount = |id, root: &str, point: &str, is_shared, kind, options| Mount {
+        let mount = |id, device, root: &str, point: &str, is_shared, kind, options| Mount {
             id,
+            device,
             root: root.to_owned(),
             point: point.to_owned(),
             is_shared,
@@ -76,8 +79,8 @@ mod tests {
             options,
         };
         let expected = [
-            mount(36, "/a", "/with space", true, "overlay", "rw,lowerdir=/l"),
-            mount(37, "/", "/\\", false, "cgroup", "rw,devices"),
+            mount(36, "98:0", "/a", "/with space", true, "overlay", "rw,lowerdir=/l"),
+            mount(37, "0:26", "/", "/\\", false, "cgroup", "rw,devices"),
         ];
         assert_eq!(mounts(text).collect::<Vec<_>>(), expected);
         assert_eq!(find(text, 37).as_ref(), expected.get(1));

@@ -33,7 +33,7 @@ pub(crate) fn fill(view: &mut ViewMount, proc: &Proc, directories: &[(&str, Owne
 
 /// Attaches the copy, when the view is complete. The container's own kernel has no such directory where the driver is
 /// looked for elsewhere, as in tests: then the copy stands in for its parent.
-pub(crate) fn cover(rootfs: &Rootfs<'_>, view: &ViewMount) -> Result<(), Error> {
+pub(crate) fn cover(rootfs: &Rootfs, view: &ViewMount) -> Result<(), Error> {
     for (path, copy) in [(PROC, inside(PROC)), (PARENT, inside(PARENT))] {
         let Some(directory) = rootfs.open_directory(path, Missing::Leave)? else { continue };
         let filesystem = fstatfs(&directory)

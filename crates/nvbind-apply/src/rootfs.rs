@@ -11,7 +11,7 @@ use crate::journal::Journal;
 use crate::mount;
 use crate::mountinfo::{self, Mount};
 use nvbind_core::host::open_inside;
-use nvbind_core::oci::{Config, is_private_tmpfs};
+use nvbind_core::oci::Config;
 use rustix::fs::{
     self, AtFlags, Dir, FileType, Mode, OFlags, StatVfsMountFlags, StatxFlags, fstat, mkdirat, openat,
     readlinkat, statat,
@@ -19,6 +19,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,13 +27,37 @@ use std::path::{Path, PathBuf};
 
 /// A container's root filesystem.
 #[derive(Debug)]
-pub(crate) struct Rootfs<'a> {
+pub(crate) struct Rootfs {
     root: OwnedFd,
     mount: u64,
     /// Why nothing may be created on it, if so.
     closed: Option<Closed>,
-    config: &'a Config,
+    /// The mounts of the container's own tmpfs.
+    own: BTreeSet<u64>,
     journal: RefCell<Journal>,
+}
+
+/// The devices of the file systems that are mounted outside the container: what is mounted in it of one of these is a
+/// volume.
+#[derive(Debug)]
+pub(crate) struct HostDevices(BTreeSet<String>);
+
+impl HostDevices {
+    /// Those of this process's namespace, before the container's is joined; where that has happened already, what is
+    /// mounted below the container's root filesystem is left out.
+    pub(crate) fn read(root: &Path) -> Result<HostDevices, Error> {
+        let failed = |error| Error::system(format!("read {}", mountinfo::PATH), error);
+        let text = mountinfo::read().map_err(failed)?;
+        let outside = mountinfo::mounts(&text).filter(|mount| !Path::new(&mount.point).starts_with(root));
+        Ok(HostDevices(outside.map(|mount| mount.device.to_owned()).collect()))
+    }
+
+    /// The mounts of a tmpfs that the runtime made for this container: of one that nobody outside has. By what they
+    /// are, and not by the places that config.json names: a link of the image can lead one of these to a volume.
+    fn find_own(&self, text: &str) -> BTreeSet<u64> {
+        let is_own = |mount: &Mount<'_>| mount.kind == "tmpfs" && !self.0.contains(mount.device);
+        mountinfo::mounts(text).filter(is_own).map(|mount| mount.id).collect()
+    }
 }
 
 /// Why nothing may be created in a directory.
@@ -107,9 +132,14 @@ impl Directory {
     }
 }
 
-impl<'a> Rootfs<'a> {
+impl Rootfs {
     /// Opens the root filesystem at `path`; `bundle` tells Podman's storage from a directory of the user's.
-    pub(crate) fn open(path: &Path, bundle: &Path, config: &'a Config) -> Result<Rootfs<'a>, Error> {
+    pub(crate) fn open(
+        path: &Path,
+        bundle: &Path,
+        config: &Config,
+        devices: &HostDevices,
+    ) -> Result<Rootfs, Error> {
         let refuse = |why| Error::Rootfs { path: path.to_path_buf(), why };
         if !path.is_absolute() {
             return Err(refuse("it is not an absolute path"));
@@ -131,7 +161,9 @@ impl<'a> Rootfs<'a> {
             // appear on the host as well.
             mount::set_attributes(&fd, MountAttrFlags::empty()).map_err(failed)?;
         }
-        Ok(Rootfs { root: fd, mount, closed, config, journal: RefCell::default() })
+        let text =
+            mountinfo::read().map_err(|error| Error::system(format!("read {}", mountinfo::PATH), error))?;
+        Ok(Rootfs { root: fd, mount, closed, own: devices.find_own(&text), journal: RefCell::default() })
     }
 
     /// What was created so far, to be completed by those who create.
@@ -265,15 +297,7 @@ impl<'a> Rootfs<'a> {
         if mount == self.mount {
             return self.closed;
         }
-        // Which of the runtime's mounts it is: the last one that was made there, by whatever name. An image's link may
-        // lead a volume to the place of a tmpfs, or a tmpfs to a volume's.
-        let made = self.config.mounts.iter().rev().find(|made| self.is_on(made.destination(), mount));
-        if made.is_some_and(is_private_tmpfs) { None } else { Some(Closed::Volume) }
-    }
-
-    /// Whether what stands at a path of the container is on that mount.
-    fn is_on(&self, path: &Path, mount: u64) -> bool {
-        self.look(path).and_then(mount_id).is_ok_and(|id| id == mount)
+        if self.own.contains(&mount) { None } else { Some(Closed::Volume) }
     }
 
     /// Whether anything stands at a path of the container.

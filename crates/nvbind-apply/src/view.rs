@@ -38,7 +38,7 @@ fn cannot_put(path: impl std::fmt::Display, errno: Errno) -> Error {
 }
 
 /// The first place in the container where a view can stand: an empty directory, or none yet, that is not on a volume.
-pub(crate) fn choose(rootfs: &Rootfs<'_>) -> Result<(&'static str, Directory), Error> {
+pub(crate) fn choose(rootfs: &Rootfs) -> Result<(&'static str, Directory), Error> {
     for path in VIEWS {
         let Some(directory) = rootfs.open_directory(path, Missing::Create)? else { continue };
         // Mounting changes nothing below, but a volume's own content is not to be hidden.
@@ -54,7 +54,7 @@ pub(crate) fn choose(rootfs: &Rootfs<'_>) -> Result<(&'static str, Directory), E
 impl ViewMount {
     /// Mounts an empty view on a directory of the container.
     pub(crate) fn attach(
-        rootfs: &Rootfs<'_>,
+        rootfs: &Rootfs,
         directory: &Directory,
         context: Option<&str>,
     ) -> Result<ViewMount, Error> {

@@ -8,8 +8,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// To load the modules takes a second or two; to initialise many GPUs without persistence, some more.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// To load the modules takes a second or two; to initialise many GPUs without persistence, some more. Together with
+/// NVML's this is less than the hook has by its JSON (30 s): a hook that the runtime kills would leave its child
+/// behind.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs it, where it is installed; whether it ran and succeeded. What it could not do shows when the driver is read
 /// again.

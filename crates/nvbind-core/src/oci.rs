@@ -244,13 +244,6 @@ pub fn bound_source(mount: &Mount) -> Option<&Path> {
     if binds || mount.typ().as_deref() == Some("bind") { mount.source().as_deref() } else { None }
 }
 
-/// Whether the runtime makes a tmpfs of the container's own: to a runtime the option `bind` says more than the type.
-#[must_use]
-pub fn is_private_tmpfs(mount: &Mount) -> bool {
-    let binds = |option: &String| option == "bind" || option == "rbind";
-    mount.typ().as_deref() == Some("tmpfs") && !mount.options().iter().flatten().any(binds)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,8 +293,6 @@ mod tests {
         assert_eq!(config.root.as_ref().unwrap().path(), Path::new("/r"));
         assert_eq!((config.mount_label(), config.shares_mounts()), (Some("l"), true));
         assert!(config.masks_proc());
-        let private: Vec<bool> = config.mounts.iter().map(is_private_tmpfs).collect();
-        assert_eq!(private, [true, false, false]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) fn read(directory: &Directory, name: &str, limit: usize) -> Result<Fo
 /// Gives the file new content: by a draft of it, or where nothing may be written by a file of the view that is bound
 /// over it.
 pub(super) fn replace(
-    rootfs: &Rootfs<'_>,
+    rootfs: &Rootfs,
     etc: &Directory,
     view: &mut ViewMount,
     name: &'static str,
@@ -83,7 +83,7 @@ pub(super) fn replace(
 
 /// Binds a file of the view over the file, which stays as it is. Returns whether it did; if not, that was told.
 pub(super) fn cover(
-    rootfs: &Rootfs<'_>,
+    rootfs: &Rootfs,
     etc: &Directory,
     view: &mut ViewMount,
     name: &str,

@@ -23,13 +23,13 @@ const CONF: &str = "ld.so.conf";
 const INCLUDE: &str = "include /etc/ld.so.conf.d/*.conf\n";
 
 /// Whether the image has a loader of glibc.
-pub(super) fn is_in(rootfs: &Rootfs<'_>) -> bool {
+pub(super) fn is_in(rootfs: &Rootfs) -> bool {
     INTERPRETERS.iter().any(|path| rootfs.has(path))
 }
 
 /// The image's cache with ours in front. One that cannot be read stays, covered by ours alone.
 pub(super) fn draft_cache(
-    rootfs: &Rootfs<'_>,
+    rootfs: &Rootfs,
     etc: &Directory,
     layout: &Layout<'_>,
     view: &mut ViewMount,
@@ -73,7 +73,7 @@ pub(super) fn draft_cache(
 
 /// What an `ldconfig` inside reads: the drop-in, and the `ld.so.conf` that includes it.
 pub(super) fn draft_drop_in(
-    rootfs: &Rootfs<'_>,
+    rootfs: &Rootfs,
     etc: &Directory,
     layout: &Layout<'_>,
 ) -> Result<Vec<Draft>, Error> {

@@ -28,7 +28,7 @@ pub(crate) struct Loaders {
 
 impl Loaders {
     /// Those that the image has.
-    pub(crate) fn of(rootfs: &Rootfs<'_>) -> Loaders {
+    pub(crate) fn of(rootfs: &Rootfs) -> Loaders {
         let has_nix = rootfs.has(NIX_STORE);
         Loaders { has_glibc: glibc::is_in(rootfs), musl: musl::of(rootfs), has_nix }
     }
@@ -42,7 +42,7 @@ impl Loaders {
 /// Covers what the image's LD_LIBRARY_PATH would find before the view, and gives what tells the image's loaders of the
 /// view: files to be put in place when all else is done.
 pub(crate) fn draft(
-    rootfs: &Rootfs<'_>,
+    rootfs: &Rootfs,
     layout: &Layout<'_>,
     view: &mut ViewMount,
     config: &Config,
@@ -76,6 +76,6 @@ pub(crate) fn draft(
 
 /// The places whose libraries an earlier start may have told the loaders of. Not one where the image has files: no view
 /// ever stood there, and what is said of it is the image's own.
-fn earlier_views(rootfs: &Rootfs<'_>, layout: &Layout<'_>) -> Vec<&'static str> {
+fn earlier_views(rootfs: &Rootfs, layout: &Layout<'_>) -> Vec<&'static str> {
     VIEWS.into_iter().filter(|view| *view == layout.place || !rootfs.has_files(view)).collect()
 }

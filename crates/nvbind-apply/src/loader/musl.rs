@@ -34,7 +34,7 @@ const BUILT_IN: &[u8] = b"/lib:/usr/local/lib:/usr/lib";
 const LIMIT: usize = 64 << 10;
 
 /// The loaders that the image has.
-pub(super) fn of(rootfs: &Rootfs<'_>) -> Vec<&'static Musl> {
+pub(super) fn of(rootfs: &Rootfs) -> Vec<&'static Musl> {
     LOADERS.iter().filter(|musl| rootfs.has(musl.loader)).collect()
 }
 
@@ -42,7 +42,7 @@ impl Musl {
     /// The file with the view's directory first; none where that is so already.
     pub(super) fn draft(
         &self,
-        rootfs: &Rootfs<'_>,
+        rootfs: &Rootfs,
         etc: &Directory,
         layout: &Layout<'_>,
         view: &mut ViewMount,

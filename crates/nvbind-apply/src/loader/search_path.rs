@@ -21,7 +21,7 @@ const NAMES: usize = 4 << 10;
 
 /// Covers the image's files.
 pub(super) fn cover(
-    rootfs: &Rootfs<'_>,
+    rootfs: &Rootfs,
     layout: &Layout<'_>,
     view: &ViewMount,
     value: &str,
@@ -82,7 +82,7 @@ fn parse_directories(value: &str) -> Vec<&str> {
 }
 
 struct Covers<'c> {
-    rootfs: &'c Rootfs<'c>,
+    rootfs: &'c Rootfs,
     view: &'c ViewMount,
     libraries: BTreeMap<&'c str, Vec<Abi>>,
     /// The directory of CUDA's forward compatibility as [`real_path`] has it: its files are a newer driver's, on
