@@ -5,7 +5,7 @@ use crate::failure::Explain;
 use crate::pci::PciAddress;
 use std::fmt;
 
-/// What is none of the ways to name a GPU.
+/// A word that names no GPU.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no GPU: write an index (0), a range (0-3), a UUID (GPU-…), a PCI address (0000:01:00.0), a MIG device (0:1 or MIG-…), all or none"

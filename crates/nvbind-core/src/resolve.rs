@@ -141,18 +141,6 @@ impl Resolver {
         Inventory::read(&self.host, wanted, extras)
     }
 
-    /// Has NVML tell MIG devices apart, if the request names one as only NVML does. The request is to be limited
-    /// already.
-    ///
-    /// # Errors
-    /// When it may not be asked, or gives no answer.
-    pub fn identify_for(&self, request: &Request, inventory: &mut Inventory) -> Result<(), nvml::Error> {
-        match nvml::needed_for(request, inventory).map(ToString::to_string) {
-            Some(name) => self.identify(&name, inventory),
-            None => Ok(()),
-        }
-    }
-
     /// Has NVML tell MIG devices apart, for the sake of `name`.
     ///
     /// # Errors
@@ -179,7 +167,9 @@ impl Resolver {
     }
 
     fn decide(&self, request: &Request, inventory: &mut Inventory) -> Result<Plan, Error> {
-        self.identify_for(request, inventory)?;
+        if let Some(name) = nvml::needed_for(request, inventory).map(ToString::to_string) {
+            self.identify(&name, inventory)?;
+        }
         let plan = plan::plan(request, inventory)?;
         log::debug!(
             "driver {}: {} of {} GPUs, {} device nodes",

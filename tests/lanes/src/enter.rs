@@ -123,7 +123,7 @@ pub(crate) fn overlay(spec: &Spec) -> Result<PathBuf> {
     }
     bind(&spec.tree, &base.join("lower"), MsFlags::empty())?;
     // Relative names: an overlay's options know no way to write a path with a comma or a colon. One device number for
-    // all files: what labels them passes over files of another one.
+    // all files: the program that labels them skips files of another one.
     chdir(&base).on("enter", &base)?;
     mount(
         Some("overlay"),

@@ -136,11 +136,15 @@ impl HookOptions {
 
     /// Opens the machine that these settings name, with what this place says of NVML.
     pub(crate) fn open_with(&self, settings: &Settings, modules: Modules) -> Result<Resolver, Error> {
+        Ok(Resolver::open(settings, self.policy(modules))?)
+    }
+
+    fn policy(&self, modules: Modules) -> Policy {
         let nvml = match self.driver_root {
             Some(_) => nvml::Program::OTHER_ROOT,
             None => nvml::Program::Itself,
         };
-        Ok(Resolver::open(settings, Policy { nvml, may_load_modules: modules == Modules::Load })?)
+        Policy { nvml, may_load_modules: modules == Modules::Load }
     }
 
     fn settings(&self) -> Result<Settings, Error> {
@@ -177,9 +181,7 @@ fn make_ready_on(machine: &Resolver, request: Request, keeps_groups: bool) -> Re
 
 /// What a container that asks for this would get, with nothing changed on this machine, and the machine.
 pub(crate) fn preview(hook: &HookOptions, request: Request) -> Result<(Host, Plan), Error> {
-    let machine = hook.open(Modules::Leave)?;
-    let plan = machine.plan(request)?;
-    Ok((machine.into_host(), plan))
+    Ok(resolve::resolve(&hook.settings()?, request, hook.policy(Modules::Leave))?)
 }
 
 /// What a machine has, and what NVML says of its GPUs, where there are some and it may be asked.
