@@ -135,9 +135,10 @@ fn a_node_that_only_its_owner_can_write_is_no_use_in_a_user_namespace() {
 }
 
 /// Runs the hook as a runtime does at stage createContainer: inside the container's mount namespace.
-fn create_container(rules: &str) -> Option<(Option<i32>, String, bool)> {
+fn create_container(rules: &str, root: &str) -> Option<(Option<i32>, String, bool)> {
     let mut world = World::new()?;
-    let root = format!(r#"{{"path":"{}"}}"#, world.path("scratch/root").display());
+    std::os::unix::fs::symlink("scratch", world.path("linked")).unwrap();
+    let root = format!(r#"{{"path":"{}"}}"#, world.path(root).display());
     world.config(&root, &format!(r#","linux":{{"resources":{{"devices":{rules}}}}}"#));
     world.state = String::from_utf8(world.state.clone()).unwrap().replace("PID", "0").into_bytes();
     world.start();
@@ -147,6 +148,13 @@ fn create_container(rules: &str) -> Option<(Option<i32>, String, bool)> {
     command.args(&world.arguments[1..]).env_clear().env("PATH", "/usr/bin:/bin");
     let ended = world.run(&mut command);
     Some((ended.code, ended.says, world.snapshot() == before))
+}
+
+/// As where the storage of containers is on another disk.
+#[test]
+fn at_stage_create_container_the_root_filesystem_may_be_behind_a_link() {
+    let Some(ended) = create_container("null", "linked/root") else { return };
+    assert_eq!(ended, (Some(0), String::new(), false));
 }
 
 #[test]
@@ -160,7 +168,7 @@ fn at_stage_create_container_the_device_rules_decide() {
         (format!("[{deny}]"), 4, refused),
         (format!("[{allow},{deny}]"), 4, refused),
     ] {
-        let Some(ended) = create_container(&rules) else { return };
+        let Some(ended) = create_container(&rules, "scratch/root") else { return };
         assert_eq!(ended, (Some(code), says.to_owned(), code != 0), "{rules}");
     }
 }

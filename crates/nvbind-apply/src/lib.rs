@@ -34,7 +34,7 @@ use nvbind_core::host::Host;
 use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::Config;
 use nvbind_core::plan::{Plan, Proc, VIEW};
-use rootfs::{HostDevices, Rootfs};
+use rootfs::{HostTmpfs, Rootfs};
 use sources::{Binding, NodeSource, Sources};
 use std::path::Path;
 use view::ViewMount;
@@ -91,11 +91,11 @@ pub fn apply(plan: &Plan, host: &Host, container: &Container<'_>) -> Result<&'st
         Stage::Prestart { pid } => allow(pid, container.id, &sources.nodes)?,
         Stage::CreateContainer => check_allowed(container.config, plan)?,
     }
-    let host_devices = HostDevices::read(container.root)?;
+    let host_tmpfs = HostTmpfs::read(container.root)?;
     if let Some(namespaces) = namespaces {
         namespaces.join()?;
     }
-    let rootfs = Rootfs::open(container.root, container.bundle, container.config, &host_devices)?;
+    let rootfs = Rootfs::open(container.root, container.bundle, container.config, &host_tmpfs)?;
     match fill(&rootfs, plan, proc, &sources, container.config) {
         Ok(view) => Ok(view),
         Err(error) => {

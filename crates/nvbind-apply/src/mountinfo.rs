@@ -1,5 +1,6 @@
 //! The mounts of this process's namespace: `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 
+use std::borrow::Cow;
 use std::io;
 
 /// The kernel's list of mounts.
@@ -18,9 +19,9 @@ pub(crate) struct Mount<'t> {
     /// The file system's device, `MAJOR:MINOR`: the same for all mounts of one.
     pub(crate) device: &'t str,
     /// The directory of the file system that is its root.
-    pub(crate) root: String,
+    pub(crate) root: Cow<'t, str>,
     /// Where it is attached.
-    pub(crate) point: String,
+    pub(crate) point: Cow<'t, str>,
     /// Whether what is mounted on it appears in other namespaces, too (mount_namespaces(7), "shared:X").
     pub(crate) is_shared: bool,
     /// The file system's type.
@@ -52,12 +53,14 @@ fn parse(line: &str) -> Option<Mount<'_>> {
     Some(Mount { id, device, root, point, is_shared, kind, options })
 }
 
-/// Undoes the octal escapes (`\040` for a space).
-fn unescape(field: &str) -> String {
-    ["\\040", "\\011", "\\012", "\\134"]
-        .into_iter()
-        .zip([" ", "\t", "\n", "\\"])
-        .fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+/// Undoes the octal escapes (`\040` for a space), which few names have.
+fn unescape(field: &str) -> Cow<'_, str> {
+    if !field.contains('\\') {
+        return field.into();
+    }
+    let escapes = ["\\040", "\\011", "\\012", "\\134"].into_iter().zip([" ", "\t", "\n", "\\"]);
+    let plain = escapes.fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain));
+    plain.into()
 }
 
 #[cfg(test)]
@@ -72,8 +75,8 @@ mod tests {
         let mount = |id, device, root: &str, point: &str, is_shared, kind, options| Mount {
             id,
             device,
-            root: root.to_owned(),
-            point: point.to_owned(),
+            root: root.to_owned().into(),
+            point: point.to_owned().into(),
             is_shared,
             kind,
             options,

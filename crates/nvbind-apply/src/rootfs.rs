@@ -37,19 +37,22 @@ pub(crate) struct Rootfs {
     journal: RefCell<Journal>,
 }
 
-/// The devices of the file systems that are mounted outside the container: what is mounted in it of one of these is a
-/// volume.
+/// The devices of the tmpfs that are mounted outside the container: what is mounted in it of one of these is a volume.
 #[derive(Debug)]
-pub(crate) struct HostDevices(BTreeSet<String>);
+pub(crate) struct HostTmpfs(BTreeSet<String>);
 
-impl HostDevices {
+impl HostTmpfs {
     /// Those of this process's namespace, before the container's is joined; where that has happened already, what is
     /// mounted below the container's root filesystem is left out.
-    pub(crate) fn read(root: &Path) -> Result<HostDevices, Error> {
-        let failed = |error| Error::system(format!("read {}", mountinfo::PATH), error);
-        let text = mountinfo::read().map_err(failed)?;
-        let outside = mountinfo::mounts(&text).filter(|mount| !Path::new(&mount.point).starts_with(root));
-        Ok(HostDevices(outside.map(|mount| mount.device.to_owned()).collect()))
+    pub(crate) fn read(root: &Path) -> Result<HostTmpfs, Error> {
+        // As mountinfo has it. Who cannot look it up is not in the container's namespace, and nothing is to be left
+        // out.
+        let root = root.canonicalize().unwrap_or_else(|_error| root.to_owned());
+        let text = read_mountinfo()?;
+        let is_outside =
+            |mount: &Mount<'_>| mount.kind == "tmpfs" && !Path::new(&*mount.point).starts_with(&root);
+        let outside = mountinfo::mounts(&text).filter(is_outside);
+        Ok(HostTmpfs(outside.map(|mount| mount.device.to_owned()).collect()))
     }
 
     /// The mounts of a tmpfs that the runtime made for this container: of one that nobody outside has. By what they
@@ -138,7 +141,7 @@ impl Rootfs {
         path: &Path,
         bundle: &Path,
         config: &Config,
-        devices: &HostDevices,
+        host_tmpfs: &HostTmpfs,
     ) -> Result<Rootfs, Error> {
         let refuse = |why| Error::Rootfs { path: path.to_path_buf(), why };
         if !path.is_absolute() {
@@ -152,18 +155,17 @@ impl Rootfs {
         if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
             return Err(refuse("it is the host's own"));
         }
-        let closed = find_root_closed(&fd, path, bundle).map_err(|error| {
+        let mount = mount_id(&fd).map_err(failed)?;
+        let text = read_mountinfo()?;
+        let closed = find_root_closed(&fd, path, bundle, mountinfo::find(&text, mount)).map_err(|error| {
             Error::system(format!("look at the root filesystem {}", path.display()), error)
         })?;
-        let mount = mount_id(&fd).map_err(failed)?;
         if config.shares_mounts() {
             // Podman has the runtime share the whole tree when one volume is to be shared: without this the view would
             // appear on the host as well.
             mount::set_attributes(&fd, MountAttrFlags::empty()).map_err(failed)?;
         }
-        let text =
-            mountinfo::read().map_err(|error| Error::system(format!("read {}", mountinfo::PATH), error))?;
-        Ok(Rootfs { root: fd, mount, closed, own: devices.find_own(&text), journal: RefCell::default() })
+        Ok(Rootfs { root: fd, mount, closed, own: host_tmpfs.find_own(&text), journal: RefCell::default() })
     }
 
     /// What was created so far, to be completed by those who create.
@@ -236,54 +238,57 @@ impl Rootfs {
     /// Attaches a file's mount over the file `name`. Not where a volume's mount is shared with the host: ours would
     /// appear there, and stay. Returns whether it did.
     pub(crate) fn cover(&self, file: &OwnedFd, directory: &Directory, name: &str) -> Result<bool, Error> {
-        let failed = |error: io::Error| Error::system(format!("bind over {name} in the container"), error);
-        let below = mount_of(directory, name).map_err(|errno| failed(errno.into()))?;
-        if !self.may_cover(below, name).map_err(failed)? {
-            return Ok(false);
+        let may_cover = self.may_cover(mount_of(directory, name), name, Kernels::Left)?;
+        if may_cover {
+            mount::attach(file, directory, name).map_err(|errno| cannot_cover(name, errno))?;
         }
-        mount::attach(file, directory, name).map_err(|errno| failed(errno.into()))?;
-        Ok(true)
+        Ok(may_cover)
     }
 
     /// Attaches a mount over what is open, under the same rule; `path` is where that was found.
     pub(crate) fn cover_open(&self, mount: &OwnedFd, target: impl AsFd, path: &str) -> Result<bool, Error> {
-        let failed = |error: io::Error| Error::system(format!("bind over {path} in the container"), error);
-        let below = mount_id(&target).map_err(|errno| failed(errno.into()))?;
-        if !self.may_cover(below, path).map_err(failed)? {
-            return Ok(false);
-        }
-        mount::attach(mount, target, "").map_err(|errno| failed(errno.into()))?;
-        Ok(true)
+        self.cover_target(mount, target, path, Kernels::Left)
     }
 
-    /// Attaches a mount over a directory of the container's procfs that is open, unless that is shared with the host.
-    pub(crate) fn cover_proc(&self, mount: &OwnedFd, target: impl AsFd, path: &str) -> Result<(), Error> {
-        let failed = |error: io::Error| Error::system(format!("bind over {path} in the container"), error);
-        let below = mount_id(&target).map_err(|errno| failed(errno.into()))?;
-        let text = mountinfo::read().map_err(failed)?;
-        if mountinfo::find(&text, below).is_some_and(|mount| mount.is_shared) {
-            log::warn!("{path} in the container is left as it is: its mount is shared with the host");
-            return Ok(());
+    /// The same for a directory of the container's procfs.
+    pub(crate) fn cover_proc(&self, mount: &OwnedFd, target: impl AsFd, path: &str) -> Result<bool, Error> {
+        self.cover_target(mount, target, path, Kernels::Covered)
+    }
+
+    fn cover_target(
+        &self,
+        mount: &OwnedFd,
+        target: impl AsFd,
+        path: &str,
+        kernels: Kernels,
+    ) -> Result<bool, Error> {
+        let may_cover = self.may_cover(mount_id(&target), path, kernels)?;
+        if may_cover {
+            mount::attach(mount, target, "").map_err(|errno| cannot_cover(path, errno))?;
         }
-        mount::attach(mount, target, "").map_err(|errno| failed(errno.into()))
+        Ok(may_cover)
     }
 
     /// Whether what is open is a file of the root filesystem or a volume, and none by which the kernel shows itself.
     pub(crate) fn is_ordinary(&self, file: impl AsFd) -> Result<bool, Error> {
         let failed = |error| Error::system("tell a file of the container from the kernel's", error);
         let mount = mount_id(file).map_err(|errno| failed(io::Error::from(errno)))?;
-        Ok(mount == self.mount
-            || mountinfo::find(&mountinfo::read().map_err(failed)?, mount)
-                .is_some_and(|mount| !is_kernels(&mount)))
+        if mount == self.mount {
+            return Ok(true);
+        }
+        let text = mountinfo::read().map_err(failed)?;
+        Ok(mountinfo::find(&text, mount).is_some_and(|mount| !is_kernels(&mount)))
     }
 
-    fn may_cover(&self, below: u64, what: &str) -> io::Result<bool> {
+    /// Whether a mount may be attached over what is on the mount `below`; `what` that is, for messages.
+    fn may_cover(&self, below: rustix::io::Result<u64>, what: &str, kernels: Kernels) -> Result<bool, Error> {
+        let below = below.map_err(|errno| cannot_cover(what, errno))?;
         if below == self.mount {
             return Ok(true);
         }
-        let text = mountinfo::read()?;
+        let text = mountinfo::read().map_err(|error| cannot_cover(what, error))?;
         let why = match mountinfo::find(&text, below) {
-            Some(mount) if is_kernels(&mount) => "it is a file of the kernel's",
+            Some(mount) if kernels == Kernels::Left && is_kernels(&mount) => "it is a file of the kernel's",
             Some(mount) if mount.is_shared => "its volume's mounts are shared with the host",
             Some(_) => return Ok(true),
             None => "its mount is not known",
@@ -315,6 +320,21 @@ impl Rootfs {
     pub(crate) fn look(&self, path: impl rustix::path::Arg + Copy) -> rustix::io::Result<OwnedFd> {
         open_inside(&self.root, path, OFlags::PATH)
     }
+}
+
+/// What becomes of files by which the kernel shows itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernels {
+    Left,
+    Covered,
+}
+
+fn cannot_cover(what: &str, error: impl Into<io::Error>) -> Error {
+    Error::system(format!("bind over {what} in the container"), error)
+}
+
+fn read_mountinfo() -> Result<String, Error> {
+    mountinfo::read().map_err(|error| Error::system(format!("read {}", mountinfo::PATH), error))
 }
 
 /// The names in a directory, without `.` and `..` and those that are not UTF-8; none where there are more than `limit`.
@@ -361,18 +381,19 @@ fn leaves(target: &str, depth: usize) -> bool {
 
 /// Why a root filesystem outlives the container, or cannot be changed: a directory given by `--rootfs` is the user's,
 /// and what a step of a build leaves in its own lands in an image.
-fn find_root_closed(fd: &OwnedFd, path: &Path, bundle: &Path) -> io::Result<Option<Closed>> {
+fn find_root_closed(
+    fd: &OwnedFd,
+    path: &Path,
+    bundle: &Path,
+    mount: Option<Mount<'_>>,
+) -> io::Result<Option<Closed>> {
     if fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(Some(Closed::ReadOnly));
     }
     // That of a build is elsewhere (`run_linux.go` of buildah: `buildah…` in the directory for temporary files).
     let is_podmans = bundle.ends_with("userdata");
-    let is_containers = || -> io::Result<bool> {
-        Ok(is_in_storage(path, bundle)
-            || mountinfo::find(&mountinfo::read()?, mount_id(fd)?)
-                .is_some_and(|mount| is_whole_overlay(&mount)))
-    };
-    Ok(if is_podmans && is_containers()? { None } else { Some(Closed::Outlives) })
+    let is_containers = is_in_storage(path, bundle) || mount.is_some_and(|mount| is_whole_overlay(&mount));
+    Ok(if is_podmans && is_containers { None } else { Some(Closed::Outlives) })
 }
 
 /// Whether Podman keeps it beside the bundle, which is `STORAGE/DRIVER-containers/ID/userdata`.

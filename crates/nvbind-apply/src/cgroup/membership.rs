@@ -69,8 +69,8 @@ fn directory_of(mount: &Mount<'_>, version: Version, cgroup: &str) -> Option<Pat
         Version::V2 => mount.kind == "cgroup2",
     };
     // Names that start with ".." lie outside the reader's cgroup namespace.
-    let below = Path::new(cgroup).strip_prefix(&mount.root).ok().filter(|below| !below.starts_with(".."))?;
-    fits.then(|| Path::new(&mount.point).join(below))
+    let below = Path::new(cgroup).strip_prefix(&*mount.root).ok().filter(|below| !below.starts_with(".."))?;
+    fits.then(|| Path::new(&*mount.point).join(below))
 }
 
 #[cfg(test)]

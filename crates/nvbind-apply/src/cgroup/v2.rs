@@ -143,7 +143,7 @@ mod tests {
                 .and_then(|()| mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), none))
                 .map_err(|errno| failed("no namespace with a bpf file system")(errno.into()))?;
             fs::create_dir(CRUN_PINS).unwrap();
-            let path = Path::new(&root.point).join(format!("libpod-test{}.scope", std::process::id()));
+            let path = Path::new(&*root.point).join(format!("libpod-test{}.scope", std::process::id()));
             fs::create_dir(&path).map_err(failed("no new cgroup"))?;
             let scope = Scope(path);
             let old = Program::load(&DENY).map_err(failed("no device program"))?;
