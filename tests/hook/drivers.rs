@@ -57,6 +57,15 @@ const DRIVERS: &[Case] = &[
         |world| fs::remove_dir_all(world.driver.path("usr/lib64")).unwrap(),
     ),
     case(
+        "a library that was copied half-way",
+        3,
+        "container c0ffee: @driver/usr/lib64/libnvidia-nvvm.so.570.172.08 is no shared library; install the driver's user-space packages again",
+        |world| {
+            let path = format!("usr/lib64/libnvidia-nvvm.so.{VERSION}");
+            world.driver.write(&path, "\x7fELF\x02\x01\x01 and no more");
+        },
+    ),
+    case(
         "no major number",
         3,
         "container c0ffee: @driver/proc/devices lists no nvidia driver although one is loaded",
@@ -304,13 +313,12 @@ fn what_is_no_library_or_program_of_the_driver_is_left_out() {
     let Some(mut world) = World::new() else { return };
     let driver = &world.driver;
     mkfifo(&driver.path(&format!("usr/lib64/libnvidia-cfg.so.{VERSION}")), Mode::S_IRWXU).unwrap();
-    driver.write(&format!("usr/lib64/libnvidia-nvvm.so.{VERSION}"), "\x7fELF\x02\x01\x01 and no more");
     driver.link(&format!("usr/lib64/libnvidia-glsi.so.{VERSION}"), "/etc/nowhere");
     fs::create_dir_all(driver.path("usr/bin/nvidia-debugdump")).unwrap();
     world.start();
     let ended = world.hook();
     let says = format!(
-        "nvbind-hook: left out, since not the driver's {VERSION} or not for this machine: /usr/lib64/libnvidia-nvvm.so.{VERSION}\n"
+        "nvbind-hook: left out, since not the driver's {VERSION} or not for this machine: /usr/lib64/libnvidia-cfg.so.{VERSION}, /usr/lib64/libnvidia-glsi.so.{VERSION}\n"
     );
     assert_eq!((ended.code, ended.says), (Some(0), says));
     let names = |path: &str| {
@@ -324,4 +332,39 @@ fn what_is_no_library_or_program_of_the_driver_is_left_out() {
     let management = ["libnvidia-ml.so", "libnvidia-ml.so.1", "libnvidia-ml.so.570.172.08"];
     assert_eq!(names("usr/local/nvidia/lib64"), [files, management].concat());
     assert_eq!(names("usr/local/nvidia/bin"), ["nvidia-smi"]);
+}
+
+/// Each stands for a read that fails: what this user may not read, they would do without, and never know.
+#[test]
+fn what_a_user_may_not_read_is_not_left_out() {
+    const USER: Option<u32> = Some(1000);
+    let namespaces = ["--user", "--map-root-user"];
+    for path in [
+        "usr/lib64/libcuda.so.570.172.08",
+        "usr/lib64",
+        "usr/bin/nvidia-smi",
+        "etc/ld.so.cache",
+        "proc/driver/nvidia/params",
+        "usr/share/vulkan/icd.d/nvidia_icd.json",
+    ] {
+        let Some(mut world) = World::new() else { return };
+        if !Command::new("unshare").args(namespaces).arg("true").status().unwrap().success() {
+            skip::<()>("this machine has no user namespaces");
+            return;
+        }
+        if !world.driver.path(path).exists() {
+            world.driver.write(path, "{}");
+        }
+        chown(world.driver.path(path), USER, None).unwrap();
+        mode(world.driver.path(path), 0o700);
+        world.start();
+        let before = world.snapshot();
+        let mut command = Command::new("unshare");
+        let ended = world.run(command.args(namespaces).arg(HOOK).args(&world.arguments));
+        let says = format!(
+            "nvbind-hook: container c0ffee: cannot read @driver/{path}: Permission denied (os error 13)\n"
+        );
+        assert_eq!((ended.code, ended.says), (Some(4), says), "{path}");
+        world.assert_same(&before, path);
+    }
 }

@@ -154,6 +154,9 @@ impl World {
     /// Starts the container's process; a second call is a restart on the same upper layer.
     pub(crate) fn start(&mut self) {
         self.stop();
+        for directory in ["usr/lib64", "usr/lib32", "usr/bin"] {
+            self.driver.settle(&self.driver.path(directory).join("any"));
+        }
         let mut script = self.mounts.join("\n");
         script.push_str("\necho ready; exec cat");
         let mut child = Command::new("unshare")

@@ -72,7 +72,8 @@ fn find(rootfs: &Rootfs, plan: &Plan) -> Result<BTreeSet<String>, Unused> {
         _several => return Err(Unused::Image("there are several")),
     };
     let models = plan.gpus.iter().map(|gpu| gpu.model.as_str());
-    let libcuda = compat::read(file);
+    let libcuda = compat::read(file)
+        .map_err(|source| Error::system(format!("read {DIRECTORY}/{name} in the container"), source))?;
     if let compat::Libcuda::Unusable(why) = libcuda {
         return Err(Unused::Image(why));
     }

@@ -1,6 +1,7 @@
 //! Reading input files that others can put something else in place of.
 
 use rustix::fs::OFlags;
+use std::cell::Cell;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -28,16 +29,34 @@ pub fn read(path: &Path, limit: u64) -> Result<(Vec<u8>, Metadata)> {
     Ok((bytes, metadata))
 }
 
-/// Up to `length` bytes of a file at an offset; none when they cannot be read. `length` has to be the caller's, never
-/// the file's word.
-pub(crate) fn read_at(file: &File, offset: u64, length: usize) -> Option<Vec<u8>> {
+/// Runs a parser that reads a file piece by piece: it is given a function that reads up to so many bytes at an offset.
+/// The length has to be the parser's own limit, never a number from the file.
+///
+/// # Errors
+/// When a read fails, whatever the parser made of that.
+pub(crate) fn parse_at<T>(
+    file: &File,
+    parse: impl FnOnce(&dyn Fn(u64, usize) -> Option<Vec<u8>>) -> T,
+) -> Result<T> {
+    let failure = Cell::new(None);
+    let parsed = parse(&|offset, length| match read_at(file, offset, length) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            failure.set(Some(error));
+            None
+        }
+    });
+    failure.into_inner().map_or(Ok(parsed), Err)
+}
+
+fn read_at(file: &File, offset: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     loop {
         match file.read_at(&mut bytes, offset) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             other => {
-                bytes.truncate(other.ok()?);
-                return Some(bytes);
+                bytes.truncate(other?);
+                return Ok(bytes);
             }
         }
     }

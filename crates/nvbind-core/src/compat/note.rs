@@ -12,6 +12,7 @@ use object::read::elf::{FileHeader, NoteIterator, SectionHeader};
 use object::slice_from_all_bytes;
 use serde::Deserialize;
 use std::fs::File;
+use std::io;
 
 const SECTION: &[u8] = b".note.cuda.fwd_compatibility";
 const OWNER: &[u8] = b"NVIDIA Corporation";
@@ -55,9 +56,11 @@ struct Json {
 }
 
 /// Reads what a libcuda says.
-#[must_use]
-pub fn read(file: &File) -> Libcuda {
-    parse(|offset, length| input::read_at(file, offset, length))
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(file: &File) -> io::Result<Libcuda> {
+    input::parse_at(file, |read| parse(read))
 }
 
 /// `read` gives up to that many bytes at an offset.

@@ -5,6 +5,7 @@ use rustix::fs::{Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 /// Room for the names that one getdents64(2) gives.
 const NAMES: usize = 16 << 10;
@@ -49,9 +50,10 @@ impl Directory<'_> {
     pub fn names(&self) -> Result<Vec<String>, Error> {
         let failed = |errno| self.tree.error(&self.path, errno);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = openat(&self.fd, ".", flags, Mode::empty()).map_err(failed)?;
+        let fd = Rc::new(openat(&self.fd, ".", flags, Mode::empty()).map_err(failed)?);
+        self.tree.note(&self.path, &fd)?;
         let mut buffer = Vec::with_capacity(NAMES);
-        let mut entries = RawDir::new(fd, buffer.spare_capacity_mut());
+        let mut entries = RawDir::new(&fd, buffer.spare_capacity_mut());
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(failed)?;
@@ -65,13 +67,29 @@ impl Directory<'_> {
         Ok(names)
     }
 
+    /// The path of a file in it, for messages.
+    #[must_use]
+    pub fn display(&self, name: &str) -> String {
+        self.tree.display(&self.path_of(name))
+    }
+
+    /// What it is called when a file in it, opened already, cannot be read.
+    #[must_use]
+    pub fn error(&self, name: &str, source: std::io::Error) -> Error {
+        Error { path: self.display(name), source }
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.path.trim_end_matches('/'))
+    }
+
     /// Opens a regular file in it for reading, a link followed inside the tree; also gives the path of what is opened,
     /// without links.
     ///
     /// # Errors
     /// As [`Tree::file`].
     pub fn file(&self, name: &str) -> Result<(File, String), Error> {
-        let path = format!("{}/{name}", self.path.trim_end_matches('/'));
+        let path = self.path_of(name);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(&self.fd, name, flags, Mode::empty()) {
             Err(Errno::LOOP) => self.tree.resolved_file(&path),

@@ -5,6 +5,7 @@
 
 mod directory;
 mod roots;
+mod watch;
 
 use crate::exit::Exit;
 use crate::failure::Explain;
@@ -13,12 +14,14 @@ pub use roots::Roots;
 pub use rustix::fs::Stat;
 use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use watch::Watched;
 
 /// How often a file is tried to be opened again when other processes' mounts and renames come in between.
 const RACES: usize = 128;
@@ -35,10 +38,51 @@ pub struct Error {
 }
 
 impl Error {
+    fn errno(&self) -> Option<Errno> {
+        self.source.raw_os_error().map(Errno::from_raw_os_error)
+    }
+
     /// Whether the file is simply not there.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(self.source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::NOTDIR))
+        matches!(self.errno(), Some(Errno::NOENT | Errno::NOTDIR))
+    }
+
+    /// Whether this user may not read it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
+    }
+
+    /// Whether it is there and no regular file.
+    #[must_use]
+    pub fn is_irregular(&self) -> bool {
+        // Ours for what was opened, and the kernel's for a socket (open(2)).
+        matches!(self.errno(), Some(Errno::INVAL | Errno::NXIO))
+    }
+
+    /// Whether a part of the path is a link, where links are not followed.
+    #[must_use]
+    pub fn is_link(&self) -> bool {
+        self.errno() == Some(Errno::LOOP)
+    }
+}
+
+/// The result of a read of what need not be there.
+pub trait Found<T> {
+    /// None where it is not there. Every other failure stays one: what cannot be read could be there.
+    ///
+    /// # Errors
+    /// The same, but for `ENOENT` and `ENOTDIR`.
+    fn found(self) -> Result<Option<T>, Error>;
+}
+
+impl<T> Found<T> for Result<T, Error> {
+    fn found(self) -> Result<Option<T>, Error> {
+        match self {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => other.map(Some),
+        }
     }
 }
 
@@ -89,6 +133,8 @@ pub struct Tree {
     /// The directory without links.
     real: PathBuf,
     directory: OwnedFd,
+    /// None while nothing is watched.
+    watched: RefCell<Option<Vec<Watched>>>,
 }
 
 impl Tree {
@@ -101,7 +147,7 @@ impl Tree {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = fs::open(path, flags, Mode::empty()).map_err(failed)?;
         let real = link_of(&directory).map_err(failed)?;
-        Ok(Tree { path: path.to_path_buf(), real, directory })
+        Ok(Tree { path: path.to_path_buf(), real, directory, watched: RefCell::new(None) })
     }
 
     /// Where the file stands as seen from the machine's own `/`; for messages.
@@ -220,6 +266,17 @@ impl Tree {
         let file = self.file(path)?;
         let real = self.real_path(&file, path)?;
         Ok((file, real))
+    }
+
+    /// The same; none where no regular file is there.
+    ///
+    /// # Errors
+    /// When it may not be read.
+    pub fn find_file(&self, path: &str) -> Result<Option<(File, String)>, Error> {
+        match self.resolved_file(path) {
+            Err(error) if error.is_irregular() => Ok(None),
+            file => file.found(),
+        }
     }
 
     fn real_path(&self, fd: impl AsFd, path: &str) -> Result<String, Error> {

@@ -3,7 +3,7 @@
 use crate::capability::Capabilities;
 use crate::catalogue::{Content, DATA, Data, Hosts};
 use crate::extras::Extras;
-use crate::host::Tree;
+use crate::host::{self, Found as _, Tree};
 use serde_json::Value;
 
 /// No manifest has more; the largest of NVIDIA's has 1 KiB.
@@ -46,18 +46,28 @@ impl DataFile {
 }
 
 /// The files for these capabilities and extras.
-pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities, extras: &Extras) -> Vec<DataFile> {
+pub(super) fn read(
+    files: &Tree,
+    version: &str,
+    wanted: Capabilities,
+    extras: &Extras,
+) -> Result<Vec<DataFile>, host::Error> {
     let rows = DATA.iter().filter(|data| data.capabilities().intersects(wanted));
     let rows = rows.filter(|data| data.extra.is_none_or(|extra| extras.has(extra)));
-    rows.flat_map(|data| find(files, version, data)).collect()
+    let mut found = Vec::new();
+    for data in rows {
+        found.extend(find(files, version, data)?);
+    }
+    Ok(found)
 }
 
-fn find(files: &Tree, version: &str, data: &'static Data) -> Vec<DataFile> {
+fn find(files: &Tree, version: &str, data: &'static Data) -> Result<Vec<DataFile>, host::Error> {
     let with_version = |text: &str| text.replace("{version}", version);
     let inside = with_version(data.inside);
     let candidates = data.hosts.iter().flat_map(Hosts::paths);
     let mut found = candidates.map(|path| matches(files, &with_version(&path)));
-    let paths = found.find(|paths| !paths.is_empty()).unwrap_or_default();
+    let is_some = |paths: &Result<Vec<String>, _>| !matches!(paths, Ok(paths) if paths.is_empty());
+    let paths = found.find(is_some).transpose()?.unwrap_or_default();
     let from = paths.first();
     let text = match data.content {
         Content::AsIs if inside.ends_with('/') => {
@@ -65,35 +75,43 @@ fn find(files: &Tree, version: &str, data: &'static Data) -> Vec<DataFile> {
                 let name = host.rsplit_once('/').map_or(host.as_str(), |(_, name)| name);
                 DataFile { data, inside: format!("{inside}{name}"), source: Source::Host(host) }
             };
-            return paths.into_iter().map(file).collect();
+            return Ok(paths.into_iter().map(file).collect());
         }
         Content::AsIs => {
             let source = from.cloned().map(Source::Host);
-            return source.map(|source| DataFile { data, inside, source }).into_iter().collect();
+            return Ok(source.map(|source| DataFile { data, inside, source }).into_iter().collect());
         }
         Content::Line(soname) => Some(format!("{soname}\n")),
         Content::Manifest { soname, generated } => {
-            let host = from.and_then(|path| {
-                let bytes = files.read(path, MANIFEST_LIMIT).ok()?;
-                let text = manifest(&bytes, soname);
-                if text.is_none() {
-                    log::warn!("{} is no usable manifest and left out", files.display(path));
-                }
-                text
-            });
+            let host = match from {
+                Some(path) => read_manifest(files, path, soname)?,
+                None => None,
+            };
             host.or_else(|| generated.map(str::to_owned))
         }
     };
     let file = |text| DataFile { data, inside, source: Source::Text { text, from: from.cloned() } };
-    text.map(file).into_iter().collect()
+    Ok(text.map(file).into_iter().collect())
+}
+
+/// A manifest of the host's as a container gets it; none, and a warning, for what is no manifest.
+fn read_manifest(files: &Tree, path: &str, soname: &str) -> Result<Option<String>, host::Error> {
+    let text = manifest(&files.read(path, MANIFEST_LIMIT)?, soname);
+    if text.is_none() {
+        log::warn!("{} is no usable manifest and left out", files.display(path));
+    }
+    Ok(text)
 }
 
 /// The regular files that a path of the catalogue stands for, without links.
-fn matches(files: &Tree, path: &str) -> Vec<String> {
-    let resolved = |path: &str| files.resolved_file(path).ok().map(|(_file, real)| real);
+fn matches(files: &Tree, path: &str) -> Result<Vec<String>, host::Error> {
+    let resolved = |path: &str| {
+        let file = files.find_file(path).transpose()?;
+        Some(file.map(|(_file, real)| real))
+    };
     let Some((before, after)) = path.split_once('*') else { return resolved(path).into_iter().collect() };
-    let Some((directory, start)) = before.rsplit_once('/') else { return Vec::new() };
-    let mut names = files.names(directory).unwrap_or_default();
+    let Some((directory, start)) = before.rsplit_once('/') else { return Ok(Vec::new()) };
+    let mut names = files.names(directory).found()?.unwrap_or_default();
     let fits = |name: &String| {
         name.len() >= start.len() + after.len() && name.starts_with(start) && name.ends_with(after)
     };
@@ -143,7 +161,7 @@ mod tests {
 
     fn found(machine: &Machine, inside: &str) -> Option<Source> {
         let files = Tree::open(&machine.path("/")).unwrap();
-        let mut data = read(&files, VERSION, Capabilities::ALL, &Extras::default()).into_iter();
+        let mut data = read(&files, VERSION, Capabilities::ALL, &Extras::default()).unwrap().into_iter();
         data.find(|file| file.inside == inside).map(|file| file.source)
     }
 
@@ -216,6 +234,7 @@ mod tests {
         let files = Tree::open(&machine.path("/")).unwrap();
         let hosts: Vec<(String, Source)> =
             read(&files, VERSION, Capabilities::parse("ngx,utility").0, &Extras::default())
+                .unwrap()
                 .into_iter()
                 .map(|file| (file.inside, file.source))
                 .collect();

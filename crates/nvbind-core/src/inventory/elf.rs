@@ -10,6 +10,7 @@ use object::elf::{DT_SONAME, DT_STRTAB, DynamicTag, FileHeader32, FileHeader64, 
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::slice_from_all_bytes;
 use std::fs::File;
+use std::io;
 
 /// The file header and the program headers of every known library fit in this.
 const HEADERS: usize = 4096;
@@ -30,8 +31,11 @@ pub(super) enum SharedObject {
 }
 
 /// Reads a shared object; none when it is not a usable ELF file.
-pub(super) fn read(file: &File) -> Option<SharedObject> {
-    parse(|offset, length| input::read_at(file, offset, length))
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn read(file: &File) -> io::Result<Option<SharedObject>> {
+    input::parse_at(file, |read| parse(read))
 }
 
 /// `read` gives up to that many bytes at an offset.

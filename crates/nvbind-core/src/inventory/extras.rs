@@ -4,7 +4,7 @@ use super::{DeviceNode, Majors};
 use crate::capability::Capabilities;
 use crate::catalogue::{EXTRA_NODES, ExtraNode, Number, SHARED, SOCKETS, Shared, Socket};
 use crate::extras::Extras;
-use crate::host::{Host, Tree};
+use crate::host::{self, Found as _, Host, Tree};
 use rustix::fs::{FileType, major, minor};
 
 const MISC: &str = "/proc/misc";
@@ -22,13 +22,26 @@ pub struct SocketFile {
 }
 
 /// The daemons' sockets. Not reached by links: those would have to be trusted, too.
-pub(super) fn read_sockets(files: &Tree, wanted: Capabilities) -> Vec<SocketFile> {
-    let is_there = |path: &&&str| {
-        let kind = files.unlinked_stat(path).map(|stat| FileType::from_raw_mode(stat.st_mode));
-        kind.is_ok_and(|kind| kind == FileType::Socket)
+pub(super) fn read_sockets(files: &Tree, wanted: Capabilities) -> Result<Vec<SocketFile>, host::Error> {
+    let mut sockets = Vec::new();
+    for socket in SOCKETS.iter().filter(|socket| socket.capabilities.intersects(wanted)) {
+        for host in socket.host {
+            if is_socket(files, host)? {
+                sockets.push(SocketFile { socket, host });
+                break;
+            }
+        }
+    }
+    Ok(sockets)
+}
+
+fn is_socket(files: &Tree, path: &str) -> Result<bool, host::Error> {
+    let stat = match files.unlinked_stat(path) {
+        // A part of the path is a link.
+        Err(error) if error.is_link() => None,
+        stat => stat.found()?,
     };
-    let rows = SOCKETS.iter().filter(|socket| socket.capabilities.intersects(wanted));
-    rows.filter_map(|socket| Some(SocketFile { socket, host: socket.host.iter().find(is_there)? })).collect()
+    Ok(stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket))
 }
 
 /// The shared directories of the wanted extras: whatever has their names, which is checked when it is used.
@@ -45,41 +58,49 @@ pub(super) fn read_nodes(
     host: &Host,
     majors: &Majors,
     wanted: &Extras,
-) -> Vec<(&'static ExtraNode, DeviceNode)> {
-    let rows = EXTRA_NODES.iter().filter(|row| wanted.has(row.extra));
-    rows.flat_map(|row| nodes_of(host, majors, row).into_iter().map(move |node| (row, node))).collect()
+) -> Result<Vec<(&'static ExtraNode, DeviceNode)>, host::Error> {
+    let mut nodes = Vec::new();
+    for row in EXTRA_NODES.iter().filter(|row| wanted.has(row.extra)) {
+        nodes.extend(nodes_of(host, majors, row)?.into_iter().map(|node| (row, node)));
+    }
+    Ok(nodes)
 }
 
-fn nodes_of(host: &Host, majors: &Majors, row: &ExtraNode) -> Vec<DeviceNode> {
+fn nodes_of(host: &Host, majors: &Majors, row: &ExtraNode) -> Result<Vec<DeviceNode>, host::Error> {
     let mut found: Vec<(Option<u32>, String)> = match row.name.strip_suffix('*') {
         Some(prefix) => {
-            let names = host.dev.names(row.directory).unwrap_or_default();
+            let names = host.dev.names(row.directory).found()?.unwrap_or_default();
             let number = |name: &String| name.strip_prefix(prefix).and_then(canonical);
             names.into_iter().filter_map(|name| Some((Some(number(&name)?), name))).collect()
         }
         None => vec![(None, row.name.to_owned())],
     };
     found.sort();
-    let node = |(number, name): (Option<u32>, String)| {
+    let mut nodes = Vec::new();
+    for (number, name) in found {
         let path = format!("{}/{name}", row.directory);
-        let node = |major, minor| Some(DeviceNode { path: path.clone(), major, minor });
         // What stands there is compared with this when it is used.
-        let stat = || host.dev.stat(&path).ok();
-        match row.number {
-            Number::Fixed(driver, minor) => {
-                node(majors.of(driver).next()?, minor).filter(|_| stat().is_some())
-            }
-            Number::Named(driver) => node(majors.of(driver).next()?, number?),
-            Number::Any(driver) => {
-                let rdev = stat()?.st_rdev;
-                let is_its = |number: &u32| *number == major(rdev);
-                let first = majors.of(driver).next()?;
-                node(majors.of(driver).find(is_its).unwrap_or(first), minor(rdev))
-            }
-            Number::Misc(name) => node(MISC_MAJOR, misc(&host.proc, name)?).filter(|_| stat().is_some()),
+        let stat = || host.dev.stat(&path).found();
+        let driver_major = |driver| majors.of(driver).next();
+        let numbers = match row.number {
+            Number::Fixed(driver, minor) => driver_major(driver).map(|major| (major, minor)),
+            Number::Named(driver) => driver_major(driver).zip(number),
+            Number::Any(driver) => match (driver_major(driver), stat()?) {
+                (Some(first), Some(stat)) => {
+                    let is_its = |number: &u32| *number == major(stat.st_rdev);
+                    Some((majors.of(driver).find(is_its).unwrap_or(first), minor(stat.st_rdev)))
+                }
+                _ => None,
+            },
+            Number::Misc(name) => misc(&host.proc, name)?.map(|minor| (MISC_MAJOR, minor)),
+        };
+        let Some((major, minor)) = numbers else { continue };
+        let is_there = matches!(row.number, Number::Named(_)) || stat()?.is_some();
+        if is_there {
+            nodes.push(DeviceNode { path, major, minor });
         }
-    };
-    found.into_iter().filter_map(node).collect()
+    }
+    Ok(nodes)
 }
 
 /// A number as the kernel writes it: without a sign, and without zeros in front.
@@ -89,11 +110,12 @@ fn canonical(digits: &str) -> Option<u32> {
 }
 
 /// The minor number of a miscellaneous device. Lines of `/proc/misc` are a number and a name.
-pub(super) fn misc(proc: &Tree, wanted: &str) -> Option<u32> {
-    proc.text(MISC).ok()?.lines().find_map(|line| {
+pub(super) fn misc(proc: &Tree, wanted: &str) -> Result<Option<u32>, host::Error> {
+    let text = proc.text(MISC).found()?.unwrap_or_default();
+    Ok(text.lines().find_map(|line| {
         let (minor, name) = line.trim().split_once(' ')?;
         (name.trim() == wanted).then(|| minor.parse().ok()).flatten()
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -117,7 +139,7 @@ mod tests {
     fn found(machine: &Machine, list: &str) -> Vec<(String, u32, u32)> {
         let host = machine.host();
         let majors = Majors::read(&host.proc).unwrap();
-        let nodes = read_nodes(&host, &majors, &Extras::parse(list).0);
+        let nodes = read_nodes(&host, &majors, &Extras::parse(list).0).unwrap();
         nodes.into_iter().map(|(_, node)| (node.path, node.major, node.minor)).collect()
     }
 
@@ -170,7 +192,7 @@ mod tests {
         let machine = Machine::new();
         let files = || machine.host().files;
         let hosts = || -> Vec<&str> {
-            read_sockets(&files(), Capabilities::ALL).into_iter().map(|socket| socket.host).collect()
+            read_sockets(&files(), Capabilities::ALL).unwrap().into_iter().map(|socket| socket.host).collect()
         };
         machine.write("run/nvidia-persistenced/socket", "a file");
         assert_eq!(hosts(), Vec::<&str>::new());
@@ -180,7 +202,7 @@ mod tests {
         machine.link("/run/nvidia-fabricmanager", "/var/run/nvidia-persistenced");
         machine.link("/var/run/nvidia-fabricmanager/socket", "/var/run/nvidia-persistenced/socket");
         assert_eq!(hosts(), ["/var/run/nvidia-persistenced/socket"]);
-        assert_eq!(read_sockets(&files(), Capabilities::parse("compute").0), []);
+        assert_eq!(read_sockets(&files(), Capabilities::parse("compute").0).unwrap(), []);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::mig::{self, MigDevice};
 use super::{DeviceNode, Error, Majors};
 use crate::catalogue::DRM_MAJOR;
-use crate::host::Host;
+use crate::host::{Found as _, Host};
 use crate::listing::MigIdentity;
 use crate::pci::PciAddress;
 
@@ -60,10 +60,7 @@ impl Gpu {
 }
 
 pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
-    let names = match host.proc.names(PATH) {
-        Err(error) if error.is_not_found() => Vec::new(),
-        other => other?,
-    };
+    let names = host.proc.names(PATH).found()?.unwrap_or_default();
     let mut addresses: Vec<(PciAddress, String)> = names
         .into_iter()
         .filter_map(|name| PciAddress::parse(&name).map(|address| (address, name)))
@@ -73,11 +70,8 @@ pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
     for (pci, name) in addresses {
         let proc = format!("{PATH}/{name}");
         let path = format!("{proc}/information");
-        let text = match host.proc.text(&path) {
-            // Removed since its directory was listed.
-            Err(error) if error.is_not_found() => continue,
-            other => other?,
-        };
+        // None: removed since its directory was listed.
+        let Some(text) = host.proc.text(&path).found()? else { continue };
         let information = Information::parse(&text)
             .ok_or_else(|| Error::Gpu { path: host.proc.display(&path), field: "Device Minor" })?;
         if information.excluded {
@@ -131,10 +125,7 @@ impl Information {
 
 /// `drm/` below a PCI device holds `cardA`, `renderDB` and connectors; the number is the minor (`drm_drv.c`).
 fn drm_nodes(host: &Host, pci: &PciAddress) -> Result<Vec<DeviceNode>, Error> {
-    let mut names = match host.sys.names(&format!("{DEVICES}/{pci}/drm")) {
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        other => other?,
-    };
+    let mut names = host.sys.names(&format!("{DEVICES}/{pci}/drm")).found()?.unwrap_or_default();
     names.sort();
     let node = |name: String| {
         let number = name.strip_prefix("card").or_else(|| name.strip_prefix("renderD"))?;

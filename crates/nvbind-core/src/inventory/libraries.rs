@@ -8,7 +8,7 @@ use crate::catalogue::{
     COMPAT32, COMPAT32_DIRECTORIES, DRIVER, Family, LIBRARIES, LIBRARY_DIRECTORIES, LIBRARY_SUBDIRECTORIES,
     NEVER, Versioning,
 };
-use crate::host::{Directory, Tree};
+use crate::host::{Directory, Found as _, Tree};
 use crate::ldcache;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +50,7 @@ fn capabilities(family: Option<&'static Family>) -> Capabilities {
 
 /// The libraries for these capabilities; 32-bit ones where `compat32` is among them.
 pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities) -> Result<Vec<Library>, Error> {
-    let mut found = Found {
+    let mut found = Search {
         version,
         wanted,
         libraries: BTreeMap::new(),
@@ -58,51 +58,68 @@ pub(super) fn read(files: &Tree, version: &str, wanted: Capabilities) -> Result<
         left_out: BTreeSet::new(),
     };
     let mut seen = BTreeSet::new();
-    let mut search = |path: &str| {
-        let Ok(directory) = files.directory(path) else { return false };
+    let mut search = |path: &str| -> Result<bool, Error> {
+        let Some(directory) = files.directory(path).found()? else { return Ok(false) };
         let is_new = seen.insert(directory.path().to_owned());
         if is_new {
-            found.search(&directory);
+            found.search(&directory)?;
         }
-        is_new
+        Ok(is_new)
     };
-    let mut searched = list_directories(files, wanted);
-    searched.retain(|directory| search(directory));
+    let mut searched = Vec::new();
+    for directory in list_directories(files, wanted)? {
+        if search(&directory)? {
+            searched.push(directory);
+        }
+    }
     for directory in searched {
         for name in LIBRARY_SUBDIRECTORIES {
-            search(&format!("{directory}/{name}"));
+            search(&format!("{directory}/{name}"))?;
         }
     }
     found.finish()
 }
 
 /// The well-known directories, then those in which the host's own cache has a library of the driver.
-fn list_directories(files: &Tree, wanted: Capabilities) -> Vec<String> {
+fn list_directories(files: &Tree, wanted: Capabilities) -> Result<Vec<String>, Error> {
     let compat32 = if wanted.intersects(COMPAT32) { COMPAT32_DIRECTORIES } else { &[] };
     let known = LIBRARY_DIRECTORIES.iter().chain(compat32);
     let mut directories: Vec<String> = known.map(|directory| (*directory).to_owned()).collect();
-    directories.extend(read_cached_directories(files).unwrap_or_default());
-    directories
+    // A host without a cache still has its directories.
+    if let Some(cache) = files.read(CACHE, ldcache::MAX_BYTES as u64).found()? {
+        directories.extend(parse_directories(&cache).unwrap_or_else(|error| {
+            log::warn!(
+                "{} is damaged ({error}): only the usual directories are searched for the driver; run `ldconfig`",
+                files.display(CACHE)
+            );
+            BTreeSet::new()
+        }));
+    }
+    Ok(directories)
 }
 
-/// A host without a cache, or with one that cannot be read, still has its directories.
-fn read_cached_directories(files: &Tree) -> Option<BTreeSet<String>> {
-    let bytes = files.read(CACHE, ldcache::MAX_BYTES as u64).ok()?;
-    let cache = ldcache::Cache::parse(&bytes).ok()?;
+fn parse_directories(cache: &[u8]) -> Result<BTreeSet<String>, ldcache::Error> {
+    let cache = ldcache::Cache::parse(cache)?;
     let directory = |entry: &ldcache::Entry<'_>| {
         let soname = std::str::from_utf8(entry.soname).ok()?;
         find_family(soname.split_once(".so")?.0)?;
         let (directory, _) = std::str::from_utf8(entry.path).ok()?.rsplit_once('/')?;
         Some(directory.to_owned())
     };
-    Some(cache.entries().iter().filter_map(directory).collect())
+    Ok(cache.entries().iter().filter_map(directory).collect())
+}
+
+/// Whether a file of that name is, or is about to become, one of a driver: package managers write beside it, under the
+/// name with something added.
+pub(super) fn is_drivers(name: &str) -> bool {
+    name.contains("nvidia") || name.split_once(".so").is_some_and(|(stem, _)| find_family(stem).is_some())
 }
 
 fn find_family(stem: &str) -> Option<&'static Family> {
     LIBRARIES.iter().find(|family| family.stem == stem)
 }
 
-struct Found<'a> {
+struct Search<'a> {
     version: &'a str,
     wanted: Capabilities,
     libraries: BTreeMap<(Abi, String), Library>,
@@ -112,10 +129,9 @@ struct Found<'a> {
     left_out: BTreeSet<String>,
 }
 
-impl Found<'_> {
-    /// A directory that this user may not search has nothing for them: what is missed then is told in the end.
-    fn search(&mut self, directory: &Directory<'_>) {
-        let mut names = directory.names().unwrap_or_default();
+impl Search<'_> {
+    fn search(&mut self, directory: &Directory<'_>) -> Result<(), Error> {
+        let mut names = directory.names()?;
         names.retain(|name| name.starts_with("lib") && name.contains(".so."));
         // The newest first, for the libraries that have versions of their own.
         names.sort_by_cached_key(|name| Reverse(parse_numbers(name)));
@@ -123,31 +139,47 @@ impl Found<'_> {
             if let Some(family) = self.fits(directory, &name)
                 && !self.has_all(&name, family)
             {
-                self.take(directory, name, family);
+                self.take(directory, name, family)?;
             }
         }
+        Ok(())
     }
 
     /// Takes the library if a program of these capabilities can use it.
-    fn take(&mut self, directory: &Directory<'_>, name: String, family: Option<&'static Family>) {
-        let Ok((file, host)) = directory.file(&name) else { return };
-        let (abi, soname) = match elf::read(&file) {
+    fn take(
+        &mut self,
+        directory: &Directory<'_>,
+        name: String,
+        family: Option<&'static Family>,
+    ) -> Result<(), Error> {
+        let (file, host) = match directory.file(&name) {
+            // A directory, or a link that leads nowhere.
+            Err(error) if error.is_irregular() || error.is_not_found() => {
+                self.left_out.insert(format!("{}/{name}", directory.path()));
+                return Ok(());
+            }
+            file => file?,
+        };
+        let object = elf::read(&file).map_err(|source| directory.error(&name, source))?;
+        let (abi, soname) = match object {
             Some(SharedObject::Library(abi, soname)) if self.abis().any(|wanted| wanted == abi) => {
                 (abi, soname)
             }
             // The libraries of the other width are nobody's mistake.
-            Some(SharedObject::Library(Abi::I386, _)) => return,
-            _ => {
+            Some(SharedObject::Library(Abi::I386, _)) => return Ok(()),
+            Some(SharedObject::Library(..) | SharedObject::Foreign) => {
                 self.left_out.insert(host);
-                return;
+                return Ok(());
             }
+            None => return Err(Error::Damaged { path: directory.display(&name) }),
         };
         if self.has(&name, family, abi) {
-            return;
+            return Ok(());
         }
         let soname = soname.filter(|soname| !soname.is_empty() && !soname.contains('/'));
         let library = Library { family, file_name: name.clone(), soname, abi, host };
         self.libraries.insert((abi, name), library);
+        Ok(())
     }
 
     fn abis(&self) -> impl Iterator<Item = Abi> {
@@ -238,7 +270,7 @@ fn parse_numbers(name: &str) -> Vec<u64> {
 mod tests {
     use super::*;
     use crate::catalogue::TRIPLET;
-    use crate::machine::{Machine, VERSION};
+    use crate::machine::{Machine, VERSION, shared_object};
 
     fn names(machine: &Machine) -> Vec<(String, String)> {
         let libraries = machine.inventory().unwrap().libraries;
@@ -369,9 +401,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_library_of_this_architecture_is_left_out() {
+    fn what_is_no_file_or_for_another_machine_is_left_out() {
         let machine = Machine::new();
-        machine.write(&format!("usr/lib64/libnvidia-cfg.so.{VERSION}"), "not ELF");
+        let mut foreign = shared_object("libnvidia-cfg.so.1");
+        foreign[18] = 3;
+        machine.write(&format!("usr/lib64/libnvidia-cfg.so.{VERSION}"), foreign);
         machine.write(&format!("usr/lib64/libnvidia-nvvm.so.{VERSION}/x"), "a directory");
         machine.link(&format!("/usr/lib64/libnvidia-glsi.so.{VERSION}"), "nowhere");
         let names = names(&machine);
@@ -380,6 +414,18 @@ mod tests {
                 .iter()
                 .any(|(file, _)| file.contains("cfg") || file.contains("nvvm") || file.contains("glsi"))
         );
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_is_a_failure() {
+        let whole = shared_object("libnvidia-cfg.so.1");
+        for content in [&b""[..], b"not ELF", &whole[..whole.len() / 2]] {
+            let machine = Machine::new();
+            let name = format!("usr/lib64/libnvidia-cfg.so.{VERSION}");
+            machine.write(&name, content);
+            let error = machine.inventory().unwrap_err().to_string();
+            assert!(error.contains(&format!("{name} is no shared library")), "{error}");
+        }
     }
 
     #[test]

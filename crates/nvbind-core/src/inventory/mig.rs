@@ -7,7 +7,7 @@
 
 use super::procfs::DIRECTORY;
 use super::{DeviceNode, Error, Nodes};
-use crate::host::{self, Tree};
+use crate::host::{Found as _, Tree};
 use crate::listing::MigIdentity;
 
 /// The driver's name in `/proc/devices`.
@@ -86,10 +86,7 @@ pub(super) fn read(proc: &Tree, gpu: u32, major: Option<u32>) -> Result<Vec<MigD
 
 /// The numbers of the subdirectories that are called `PREFIXn`, in order.
 fn numbers(proc: &Tree, directory: &str, prefix: &str) -> Result<Vec<u32>, Error> {
-    let names = match proc.names(&format!("{DIRECTORY}/{directory}")) {
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        other => other?,
-    };
+    let names = proc.names(&format!("{DIRECTORY}/{directory}")).found()?.unwrap_or_default();
     let number = |name: &String| name.strip_prefix(prefix)?.parse().ok();
     let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
     numbers.sort_unstable();
@@ -100,12 +97,14 @@ fn access(proc: &Tree, directory: &str, major: u32) -> Result<Access, Error> {
     let file = format!("{directory}/access");
     let path = format!("{DIRECTORY}/{file}");
     // An administrator can take the right to read it from users; the table of all instances is everybody's.
-    let text = proc.text(&path).or_else(
-        |error: host::Error| {
-            if error.is_not_found() { Err(error) } else { Ok(String::new()) }
-        },
-    )?;
-    let minor = number(&text, MINOR).or_else(|| minor_of_table(&proc.text(MINORS).ok()?, &file));
+    let text = match proc.text(&path) {
+        Err(error) if error.is_denied() => String::new(),
+        text => text?,
+    };
+    let minor = match number(&text, MINOR) {
+        None => minor_of_table(&proc.text(MINORS).found()?.unwrap_or_default(), &file),
+        minor => minor,
+    };
     let minor = minor.ok_or_else(|| Error::Gpu { path: proc.display(&path), field: MINOR })?;
     let node = DeviceNode { path: format!("/dev/nvidia-caps/nvidia-cap{minor}"), major, minor };
     Ok(Access { node, file, text })

@@ -19,7 +19,7 @@ use crate::catalogue::{ControlNode, ExtraNode, MAIN_LIBRARIES, PROGRAM_DIRECTORI
 use crate::exit::Exit;
 use crate::extras::{Extra, Extras};
 use crate::failure::Explain;
-use crate::host::{self, Host};
+use crate::host::{self, Found as _, Host};
 use crate::listing::Listing;
 pub use data::{DataFile, Source};
 pub use devices::{DeviceNode, Majors};
@@ -30,10 +30,14 @@ pub use mig::{Access, MigDevice};
 pub use procfs::{DIRECTORY as PROC, Nodes};
 pub use programs::ProgramFile;
 use serde::Serialize;
+use std::time::{Duration, Instant};
 pub use wsl::{StoreFile, Wsl};
 
 /// NVIDIA's management library.
 const NVML: &str = "libnvidia-ml";
+
+/// How long a driver is read again that is being changed.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the driver of this machine cannot be used.
 #[expect(missing_docs, reason = "the messages name the fields")]
@@ -63,6 +67,15 @@ pub enum Error {
     /// `/proc/devices` lacks the driver.
     #[error("{path} lists no nvidia driver although one is loaded")]
     NoMajor { path: String },
+    /// A library of the loaded driver is no shared object: copied half-way, or overwritten.
+    #[error("{path} is no shared library; install the driver's user-space packages again")]
+    Damaged { path: String },
+    /// An installation that is under way.
+    #[error(
+        "the driver is being changed: its files are still being replaced after {} seconds; start the container again when its installation is finished",
+        TIMEOUT.as_secs()
+    )]
+    Changing,
     /// A GPU's description lacks what is needed.
     #[error("{path} lacks a usable \"{field}\" line")]
     Gpu { path: String, field: &'static str },
@@ -81,6 +94,8 @@ impl Explain for Error {
             | Error::Mismatch { .. }
             | Error::NoNvml { .. }
             | Error::NoMajor { .. }
+            | Error::Damaged { .. }
+            | Error::Changing
             | Error::Gpu { .. } => Exit::Driver,
         }
     }
@@ -181,29 +196,50 @@ impl Inventory {
         }
     }
 
-    /// Reads what the machine has for containers with the capabilities `wanted` and these extras.
+    /// Reads what the machine has for containers with the capabilities `wanted` and these extras. Where files were added
+    /// or removed beside the driver's just now, it is read again until nothing has changed for a second.
     ///
     /// # Errors
-    /// When no driver is loaded, it is half-installed, or what it says of itself cannot be read.
+    /// When no driver is loaded, it is half-installed or being installed, or something of it cannot be read.
     pub fn read(host: &Host, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
-        if let Some(node) = wsl::find_node(host) {
-            return Ok(wsl::read(host, node, wanted));
+        host.files.watch();
+        let read = Inventory::read_once(host, wanted, extras);
+        if host.files.is_settled()? {
+            return read;
+        }
+        log::info!("files were added or removed beside the driver's just now: it is read again");
+        let start = Instant::now();
+        while start.elapsed() < TIMEOUT {
+            let changes = host.files.watch_for_changes()?;
+            let read = Inventory::read_once(host, wanted, extras);
+            if changes.is_quiet(libraries::is_drivers)? {
+                return read;
+            }
+        }
+        Err(Error::Changing)
+    }
+
+    fn read_once(host: &Host, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
+        if let Some(node) = wsl::find_node(host)? {
+            return wsl::read(host, node, wanted);
         }
         let driver = version::read(&host.proc)?;
         let majors = Majors::read(&host.proc)?;
         let gpus = gpus::read(host, &majors)?;
         let libraries = libraries::read(&host.files, &driver.version, wanted)?;
-        let programs = programs::read(&host.files, wanted, PROGRAM_DIRECTORIES);
+        let programs = programs::read(&host.files, wanted, PROGRAM_DIRECTORIES)?;
         let (proc, nodes) = procfs::read(&host.proc)?;
-        let data = data::read(&host.files, &driver.version, wanted, extras);
-        // A module can be loaded without anything having made its node, as nvidia-modeset is on most servers.
-        let is_usable =
-            |row: &ControlNode, node: &DeviceNode| row.required || host.dev.stat(&node.path).is_ok();
-        let control_nodes = majors
-            .control_nodes()
-            .into_iter()
-            .map(|(row, node)| (row, node.filter(|node| is_usable(row, node))))
-            .collect();
+        let data = data::read(&host.files, &driver.version, wanted, extras)?;
+        let mut control_nodes = majors.control_nodes();
+        for (row, node) in &mut control_nodes {
+            // A module can be loaded without anything having made its node, as nvidia-modeset is on most servers.
+            if let Some(DeviceNode { path, .. }) = node
+                && !row.required
+                && host.dev.stat(path).found()?.is_none()
+            {
+                *node = None;
+            }
+        }
         Ok(Inventory {
             gpus,
             wsl: None,
@@ -213,8 +249,8 @@ impl Inventory {
             data,
             proc,
             nodes,
-            sockets: extras::read_sockets(&host.files, wanted),
-            extra_nodes: extras::read_nodes(host, &majors, extras),
+            sockets: extras::read_sockets(&host.files, wanted)?,
+            extra_nodes: extras::read_nodes(host, &majors, extras)?,
             shared: extras::read_shared(&host.files, extras),
             driver,
         })
@@ -227,6 +263,40 @@ mod tests {
     use crate::listing::MigIdentity;
     use crate::machine::{Machine, VERSION};
     use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    #[test]
+    fn a_driver_is_taken_that_stays_the_same_while_its_directory_changes() {
+        let machine = Machine::new();
+        let before = machine.inventory().unwrap();
+        fs::write(machine.path("usr/lib64/libother.so.1"), "").unwrap();
+        assert_eq!(machine.inventory().unwrap(), before);
+    }
+
+    #[test]
+    fn a_driver_that_differs_each_time_is_being_changed() {
+        let machine = Machine::new();
+        let path = machine.path(&format!("usr/lib64/libnvidia-ml.so.{VERSION}"));
+        let aside = path.with_extension("tmp");
+        let is_over = AtomicBool::new(false);
+        let error = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    fs::rename(&path, &aside).unwrap();
+                    thread::sleep(Duration::from_millis(150));
+                    fs::rename(&aside, &path).unwrap();
+                    thread::sleep(Duration::from_millis(110));
+                }
+            });
+            thread::sleep(Duration::from_millis(10));
+            let read = machine.inventory();
+            is_over.store(true, Ordering::Relaxed);
+            read.unwrap_err()
+        });
+        assert!(error.to_string().starts_with("the driver is being changed"), "{error}");
+        assert_eq!(machine.inventory().unwrap().libraries.len(), 2);
+    }
 
     #[test]
     fn nvml_is_found_also_where_its_capability_is_not_asked_for() {

@@ -1,6 +1,6 @@
 //! What the kernel module says of the driver as a whole, in files that a container gets copies of.
 
-use crate::host::{self, Tree};
+use crate::host::{self, Found as _, Tree};
 
 /// The driver's directory.
 pub const DIRECTORY: &str = "/proc/driver/nvidia";
@@ -52,10 +52,8 @@ impl Nodes {
 pub(super) fn read(proc: &Tree) -> Result<(Files, Nodes), host::Error> {
     let mut files = Files::new();
     for name in FILES {
-        match proc.text(&format!("{DIRECTORY}/{name}")) {
-            Err(error) if error.is_not_found() => {}
-            text => files.push((name, text?)),
-        }
+        let text = proc.text(&format!("{DIRECTORY}/{name}")).found()?;
+        files.extend(text.map(|text| (name, text)));
     }
     let params = files.iter_mut().find(|(name, _)| *name == "params").map(|(_, text)| text);
     let nodes = Nodes::parse(params.as_deref().map_or("", |text| text));

@@ -2,7 +2,7 @@
 
 use crate::capability::Capabilities;
 use crate::catalogue::{PROGRAMS, Program};
-use crate::host::Tree;
+use crate::host::{self, Tree};
 
 /// A program that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,12 +14,15 @@ pub struct ProgramFile {
 }
 
 /// The programs for these capabilities, each from the first of the directories that has it.
-pub(super) fn read(files: &Tree, wanted: Capabilities, directories: &[&str]) -> Vec<ProgramFile> {
+pub(super) fn read(
+    files: &Tree,
+    wanted: Capabilities,
+    directories: &[&str],
+) -> Result<Vec<ProgramFile>, host::Error> {
     let find = |program: &'static Program| {
-        directories.iter().find_map(|directory| {
-            let (_file, host) = files.resolved_file(&format!("{directory}/{}", program.name)).ok()?;
-            Some(ProgramFile { program, host })
-        })
+        let paths = directories.iter().map(|directory| format!("{directory}/{}", program.name));
+        let mut files = paths.filter_map(|path| files.find_file(&path).transpose());
+        files.next().map(|file| file.map(|(_file, host)| ProgramFile { program, host }))
     };
     let rows = PROGRAMS.iter().filter(|program| program.capabilities.intersects(wanted));
     rows.filter_map(find).collect()

@@ -1,14 +1,13 @@
 //! The loaded driver's version, from `/proc/driver/nvidia/version`.
 
 use super::{Driver, Error};
-use crate::host::Tree;
+use crate::host::{Found as _, Tree};
 
 const PATH: &str = "/proc/driver/nvidia/version";
 
 pub(super) fn read(proc: &Tree) -> Result<Driver, Error> {
-    let text = match proc.text(PATH) {
-        Err(error) if error.is_not_found() => return Err(Error::NotLoaded { path: proc.display(PATH) }),
-        other => other?,
+    let Some(text) = proc.text(PATH).found()? else {
+        return Err(Error::NotLoaded { path: proc.display(PATH) });
     };
     parse(&text).ok_or_else(|| Error::Version { path: proc.display(PATH) })
 }

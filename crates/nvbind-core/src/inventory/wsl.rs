@@ -1,14 +1,14 @@
 //! The driver of a Windows host, in WSL2: no procfs, no PCI devices, one node for all GPUs.
 
 use super::extras::{MISC_MAJOR, misc};
-use super::{DeviceNode, Driver, Inventory, Library, Nodes, elf, programs};
+use super::{DeviceNode, Driver, Error, Inventory, Library, Nodes, elf, programs};
 use crate::abi::Abi;
 use crate::capability::Capabilities;
 use crate::catalogue::{
     WSL_LIBRARIES, WSL_LIBRARY_DIRECTORY, WSL_MAIN, WSL_MISC, WSL_NODE, WSL_STORE, WSL_STORE_DIRECTORY,
     is_store_file,
 };
-use crate::host::{Host, Tree};
+use crate::host::{self, Found as _, Host, Tree};
 use elf::SharedObject;
 
 /// What only WSL2 has.
@@ -30,72 +30,77 @@ pub struct StoreFile {
 }
 
 /// The node, if this is WSL2 with a driver of NVIDIA's and no driver of Linux is loaded.
-pub(super) fn find_node(host: &Host) -> Option<DeviceNode> {
-    host.dev.stat(WSL_NODE).ok()?;
-    host.files.stat(WSL_MAIN).ok()?;
-    let is_loaded = host.proc.stat("/proc/driver/nvidia/version").is_ok();
-    let minor = misc(&host.proc, WSL_MISC).filter(|_| !is_loaded)?;
-    Some(DeviceNode { path: WSL_NODE.to_owned(), major: MISC_MAJOR, minor })
+pub(super) fn find_node(host: &Host) -> Result<Option<DeviceNode>, host::Error> {
+    if host.dev.stat(WSL_NODE).found()?.is_none()
+        || host.files.stat(WSL_MAIN).found()?.is_none()
+        || host.proc.stat("/proc/driver/nvidia/version").found()?.is_some()
+    {
+        return Ok(None);
+    }
+    let node = |minor| DeviceNode { path: WSL_NODE.to_owned(), major: MISC_MAJOR, minor };
+    Ok(misc(&host.proc, WSL_MISC)?.map(node))
 }
 
-pub(super) fn read(host: &Host, node: DeviceNode, wanted: Capabilities) -> Inventory {
-    Inventory {
+pub(super) fn read(host: &Host, node: DeviceNode, wanted: Capabilities) -> Result<Inventory, Error> {
+    Ok(Inventory {
         driver: Driver { version: Driver::WSL2.to_owned(), open_modules: false },
         gpus: Vec::new(),
-        wsl: Some(Wsl { node, store: store(&host.files) }),
+        wsl: Some(Wsl { node, store: read_store(&host.files)? }),
         control_nodes: Vec::new(),
-        libraries: read_libraries(&host.files, wanted),
-        programs: programs::read(&host.files, wanted, &[WSL_LIBRARY_DIRECTORY]),
+        libraries: read_libraries(&host.files, wanted)?,
+        programs: programs::read(&host.files, wanted, &[WSL_LIBRARY_DIRECTORY])?,
         data: Vec::new(),
         proc: Vec::new(),
         nodes: Nodes::parse(""),
         sockets: Vec::new(),
         extra_nodes: Vec::new(),
         shared: Vec::new(),
-    }
+    })
 }
 
-fn read_libraries(files: &Tree, wanted: Capabilities) -> Vec<Library> {
-    let Ok(directory) = files.directory(WSL_LIBRARY_DIRECTORY) else { return Vec::new() };
-    let mut names = directory.names().unwrap_or_default();
+fn read_libraries(files: &Tree, wanted: Capabilities) -> Result<Vec<Library>, Error> {
+    let Some(directory) = files.directory(WSL_LIBRARY_DIRECTORY).found()? else { return Ok(Vec::new()) };
+    let mut names = directory.names()?;
     names.sort_unstable();
-    let library = |name: String| {
-        let (stem, _version) = name.split_once(".so")?;
-        let family = WSL_LIBRARIES.iter().find(|family| family.stem == stem)?;
-        let (file, host) = directory.file(&name).ok()?;
-        match elf::read(&file)? {
-            SharedObject::Library(abi, soname) if Abi::NATIVE == Some(abi) => {
-                Some(Library { family: Some(family), file_name: name, soname, abi, host })
+    let mut libraries = Vec::new();
+    for file_name in names {
+        let stem = file_name.split_once(".so").map(|(stem, _version)| stem);
+        let family = WSL_LIBRARIES.iter().find(|family| stem == Some(family.stem));
+        let Some(family) = family.filter(|family| family.capabilities.intersects(wanted)) else { continue };
+        let Some((file, host)) = directory.file(&file_name).found()? else { continue };
+        match elf::read(&file).map_err(|source| directory.error(&file_name, source))? {
+            Some(SharedObject::Library(abi, soname)) if Abi::NATIVE == Some(abi) => {
+                libraries.push(Library { family: Some(family), file_name, soname, abi, host });
             }
-            SharedObject::Library(..) | SharedObject::Foreign => None,
+            Some(SharedObject::Library(..) | SharedObject::Foreign) => {}
+            None => return Err(Error::Damaged { path: directory.display(&file_name) }),
         }
-    };
-    let is_wanted = |library: &Library| library.capabilities().intersects(wanted);
-    names.into_iter().filter_map(library).filter(is_wanted).collect()
+    }
+    Ok(libraries)
 }
 
 /// The store has directories of every driver of Windows, thousands of them: they are told by name first.
-fn store(files: &Tree) -> Vec<StoreFile> {
+fn read_store(files: &Tree) -> Result<Vec<StoreFile>, host::Error> {
     let (start, middle, main) = WSL_STORE_DIRECTORY;
-    let mut directories = files.names(WSL_STORE).unwrap_or_default();
+    let mut directories = files.names(WSL_STORE).found()?.unwrap_or_default();
     directories.retain(|name| name.starts_with(start) && name.contains(middle));
     directories.sort_unstable();
     let mut found = Vec::new();
     for directory in directories {
         let path = format!("{WSL_STORE}/{directory}");
-        let Ok(directory) = files.directory(&path) else { continue };
-        let mut names = directory.names().unwrap_or_default();
+        let Some(directory) = files.directory(&path).found()? else { continue };
+        let mut names = directory.names()?;
         if !names.iter().any(|name| name == main) {
             continue;
         }
         names.retain(|name| is_store_file(name));
         names.sort_unstable();
-        found.extend(names.into_iter().filter_map(|name| {
-            let (_file, host) = directory.file(&name).ok()?;
-            Some(StoreFile { path: format!("{path}/{name}"), host })
-        }));
+        for name in names {
+            let file = directory.file(&name).found()?;
+            found.extend(file.map(|(_file, host)| StoreFile { path: format!("{path}/{name}"), host }));
+        }
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]

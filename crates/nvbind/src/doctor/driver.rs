@@ -43,6 +43,7 @@ pub(super) fn loaded(facts: &Facts<'_>) -> Finding {
             let ask = || Fix::as_root(facts.machine, [&facts.machine.nvbind, "doctor"]);
             Finding::fail(line(error), (!is_root).then(ask))
         }
+        Some(Err(error @ (Driver::Damaged { .. } | Driver::Changing))) => Finding::fail(line(error), None),
     }
 }
 
@@ -62,6 +63,8 @@ pub(super) fn versions(facts: &Facts<'_>) -> Finding {
             | Driver::Version { .. }
             | Driver::NoMajor { .. }
             | Driver::Gpu { .. }
+            | Driver::Damaged { .. }
+            | Driver::Changing
             | Driver::Host(_),
         )) => Finding::skipped("the driver cannot be used"),
     }
