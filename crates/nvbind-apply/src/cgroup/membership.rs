@@ -16,8 +16,24 @@ pub(super) struct Membership {
     pub(super) version: Version,
     /// Path of the cgroup as the reader's cgroup namespace shows it.
     pub(super) cgroup: String,
-    /// Where that cgroup may be found as a directory: one path for each fitting mount, the newest mount first.
-    pub(super) directories: Vec<PathBuf>,
+    /// Where that cgroup may be found as a directory: one for each fitting mount, the newest mount first.
+    pub(super) places: Vec<Place>,
+}
+
+/// A cgroup as a directory.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The directory.
+    pub(super) directory: PathBuf,
+    /// That of the topmost cgroup which the mount shows.
+    pub(super) top: PathBuf,
+}
+
+impl Place {
+    /// The cgroups that this one is in, without the `depth` innermost.
+    pub(super) fn around(&self, depth: usize) -> impl Iterator<Item = &Path> {
+        self.directory.ancestors().skip(depth).take_while(|directory| directory.starts_with(&self.top))
+    }
 }
 
 /// Finds the hierarchy: v1 where a `devices` controller is mounted, as the runtimes do, or else v2.
@@ -26,8 +42,8 @@ pub(super) fn find(cgroups: &str, mounts: &str) -> Option<Membership> {
     [Version::V1, Version::V2].into_iter().find_map(|version| {
         let cgroup = cgroups.lines().find_map(|line| cgroup_of(line, version))?;
         let mounts = mountinfo::mounts(mounts).rev();
-        let directories: Vec<_> = mounts.filter_map(|mount| directory_of(&mount, version, cgroup)).collect();
-        (!directories.is_empty()).then(|| Membership { version, cgroup: cgroup.to_owned(), directories })
+        let places: Vec<_> = mounts.filter_map(|mount| place_of(&mount, version, cgroup)).collect();
+        (!places.is_empty()).then(|| Membership { version, cgroup: cgroup.to_owned(), places })
     })
 }
 
@@ -63,14 +79,15 @@ fn cgroup_of(line: &str, version: Version) -> Option<&str> {
 }
 
 /// The directory of `cgroup` under the mount, if it is of this hierarchy and shows that part of it.
-fn directory_of(mount: &Mount<'_>, version: Version, cgroup: &str) -> Option<PathBuf> {
+fn place_of(mount: &Mount<'_>, version: Version, cgroup: &str) -> Option<Place> {
     let fits = match version {
         Version::V1 => mount.kind == "cgroup" && mount.options.split(',').any(|name| name == "devices"),
         Version::V2 => mount.kind == "cgroup2",
     };
     // Names that start with ".." lie outside the reader's cgroup namespace.
     let below = Path::new(cgroup).strip_prefix(&*mount.root).ok().filter(|below| !below.starts_with(".."))?;
-    fits.then(|| Path::new(&*mount.point).join(below))
+    let top = PathBuf::from(&*mount.point);
+    fits.then(|| Place { directory: top.join(below), top })
 }
 
 #[cfg(test)]
@@ -88,8 +105,14 @@ mod tests {
         "12:pids:/p\n7:name=systemd:/s\n5:cpu,devices:/d/libpod-4f0c6c1d\n0::/u/libpod-4f0c6c1d\n";
 
     fn found(version: Version, cgroup: &str, directories: &[&str]) -> Option<Membership> {
-        let directories = directories.iter().map(PathBuf::from).collect();
-        Some(Membership { version, cgroup: cgroup.to_owned(), directories })
+        let tops = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/devices", "/sys/fs/cgroup", "/with space"];
+        let top_of = |directory: &Path| tops.iter().find(|top| directory.starts_with(top)).unwrap().into();
+        let place = |path: &&str| {
+            let directory = PathBuf::from(path);
+            Place { top: top_of(&directory), directory }
+        };
+        let places = directories.iter().map(place).collect();
+        Some(Membership { version, cgroup: cgroup.to_owned(), places })
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod bpf;
 mod bus;
+mod evaluate;
 mod membership;
 mod program;
 mod systemd;
@@ -57,7 +58,12 @@ const NEEDS: &str =
 #[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of procfs cannot be read.
+    /// A cgroup that is not the container's alone forbids what it asks for.
+    #[error(
+        "the cgroup {path}, which the container is in, keeps the device {device} away: allow it there (DeviceAllow= of a systemd unit), or start the container elsewhere"
+    )]
+    Around { path: PathBuf, device: DeviceNumber },
+    /// A file of procfs or of the cgroup cannot be read.
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
     /// The process's cgroup is in no mounted hierarchy that is seen from here.
@@ -96,12 +102,18 @@ pub enum Error {
 pub fn allow(pid: i32, id: &str, devices: &[DeviceNumber]) -> Result<Outcome, Error> {
     let membership = membership(pid)?;
     let depth = membership.depth(id);
+    let place =
+        membership.places.iter().find(|place| place.directory.is_dir()).ok_or(Error::NotMounted(pid))?;
+    if membership.version == Version::V2 {
+        v2::check_around(place.around(depth), devices)?;
+    }
     if depth == 0 {
+        if membership.version == Version::V1 {
+            v1::check(&place.directory, devices)?;
+        }
         return Ok(Outcome::Shared(membership.cgroup));
     }
-    let directory =
-        membership.directories.iter().find(|directory| directory.is_dir()).ok_or(Error::NotMounted(pid))?;
-    let cgroups = directory.ancestors().take(depth);
+    let cgroups = place.directory.ancestors().take(depth);
     match membership.version {
         Version::V1 => {
             let failed = |path: &Path| {

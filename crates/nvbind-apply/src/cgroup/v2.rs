@@ -1,8 +1,8 @@
 //! The device filter of cgroup v2: eBPF programs on the cgroups, all of which must let an access through.
 
-use super::Error;
 use super::bpf::{Attached, Info, Program};
 use super::program::{Instruction, lets_all_through};
+use super::{DeviceNumber, Error, evaluate};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -24,8 +24,7 @@ pub(super) struct Filter {
 pub(super) fn filters<'a>(cgroups: impl Iterator<Item = &'a Path>) -> Result<Vec<Filter>, Error> {
     let mut filters = Vec::new();
     for path in cgroups {
-        let cgroup = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-        let filter = Filter { path: path.to_owned(), cgroup };
+        let filter = Filter::open(path)?;
         if filter.restricts()? {
             filters.push(filter);
         }
@@ -33,17 +32,53 @@ pub(super) fn filters<'a>(cgroups: impl Iterator<Item = &'a Path>) -> Result<Vec
     Ok(filters)
 }
 
-impl Filter {
-    fn restricts(&self) -> Result<bool, Error> {
-        for id in self.attached()?.ids {
-            // One that is gone by now was exchanged for another.
-            let instructions =
-                Program::by_id(id).and_then(|program| program.info()).map(|info| info.instructions);
-            if !instructions.is_ok_and(|instructions| lets_all_through(&instructions)) {
-                return Ok(true);
+/// Sees that each of `cgroups`, which are not the container's alone, lets the devices through: what is forbidden there
+/// stays forbidden, and the container could open none of its nodes.
+pub(super) fn check_around<'a>(
+    cgroups: impl Iterator<Item = &'a Path>,
+    devices: &[DeviceNumber],
+) -> Result<(), Error> {
+    for path in cgroups {
+        for program in (Filter::open(path)?).programs()? {
+            for device in devices {
+                match evaluate::allows(&program.instructions, *device) {
+                    Some(true) => {}
+                    Some(false) => return Err(Error::Around { path: path.to_owned(), device: *device }),
+                    None => {
+                        let path = path.display();
+                        log::warn!(
+                            "whether the cgroup {path} lets the device {device} through cannot be told"
+                        );
+                        break;
+                    }
+                }
             }
         }
-        Ok(false)
+    }
+    Ok(())
+}
+
+impl Filter {
+    fn open(path: &Path) -> Result<Filter, Error> {
+        let cgroup = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        Ok(Filter { path: path.to_owned(), cgroup })
+    }
+
+    /// The programs, read again where one was exchanged meanwhile, whose id is gone then (ENOENT).
+    fn programs(&self) -> Result<Vec<Info>, Error> {
+        for _ in 0..ATTEMPTS {
+            let ids = self.attached()?.ids.into_iter();
+            let read = ids.map(|id| Program::by_id(id).and_then(|program| program.info()));
+            match read.collect::<io::Result<Vec<Info>>>() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                read => return read.map_err(self.failed("read a device program of")),
+            }
+        }
+        Err(Error::Unsettled(self.path.clone()))
+    }
+
+    fn restricts(&self) -> Result<bool, Error> {
+        Ok(self.programs()?.iter().any(|program| !lets_all_through(&program.instructions)))
     }
 
     /// Puts `prologue` in front of every device program of the cgroup that does not start with it yet.
@@ -87,8 +122,10 @@ impl Filter {
         };
         // Names in the bpf file system have no dots.
         let pin = Path::new(CRUN_PINS).join(scope.replace('.', "_"));
-        let Ok(pinned) = Program::pinned(&pin).and_then(|program| program.info()) else {
-            return Ok(());
+        let pinned = match Program::pinned(&pin).and_then(|program| program.info()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(Error::Pin { path: pin, source }),
+            Ok(pinned) => pinned,
         };
         if pinned.id != old.id {
             return Ok(());
@@ -115,7 +152,6 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::DeviceNumber;
     use super::super::program::prologue;
     use super::*;
     use crate::mountinfo;
