@@ -64,6 +64,27 @@ const REFUSED: &[Case] = &[
         |world| with_volume(world, "dev/nvidia0"),
     ),
     case(
+        "the directory that the driver's root is in",
+        2,
+        "container c0ffee: isolation was asked for, but the container would see @driver/.. of the host by --volume or --mount to /data; leave one of them out",
+        |world| with_volume(world, ".."),
+    ),
+    case(
+        "the host's /proc",
+        2,
+        "container c0ffee: isolation was asked for, but the container would see /proc of the host by --volume or --mount to /data; leave one of them out",
+        |world| {
+            let mount = r#",{"destination":"/data","type":"bind","source":"/proc","options":["rbind"]}"#;
+            isolated(world, MASKED, mount);
+        },
+    ),
+    case(
+        "what the driver tells in its own /proc",
+        2,
+        "container c0ffee: isolation was asked for, but the container would see @driver/proc/driver of the host by --volume or --mount to /data; leave one of them out",
+        |world| with_volume(world, "proc/driver"),
+    ),
+    case(
         "a node in its /dev",
         2,
         "container c0ffee: isolation was asked for, but the container would see /dev/nvidia0 by --device, --volume or --privileged; leave one of them out",

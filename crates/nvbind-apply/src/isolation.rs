@@ -3,10 +3,11 @@
 
 use crate::error::Error;
 use crate::rootfs::Rootfs;
-use nvbind_core::host::Tree;
-use nvbind_core::inventory::DeviceNode;
+use nvbind_core::host::{Found as _, Host};
+use nvbind_core::inventory::{DeviceNode, PROC};
 use nvbind_core::oci::{Config, bound_source};
-use rustix::fs::{Stat, stat};
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, Stat, fstat, fstatfs, open, stat};
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -21,7 +22,7 @@ fn identity(stat: &Stat) -> Identity {
 pub(crate) fn check_configuration(
     unseen: &[DeviceNode],
     config: &Config,
-    dev: &Tree,
+    host: &Host,
     is_rootless: bool,
 ) -> Result<(), Error> {
     if !config.masks_proc() {
@@ -37,13 +38,18 @@ pub(crate) fn check_configuration(
         };
         return Err(refuse(&node.path, by));
     }
-    // The nodes, and the directories that they are in.
-    let paths = unseen.iter().flat_map(|node| Path::new(&node.path).ancestors());
-    let hidden: BTreeSet<Identity> =
-        paths.filter_map(|path| dev.stat(path.to_str()?).ok()).map(|stat| identity(&stat)).collect();
+    let hidden = find_hidden(unseen, host)?;
     for mount in &config.mounts {
         let Some(source) = bound_source(mount) else { continue };
-        if stat(source).is_ok_and(|stat| hidden.contains(&identity(&stat))) {
+        let failed = |errno: Errno| Error::system(format!("look at {} of the host", source.display()), errno);
+        let fd = match open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            // The runtime would have failed; what it mounts is there.
+            Err(Errno::NOENT) => continue,
+            fd => fd.map_err(failed)?,
+        };
+        // Any procfs of the host's tells of every GPU, wherever it is mounted.
+        let is_procfs = fstatfs(&fd).map_err(failed)?.f_type == PROC_SUPER_MAGIC;
+        if is_procfs || hidden.contains(&identity(&fstat(&fd).map_err(failed)?)) {
             let what = format!("{} of the host", source.display());
             return Err(refuse(&what, &format!("--volume or --mount to {}", mount.destination().display())));
         }
@@ -51,12 +57,34 @@ pub(crate) fn check_configuration(
     Ok(())
 }
 
+/// The nodes, the directories that they are in up to the machine's own root, and those of the driver's procfs.
+fn find_hidden(unseen: &[DeviceNode], host: &Host) -> Result<BTreeSet<Identity>, Error> {
+    let nodes = unseen.iter().map(|node| (&host.dev, node.path.as_str()));
+    let mut hidden = BTreeSet::new();
+    for (tree, path) in nodes.chain([(&host.proc, PROC)]) {
+        for path in Path::new(path).ancestors().filter_map(Path::to_str) {
+            let failed = |error: nvbind_core::host::Error| Error::Source {
+                path: tree.display(path),
+                source: error.into(),
+            };
+            hidden.extend(tree.stat(path).found().map_err(failed)?.map(|stat| identity(&stat)));
+        }
+        for path in tree.real().ancestors() {
+            let failed = |errno| Error::system(format!("look at {}", path.display()), errno);
+            hidden.insert(identity(&stat(path).map_err(failed)?));
+        }
+    }
+    Ok(hidden)
+}
+
 /// What stands in its /dev, however it came there.
 pub(crate) fn check_nodes(unseen: &[DeviceNode], rootfs: &Rootfs) -> Result<(), Error> {
-    match unseen.iter().find(|node| rootfs.has(&node.path)) {
-        Some(node) => Err(refuse(&node.path, "--device, --volume or --privileged")),
-        None => Ok(()),
+    for node in unseen {
+        if rootfs.has(&node.path)? {
+            return Err(refuse(&node.path, "--device, --volume or --privileged"));
+        }
     }
+    Ok(())
 }
 
 fn refuse(what: &str, by: &str) -> Error {

@@ -6,7 +6,7 @@ use crate::rootfs::{Missing, Rootfs};
 use crate::view::ViewMount;
 use nvbind_core::inventory::PROC;
 use nvbind_core::plan::Proc;
-use rustix::fs::fstatfs;
+use rustix::fs::{PROC_SUPER_MAGIC, fstatfs};
 use std::os::fd::OwnedFd;
 
 /// The copy in the view: of the directory's parent, so that it can stand in for either.
@@ -14,9 +14,6 @@ const COPY: &str = "proc";
 
 /// The directory's parent.
 const PARENT: &str = "/proc/driver";
-
-/// `PROC_SUPER_MAGIC` of the kernel's `include/uapi/linux/magic.h`.
-const PROC_MAGIC: u64 = 0x9fa0;
 
 /// Where a path below [`PARENT`] is in the view.
 fn inside(path: &str) -> String {
@@ -39,7 +36,7 @@ pub(crate) fn cover(rootfs: &Rootfs, view: &ViewMount) -> Result<(), Error> {
         let filesystem = fstatfs(&directory)
             .map_err(|errno| Error::system(format!("look at {path} in the container"), errno))?;
         // Anything else is nothing of the kernel's, and tells of no GPU.
-        if u64::try_from(filesystem.f_type) == Ok(PROC_MAGIC) {
+        if filesystem.f_type == PROC_SUPER_MAGIC {
             rootfs.cover_proc(&view.clone_tree(&copy)?, &directory, path)?;
         }
         return Ok(());
