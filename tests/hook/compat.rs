@@ -100,6 +100,26 @@ fn the_image_s_libraries_take_the_places_of_the_driver_s_and_are_only_linked() {
     assert_eq!(paths, expected.each_ref().map(|path| path.as_bytes()));
 }
 
+/// What the image's own library takes the place of is its business wherever else it has it.
+#[test]
+fn a_place_of_a_library_that_the_image_brings_is_left() {
+    let Some(mut world) = world() else { return };
+    let allocator = "libnvidia-allocator.so.1";
+    world.driver.library("/usr/lib64", &format!("libnvidia-allocator.so.{VERSION}"), allocator);
+    package(&world, DIRECTORY, NOTE);
+    world.write(&format!("image/{DIRECTORY}/libnvidia-allocator.so.580.65.06"), shared_object(allocator));
+    link(&world, DIRECTORY, allocator, "libnvidia-allocator.so.580.65.06");
+    world.write("image/usr/lib64/gbm/nvidia-drm_gbm.so", "of the image\n");
+    world.write("image/usr/lib64/libgbm.so.1", "");
+    world.start();
+    let ended = world.hook();
+    assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
+    assert!(is_image_s(&world));
+    assert_eq!(target(&world, allocator), Some(format!("/{DIRECTORY}/{allocator}")));
+    let place = fs::read_to_string(world.inside("usr/lib64/gbm/nvidia-drm_gbm.so")).unwrap();
+    assert_eq!(place, "of the image\n");
+}
+
 #[test]
 fn with_a_newer_driver_at_the_next_start_nothing_is_left_of_the_image_s() {
     let Some(mut world) = world() else { return };

@@ -70,6 +70,27 @@ const NODES: &[Case] = &[
     ),
 ];
 
+/// Directories where files have to be written.
+const DIRECTORIES: &[Case] = &[
+    case(
+        "the drop-in",
+        5,
+        "container c0ffee: 00-nvbind.conf in the container is a directory, where nvbind has to write a file; remove it from the image",
+        |world| fs::create_dir_all(world.path("image/etc/ld.so.conf.d/00-nvbind.conf/x")).unwrap(),
+    ),
+    case(
+        "the cache while it is written",
+        5,
+        "container c0ffee: .ld.so.cache.nvbind in the container is a directory, where nvbind has to write a file; remove it from the image",
+        |world| fs::create_dir(world.path("image/etc/.ld.so.cache.nvbind")).unwrap(),
+    ),
+];
+
+#[test]
+fn a_directory_where_a_file_is_written_is_refused_and_left() {
+    check(DIRECTORIES);
+}
+
 /// What stands in the way of one file of the container's, and what is said of it.
 const FILES: &[Case] = &[
     case("a FIFO for the cache", 0, "", |world| {

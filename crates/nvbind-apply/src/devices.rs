@@ -9,6 +9,7 @@ use nvbind_core::plan::DeviceLink;
 use rustix::fs::{Mode, OFlags, fstat, openat, symlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Makes or binds every node.
 ///
@@ -43,7 +44,7 @@ fn make_link(rootfs: &Rootfs, DeviceLink { path, target }: &DeviceLink) -> Resul
     // In a /dev that is not the container's own nothing is missing, or it is not ours to make.
     let Some(directory) = directory.filter(|directory| directory.closed.is_none()) else { return Ok(()) };
     match symlinkat(target.as_str(), &directory, name) {
-        Ok(()) => rootfs.record(|journal| journal.file(&directory, name)),
+        Ok(()) => rootfs.record(|journal| journal.file(directory.share(), name)),
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::system(format!("link {path} in the container"), errno)),
     }
@@ -78,13 +79,13 @@ fn create(rootfs: &Rootfs, directory: &Directory, name: &str, source: &NodeSourc
     if let Some(mount) = &source.mount {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(directory, name, flags, Mode::empty()).map_err(failed)?;
-        rootfs.record(|journal| journal.file(directory, name));
+        rootfs.record(|journal| journal.file(directory.share(), name));
         mount::attach(mount, directory, name).map_err(failed)?;
-        rootfs.record(|journal| journal.mounted(mount));
+        rootfs.record(|journal| journal.mounted(Rc::clone(mount)));
         return Ok(());
     }
     let (mode, owner) = (source.stat.st_mode & 0o777, (source.stat.st_uid, source.stat.st_gid));
     node::make(directory, name, (node.major, node.minor), mode, owner).map_err(failed)?;
-    rootfs.record(|journal| journal.file(directory, name));
+    rootfs.record(|journal| journal.file(directory.share(), name));
     Ok(())
 }

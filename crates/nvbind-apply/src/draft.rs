@@ -3,15 +3,16 @@
 
 use crate::error::Error;
 use crate::rootfs::{Directory, Rootfs};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 /// A file written beside the one whose place it takes; removed again when it is dropped before.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    directory: OwnedFd,
+    directory: Rc<OwnedFd>,
     name: &'static str,
     is_placed: bool,
 }
@@ -20,20 +21,22 @@ impl Draft {
     /// Writes the content.
     pub(crate) fn write(directory: &Directory, name: &'static str, content: &[u8]) -> Result<Draft, Error> {
         let failed = |error: std::io::Error| Error::system(format!("write {name} in the container"), error);
-        let draft = Draft {
-            directory: directory.as_fd().try_clone_to_owned().map_err(failed)?,
-            name,
-            is_placed: false,
-        };
-        let temporary = draft.temporary();
+        if is_directory(directory, name)? {
+            return Err(Error::NoFile { name: name.to_owned() });
+        }
+        let temporary = temporary(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = || openat(directory, &*temporary, flags, Mode::from_raw_mode(0o644));
         let file: OwnedFd = match open() {
+            Err(Errno::EXIST) if is_directory(directory, &temporary)? => {
+                return Err(Error::NoFile { name: temporary.clone() });
+            }
             // Left by a start that was killed.
             Err(Errno::EXIST) => unlinkat(directory, &*temporary, AtFlags::empty()).and_then(|()| open()),
             other => other,
         }
         .map_err(|errno| failed(errno.into()))?;
+        let draft = Draft { directory: directory.share(), name, is_placed: false };
         std::fs::File::from(file).write_all(content).map_err(failed)?;
         Ok(draft)
     }
@@ -42,19 +45,14 @@ impl Draft {
     /// replaced, not followed.
     pub(crate) fn place(mut self, rootfs: &Rootfs) -> Result<(), Error> {
         let (directory, name) = (&self.directory, self.name);
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let is_new = openat(directory, name, flags, Mode::empty()).is_err();
-        renameat(directory, self.temporary(), directory, name)
+        let is_new = find_type(directory, name)?.is_none();
+        renameat(directory, temporary(self.name), directory, name)
             .map_err(|errno| Error::system(format!("write {name} in the container"), errno))?;
         if is_new {
-            rootfs.record(|journal| journal.file(directory, name));
+            rootfs.record(|journal| journal.file(Rc::clone(directory), name));
         }
         self.is_placed = true;
         Ok(())
-    }
-
-    fn temporary(&self) -> String {
-        format!(".{}.nvbind", self.name)
     }
 }
 
@@ -62,7 +60,25 @@ impl Drop for Draft {
     fn drop(&mut self) {
         if !self.is_placed {
             // What it was dropped for is what to tell.
-            let _ = unlinkat(&self.directory, self.temporary(), AtFlags::empty());
+            let _ = unlinkat(&self.directory, temporary(self.name), AtFlags::empty());
         }
     }
+}
+
+fn is_directory(directory: impl AsFd, name: &str) -> Result<bool, Error> {
+    Ok(find_type(directory, name)? == Some(FileType::Directory))
+}
+
+/// What stands at a name, which is not followed.
+fn find_type(directory: impl AsFd, name: &str) -> Result<Option<FileType>, Error> {
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::system(format!("look at {name} in the container"), errno)),
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+    }
+}
+
+/// The name under which a file is written before it takes its place.
+fn temporary(name: &str) -> String {
+    format!(".{name}.nvbind")
 }

@@ -56,6 +56,11 @@ pub enum Error {
         "{path} in the container is something else than the device {major}:{minor}; nothing was injected"
     )]
     Occupied { path: String, major: u32, minor: u32 },
+    /// A directory stands where a file has to be written.
+    #[error(
+        "{name} in the container is a directory, where nvbind has to write a file; remove it from the image"
+    )]
+    NoFile { name: String },
     /// No directory of the container can take it.
     #[error("no place in the container for {what}: {why}")]
     NoPlace { what: String, why: &'static str },
@@ -76,6 +81,11 @@ impl Error {
     /// A failed action; takes rustix's and nix's errors.
     pub(crate) fn system(action: impl Into<String>, errno: impl Into<std::io::Error>) -> Error {
         Error::System { action: action.into(), source: errno.into() }
+    }
+
+    /// Whether the kernel did not let us.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Error::System { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
     }
 
     /// Whether the kernel said that there is no such thing.
@@ -108,6 +118,7 @@ impl Explain for Error {
             | Error::Rootfs { .. }
             | Error::Escape { .. }
             | Error::Occupied { .. }
+            | Error::NoFile { .. }
             | Error::NoPlace { .. } => Exit::Rootfs,
         }
     }

@@ -4,40 +4,35 @@
 
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::mount::{UnmountFlags, unmount};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 #[derive(Debug)]
 enum Entry {
-    Mount(OwnedFd),
-    Directory(OwnedFd, String),
-    File(OwnedFd, String),
+    Mount(Rc<OwnedFd>),
+    Directory(Rc<OwnedFd>, String),
+    File(Rc<OwnedFd>, String),
 }
 
-/// Entries in the order in which they were made.
+/// Entries in the order in which they were made. Descriptors are shared with those who made them: a container can have
+/// a thousand nodes in one directory, and few descriptors.
 #[derive(Debug, Default)]
 pub(crate) struct Journal(Vec<Entry>);
 
 impl Journal {
     /// Records a mount, by a descriptor on it; what lies below it goes with it.
-    pub(crate) fn mounted(&mut self, mount: impl AsFd) {
-        self.record(mount, Entry::Mount);
+    pub(crate) fn mounted(&mut self, mount: Rc<OwnedFd>) {
+        self.0.push(Entry::Mount(mount));
     }
 
     /// Records a new directory.
-    pub(crate) fn directory(&mut self, parent: impl AsFd, name: &str) {
-        self.record(parent, |parent| Entry::Directory(parent, name.to_owned()));
+    pub(crate) fn directory(&mut self, parent: Rc<OwnedFd>, name: &str) {
+        self.0.push(Entry::Directory(parent, name.to_owned()));
     }
 
     /// Records a new file, link or device node.
-    pub(crate) fn file(&mut self, parent: impl AsFd, name: &str) {
-        self.record(parent, |parent| Entry::File(parent, name.to_owned()));
-    }
-
-    fn record(&mut self, fd: impl AsFd, entry: impl FnOnce(OwnedFd) -> Entry) {
-        match fd.as_fd().try_clone_to_owned() {
-            Ok(fd) => self.0.push(entry(fd)),
-            Err(error) => log::warn!("cannot remember what was created: {error}"),
-        }
+    pub(crate) fn file(&mut self, parent: Rc<OwnedFd>, name: &str) {
+        self.0.push(Entry::File(parent, name.to_owned()));
     }
 
     /// Takes everything back, the newest first; goes on where one cannot be.

@@ -76,7 +76,7 @@ pub fn apply(plan: &Plan, host: &Host, container: &Container<'_>) -> Result<&'st
     let proc = plan.proc.as_ref().filter(|_| container.config.masks_proc());
     let in_user_namespace = in_user_namespace()?;
     if let Some(unseen) = &plan.unseen {
-        isolation::check_configuration(unseen, container.config, &host.dev, in_user_namespace)?;
+        isolation::check_configuration(unseen, container.config, host, in_user_namespace)?;
     }
     let namespaces = match container.stage {
         Stage::Prestart { pid } => Some(Namespaces::of(pid)?),
@@ -117,13 +117,13 @@ fn fill(
     }
     let (place, directory) = view::choose(rootfs)?;
     devices::add(rootfs, &sources.nodes)?;
-    let layout = Layout { place, view: compat::choose_view(rootfs, plan) };
+    let layout = Layout { place, view: compat::choose_view(rootfs, plan)? };
     let mut view = ViewMount::attach(rootfs, &directory, config.mount_label())?;
     let shared = view.fill(&layout.view, sources)?;
     if let Some(proc) = proc {
         proc::fill(&mut view, proc, &sources.proc)?;
     }
-    let loaders = Loaders::of(rootfs);
+    let loaders = Loaders::of(rootfs)?;
     if !loaders.is_none() {
         links::add(rootfs, plan, &layout, &view)?;
     }

@@ -77,6 +77,10 @@ fn put<'p>(
     known: &'p WellKnown,
 ) -> Result<(), Error> {
     let rootfs = directories.rootfs;
+    if !layout.is_drivers(known.target.as_str()) {
+        // What belongs to the image's own newer library is the image's, too.
+        return Ok(());
+    }
     let mut is_covered = false;
     for WellKnownPlace { path, .. } in known.places {
         if let Some((directory, name)) = directories.find(path, Missing::Leave)?
@@ -88,12 +92,19 @@ fn put<'p>(
     if is_covered {
         return Ok(());
     }
-    let applies = |place: &&WellKnownPlace| match place.when {
-        When::Always => true,
+    let applies = |place: &WellKnownPlace| match place.when {
+        When::Always => Ok(true),
         When::With(path) => rootfs.has(path),
-        When::Over => false,
+        When::Over => Ok(false),
     };
-    let Some(WellKnownPlace { path, .. }) = known.places.iter().find(applies) else { return Ok(()) };
+    let mut chosen = None;
+    for place in known.places {
+        if applies(place)? {
+            chosen = Some(place.path);
+            break;
+        }
+    }
+    let Some(path) = chosen else { return Ok(()) };
     let Some((directory, name)) = directories.find(path, Missing::Create)? else {
         log::info!(
             "no directory for {path} in the container; the driver's is {}",
@@ -123,7 +134,7 @@ fn link(rootfs: &Rootfs, directory: &Directory, name: &str, path: &str, target: 
         Stands::Nothing => {}
     }
     symlinkat(target, directory, name).map_err(failed)?;
-    rootfs.record(|journal| journal.file(directory, name));
+    rootfs.record(|journal| journal.file(directory.share(), name));
     Ok(())
 }
 

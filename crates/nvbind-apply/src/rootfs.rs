@@ -23,7 +23,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
 
 /// A container's root filesystem.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ pub(crate) enum Missing {
 /// A directory of the container.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    fd: OwnedFd,
+    fd: Rc<OwnedFd>,
     mount: u64,
     /// Why nothing may be created in it, if so.
     pub(crate) closed: Option<Closed>,
@@ -112,6 +113,11 @@ impl AsFd for Directory {
 }
 
 impl Directory {
+    /// Its descriptor, to be kept: all that was created in it is taken back by the same.
+    pub(crate) fn share(&self) -> Rc<OwnedFd> {
+        Rc::clone(&self.fd)
+    }
+
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> Result<bool, Error> {
         is_empty(&self.fd).map_err(|errno| Error::system("read a directory of the container", errno))
@@ -185,7 +191,7 @@ impl Rootfs {
         match open_inside(&self.root, path, OFlags::PATH | OFlags::DIRECTORY) {
             Ok(fd) => {
                 let mount = mount_id(&fd).map_err(failed)?;
-                Ok(Some(Directory { closed: self.find_closed(mount), fd, mount, is_new: false }))
+                Ok(Some(Directory { closed: self.find_closed(mount), fd: fd.into(), mount, is_new: false }))
             }
             Err(Errno::NOENT) => self.make_directory(path, missing),
             Err(Errno::NOTDIR | Errno::LOOP) => Ok(None),
@@ -199,27 +205,32 @@ impl Rootfs {
         };
         let parent_path = if parent_path.is_empty() { "/" } else { parent_path };
         let Some(parent) = self.open_directory(parent_path, missing)? else { return Ok(None) };
-        if let Ok(target) = readlinkat(&parent, name, Vec::new()) {
-            let target = target.to_string_lossy().into_owned();
-            let depth = parent_path.split('/').filter(|part| !part.is_empty()).count();
-            return if leaves(&target, depth) {
-                Err(Error::Escape { path: path.to_owned(), target })
-            } else {
-                Ok(None)
-            };
+        match readlinkat(&parent, name, Vec::new()) {
+            Ok(target) => {
+                let target = target.to_string_lossy().into_owned();
+                let depth = parent_path.split('/').filter(|part| !part.is_empty()).count();
+                return if leaves(&target, depth) {
+                    Err(Error::Escape { path: path.to_owned(), target })
+                } else {
+                    Ok(None)
+                };
+            }
+            // Nothing, or no link.
+            Err(Errno::NOENT | Errno::INVAL) => {}
+            Err(errno) => return Err(Error::system(format!("look up {path} in the container"), errno)),
         }
         if missing == Missing::Leave || parent.closed.is_some() {
             return Ok(None);
         }
         match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) => self.record(|journal| journal.directory(&parent, name)),
+            Ok(()) => self.record(|journal| journal.directory(parent.share(), name)),
             Err(Errno::ROFS | Errno::EXIST) => return Ok(None),
             Err(errno) => return Err(Error::system(format!("create {path} in the container"), errno)),
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&parent, name, flags, Mode::empty())
             .map_err(|errno| Error::system(format!("open {path} in the container"), errno))?;
-        Ok(Some(Directory { fd, mount: parent.mount, closed: None, is_new: true }))
+        Ok(Some(Directory { fd: fd.into(), mount: parent.mount, closed: None, is_new: true }))
     }
 
     /// Why a file may not be replaced: as its directory, and where something is mounted on the file itself.
@@ -306,19 +317,28 @@ impl Rootfs {
     }
 
     /// Whether anything stands at a path of the container.
-    pub(crate) fn has(&self, path: &str) -> bool {
-        self.look(path).is_ok()
+    pub(crate) fn has(&self, path: &str) -> Result<bool, Error> {
+        Ok(self.find(path)?.is_some())
     }
 
     /// Whether a path of the container is a directory of the root filesystem's own with something in it.
-    pub(crate) fn has_files(&self, path: &str) -> bool {
-        let own = self.look(path).ok().filter(|fd| mount_id(fd).is_ok_and(|mount| mount == self.mount));
-        own.is_some_and(|fd| is_empty(&fd).is_ok_and(|is_empty| !is_empty))
+    pub(crate) fn has_files(&self, path: &str) -> Result<bool, Error> {
+        let failed = |errno: Errno| Error::system(format!("look at {path} in the container"), errno);
+        let Some(fd) = self.find(path)? else { return Ok(false) };
+        let is_directory =
+            FileType::from_raw_mode(fstat(&fd).map_err(failed)?.st_mode) == FileType::Directory;
+        Ok(is_directory && mount_id(&fd).map_err(failed)? == self.mount && !is_empty(&fd).map_err(failed)?)
     }
 
-    /// What stands at a path, links followed inside the root, to ask about it: nothing is opened for use.
-    pub(crate) fn look(&self, path: impl rustix::path::Arg + Copy) -> rustix::io::Result<OwnedFd> {
-        open_inside(&self.root, path, OFlags::PATH)
+    /// What stands at a path, links followed inside the root, to ask about it: nothing is opened for use. None where
+    /// nothing does, and where the image's links lead nowhere.
+    pub(crate) fn find(&self, path: &str) -> Result<Option<OwnedFd>, Error> {
+        match open_inside(&self.root, path, OFlags::PATH) {
+            Ok(found) => Ok(Some(found)),
+            // The last two: a name that no file can have.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(Error::system(format!("look at {path} in the container"), errno)),
+        }
     }
 }
 
@@ -396,10 +416,13 @@ fn find_root_closed(
     Ok(if is_podmans && is_containers { None } else { Some(Closed::Outlives) })
 }
 
-/// Whether Podman keeps it beside the bundle, which is `STORAGE/DRIVER-containers/ID/userdata`.
+/// Whether Podman's storage driver keeps it: the bundle is `STORAGE/DRIVER-containers/ID/userdata`, and the root filesystem
+/// below `STORAGE/DRIVER`. Beside that are volumes, which outlive the container.
 fn is_in_storage(path: &Path, bundle: &Path) -> bool {
-    let storage: PathBuf = bundle.components().take(bundle.components().count().saturating_sub(3)).collect();
-    storage.components().count() > 1 && path.starts_with(storage)
+    let Some(containers) = bundle.ancestors().nth(2) else { return false };
+    let name = containers.file_name().and_then(|name| name.to_str());
+    let driver = name.and_then(|name| name.strip_suffix("-containers"));
+    driver.is_some_and(|driver| path.starts_with(containers.with_file_name(driver)))
 }
 
 /// Whether the mount shows an overlay from its own root. Podman mounts a container's overlay elsewhere when the
@@ -457,6 +480,7 @@ mod tests {
     fn a_container_s_own_root_filesystem_is_told_from_a_directory_of_the_user() {
         let bundle = Path::new("/var/lib/containers/storage/overlay-containers/ab/userdata");
         assert!(is_in_storage(Path::new("/var/lib/containers/storage/overlay/cd/merged"), bundle));
+        assert!(!is_in_storage(Path::new("/var/lib/containers/storage/volumes/v/_data"), bundle));
         assert!(!is_in_storage(Path::new("/home/me/rootfs"), bundle));
         assert!(!is_in_storage(Path::new("/home/me/rootfs"), Path::new("/a/b/userdata")));
         let mountinfo = "36 35 98:0 / /merged rw,noatime shared:1 - overlay overlay rw,lowerdir=/l\n\

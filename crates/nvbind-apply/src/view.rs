@@ -10,11 +10,12 @@ use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 /// An attached view that can still be written to.
 #[derive(Debug)]
 pub(crate) struct ViewMount {
-    mount: OwnedFd,
+    mount: Rc<OwnedFd>,
     directories: BTreeMap<String, OwnedFd>,
 }
 
@@ -61,7 +62,8 @@ impl ViewMount {
         let failed = |errno: Errno| Error::system("mount the driver view in the container", errno);
         let mount = mount::tmpfs(context).map_err(failed)?;
         mount::attach(&mount, directory, "").map_err(failed)?;
-        rootfs.record(|journal| journal.mounted(&mount));
+        let mount = Rc::new(mount);
+        rootfs.record(|journal| journal.mounted(Rc::clone(&mount)));
         Ok(ViewMount { mount, directories: BTreeMap::new() })
     }
 

@@ -7,10 +7,11 @@ use crate::rootfs::{Rootfs, mount_id, read_names};
 use crate::view::ViewMount;
 use nvbind_core::abi::{Abi, Elf};
 use nvbind_core::compat;
-use nvbind_core::plan::{Entry, View, library_directory};
+use nvbind_core::plan::library_directory;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open, readlink};
 use rustix::io::{Errno, pread};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// So many directories are looked at. Images have some five.
@@ -26,21 +27,24 @@ pub(super) fn cover(
     view: &ViewMount,
     value: &str,
 ) -> Result<(), Error> {
-    let own = rootfs.look(layout.place).and_then(mount_id).ok();
-    // What is not there finds nothing; what may not be searched is not searched by programs.
-    let found = parse_directories(value).into_iter().take(DIRECTORIES);
-    let found = found.filter_map(|path| Some((path, rootfs.look(path).ok()?)));
-    let found: Vec<_> = found.filter(|(_, directory)| mount_id(directory).ok() != own).collect();
+    let failed = |errno: Errno| Error::system("look at a directory of LD_LIBRARY_PATH", errno);
+    let own = mount_id(&rootfs.find(layout.place)?.ok_or_else(|| failed(Errno::NOENT))?).map_err(failed)?;
+    let mut found = Vec::new();
+    for path in parse_directories(value).into_iter().take(DIRECTORIES) {
+        let Some(directory) = find_readable(rootfs, path)? else { continue };
+        if mount_id(&directory).map_err(failed)? != own {
+            found.push((path, directory));
+        }
+    }
     if found.is_empty() {
         return Ok(());
     }
-    let mut covers = Covers {
-        rootfs,
-        view,
-        libraries: collect_libraries(&layout.view),
-        spared: rootfs.look(compat::DIRECTORY).ok().and_then(|directory| real_path(&directory)),
-        done: BTreeSet::new(),
+    let spared = match rootfs.find(compat::DIRECTORY)? {
+        Some(directory) => Some(real_path(&directory)?),
+        None => None,
     };
+    let mut covers =
+        Covers { rootfs, view, libraries: collect_libraries(layout), spared, done: BTreeSet::new() };
     let mut said = Vec::new();
     for (path, directory) in found {
         let count = covers.cover_in(path, &directory)?;
@@ -57,11 +61,11 @@ pub(super) fn cover(
 
 /// The names that the view has a library of the driver for, and for whose programs. Where CUDA's forward compatibility
 /// wins the view has links to the image's own, and nothing of the image is bound over anything.
-fn collect_libraries(view: &View) -> BTreeMap<&str, Vec<Abi>> {
-    let is_images = |name: &str, abi| matches!(view.get(&path_of(name, abi)), Some(Entry::Link { target }) if target.starts_with('/'));
+fn collect_libraries<'l>(layout: &'l Layout<'_>) -> BTreeMap<&'l str, Vec<Abi>> {
     let mut libraries: BTreeMap<&str, Vec<Abi>> = BTreeMap::new();
     for abi in [Abi::NATIVE, Abi::COMPAT32].into_iter().flatten() {
-        for name in view.sonames(abi).filter(|name| !is_images(name, abi)) {
+        let names = layout.view.sonames(abi);
+        for name in names.filter(|name| layout.is_drivers(&path_of(name, abi))) {
             libraries.entry(name).or_default().push(abi);
         }
     }
@@ -113,11 +117,11 @@ impl Covers<'_> {
     /// Covers the file that a path of the container leads to. Returns whether it did.
     fn cover_file(&mut self, path: &str, name: &str) -> Result<bool, Error> {
         let failed = |errno: Errno| Error::system(format!("look at {path} in the container"), errno);
-        let Ok(target) = self.rootfs.look(path) else { return Ok(false) };
+        let Some(target) = find_readable(self.rootfs, path)? else { return Ok(false) };
         let stat = fstat(&target).map_err(failed)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
             || self.done.contains(&(stat.st_dev, stat.st_ino))
-            || self.is_spared(&target)
+            || self.is_spared(&target)?
             // Before it is opened: whoever reads /proc/kmsg takes the log from others.
             || !self.rootfs.is_ordinary(&target)?
         {
@@ -125,10 +129,11 @@ impl Covers<'_> {
         }
         let header = match read_header(&target) {
             Ok(header) => header,
-            Err(errno) => {
+            Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
                 log::warn!("{path} in the container cannot be read, and is left as it is: {errno}");
                 return Ok(false);
             }
+            Err(errno) => return Err(failed(errno)),
         };
         let Some(abi) = self.abi(name, &header) else { return Ok(false) };
         let file = self.view.clone_file(&path_of(name, abi))?;
@@ -141,10 +146,10 @@ impl Covers<'_> {
         self.rootfs.cover_open(&file, &target, path)
     }
 
-    fn is_spared(&self, target: &OwnedFd) -> bool {
-        let path = real_path(target).unwrap_or_default();
-        let rest = self.spared.as_ref().and_then(|directory| path.strip_prefix(directory.as_slice()));
-        rest.is_some_and(|rest| rest.starts_with(b"/"))
+    fn is_spared(&self, target: &OwnedFd) -> Result<bool, Error> {
+        let Some(directory) = &self.spared else { return Ok(false) };
+        let path = real_path(target)?;
+        Ok(path.strip_prefix(directory.as_slice()).is_some_and(|rest| rest.starts_with(b"/")))
     }
 
     /// Whose library takes the file's place: of its own machine; of the first that there is where it is no library, as
@@ -167,8 +172,18 @@ fn read_header(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
 }
 
 /// Where a descriptor's file lies, links resolved. To compare only: it may be gone when it is used.
-fn real_path(file: &OwnedFd) -> Option<Vec<u8>> {
-    Some(readlink(proc_path(file), Vec::new()).ok()?.into_bytes())
+fn real_path(file: &OwnedFd) -> Result<Vec<u8>, Error> {
+    let link = readlink(proc_path(file), Vec::new());
+    link.map(CString::into_bytes)
+        .map_err(|errno| Error::system("tell where a file of the container is", errno))
+}
+
+/// What a path leads to; none where there is nothing, and where the container's root may not search either.
+fn find_readable(rootfs: &Rootfs, path: &str) -> Result<Option<OwnedFd>, Error> {
+    match rootfs.find(path) {
+        Err(error) if error.is_denied() => Ok(None),
+        found => found,
+    }
 }
 
 fn proc_path(file: &OwnedFd) -> String {

@@ -6,16 +6,18 @@ use crate::mount;
 use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat};
 use nvbind_core::host::Host;
+use nvbind_core::inventory::Nodes;
 use nvbind_core::node_access::{Access, Needed};
 use nvbind_core::plan::Device;
 use rustix::fs::{FileType, Stat, fstat, major, minor};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 /// A device node, ready to be made or attached.
 #[derive(Debug)]
 pub(crate) struct NodeSource {
     /// What is attached, where a node cannot be made.
-    pub(crate) mount: Option<OwnedFd>,
+    pub(crate) mount: Option<Rc<OwnedFd>>,
     pub(crate) device: Device,
     /// Permissions and owner on the host.
     pub(crate) stat: Stat,
@@ -90,6 +92,9 @@ pub(super) fn open(
         let (major, minor, remedy) = (node.major, node.minor, device.remedy);
         return Err(Error::WrongNode { path: path(), major, minor, remedy });
     }
+    if let Some(making) = making {
+        report_difference(making, &stat, &path());
+    }
     let Some(binding) = binding else {
         return Ok(Some(NodeSource { mount: None, device: device.clone(), stat }));
     };
@@ -100,8 +105,20 @@ pub(super) fn open(
         }
         checked => checked?,
     }
-    let mount = Some(mount::clone_detached(&fd, mount::DEVICE).map_err(failed)?);
+    let mount = Some(Rc::new(mount::clone_detached(&fd, mount::DEVICE).map_err(failed)?));
     Ok(Some(NodeSource { mount, device: device.clone(), stat }))
+}
+
+/// Reports a node that stands there with another owner or mode than the driver's own program would give it, where it is
+/// that program's to make: something else made it, and may have been stopped in between.
+fn report_difference(Nodes { uid, gid, mode, .. }: Nodes, stat: &Stat, path: &str) {
+    let is = (stat.st_uid, stat.st_gid, stat.st_mode & 0o777);
+    if is != (uid, gid, mode) {
+        let (is_uid, is_gid, is_mode) = is;
+        log::info!(
+            "{path} is {is_mode:04o} and belongs to {is_uid}:{is_gid}; the driver's module says {mode:04o} and {uid}:{gid}"
+        );
+    }
 }
 
 /// Whether it is that character device.

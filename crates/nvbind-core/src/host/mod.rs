@@ -150,6 +150,12 @@ impl Tree {
         Ok(Tree { path: path.to_path_buf(), real, directory, watched: RefCell::new(None) })
     }
 
+    /// The directory without links, as seen from the machine's own `/`.
+    #[must_use]
+    pub fn real(&self) -> &Path {
+        &self.real
+    }
+
     /// Where the file stands as seen from the machine's own `/`; for messages.
     #[must_use]
     pub fn display(&self, path: &str) -> String {

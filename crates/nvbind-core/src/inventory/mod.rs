@@ -196,8 +196,8 @@ impl Inventory {
         }
     }
 
-    /// Reads what the machine has for containers with the capabilities `wanted` and these extras. Where files were added
-    /// or removed beside the driver's just now, it is read again until nothing has changed for a second.
+    /// Reads what the machine has for containers with the capabilities `wanted` and these extras. Where files were
+    /// added or removed beside the driver's just now, it is read again until nothing has changed for a second.
     ///
     /// # Errors
     /// When no driver is loaded, it is half-installed or being installed, or something of it cannot be read.
