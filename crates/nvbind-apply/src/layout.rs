@@ -18,8 +18,8 @@ impl Layout<'_> {
         path.at(self.place)
     }
 
-    /// Whether a path of the view leads to a file of the driver's, and not, as with CUDA's forward compatibility, to one
-    /// of the image's or nowhere.
+    /// Whether a path of the view leads to a file of the driver's, and not, as with CUDA's forward compatibility, to
+    /// one of the image's or nowhere.
     pub(crate) fn is_drivers(&self, path: &str) -> bool {
         match self.view.get(path) {
             Some(Entry::Link { target }) => !target.starts_with('/'),

@@ -416,8 +416,8 @@ fn find_root_closed(
     Ok(if is_podmans && is_containers { None } else { Some(Closed::Outlives) })
 }
 
-/// Whether Podman's storage driver keeps it: the bundle is `STORAGE/DRIVER-containers/ID/userdata`, and the root filesystem
-/// below `STORAGE/DRIVER`. Beside that are volumes, which outlive the container.
+/// Whether Podman's storage driver keeps it: the bundle is `STORAGE/DRIVER-containers/ID/userdata`, and the root
+/// filesystem below `STORAGE/DRIVER`. Beside that are volumes, which outlive the container.
 fn is_in_storage(path: &Path, bundle: &Path) -> bool {
     let Some(containers) = bundle.ancestors().nth(2) else { return false };
     let name = containers.file_name().and_then(|name| name.to_str());

@@ -1,6 +1,7 @@
 //! What is wrong, as one line for a person: on a terminal, in the system's log, in a record.
 
 use std::error::Error;
+use std::fmt::Write as _;
 
 /// An error and its causes, each once.
 #[must_use]
@@ -17,18 +18,42 @@ pub fn line(error: &dyn Error) -> String {
     line
 }
 
-/// The text on one line, with its control characters escaped: paths, names and an image's words can hold sequences that
-/// would reach the terminal.
+/// The text on one line, with what a terminal would obey escaped: paths, names and an image's variables can hold
+/// sequences for it, and marks that change the order in which letters are shown.
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut line, letter| {
         match letter {
             '\n' => line.push(' '),
-            control if control.is_control() => line.extend(control.escape_default()),
+            special if is_special(special) => line.extend(special.escape_default()),
             other => line.push(other),
         }
         line
     })
+}
+
+/// JSON in which all that [`printable`] escapes is escaped as JSON has it. Such letters can stand in strings only;
+/// what is below U+0020 is escaped there already, and between values it is white space.
+#[must_use]
+pub fn printable_json(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut text, letter| {
+        if letter >= ' ' && is_special(letter) {
+            let _ = write!(text, "\\u{:04x}", u32::from(letter));
+        } else {
+            text.push(letter);
+        }
+        text
+    })
+}
+
+/// Control characters, separators of lines and paragraphs, and what sets the direction of text (Unicode Standard Annex
+/// 9, "Directional Formatting Characters").
+fn is_special(letter: char) -> bool {
+    let is_mark = matches!(
+        letter,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    letter.is_control() || is_mark
 }
 
 #[cfg(test)]
@@ -42,7 +67,17 @@ mod tests {
         struct Outer(#[source] std::io::Error, &'static str);
         let cause = || std::io::Error::other("because\nof \u{1b}[31mthis");
         assert_eq!(printable(&line(&Outer(cause(), ""))), r"cannot do it: because of \u{1b}[31mthis");
+        assert_eq!(printable("a\tb\u{9b}c\u{202e}d\u{2028}é"), r"a\tb\u{9b}c\u{202e}d\u{2028}é");
         let told = Outer(cause(), ": because\nof \u{1b}[31mthis");
         assert_eq!(printable(&line(&told)), r"cannot do it: because of \u{1b}[31mthis");
+    }
+
+    #[test]
+    fn json_says_the_same_without_what_a_terminal_obeys() {
+        let text = "a\u{1b}[1mb\u{7f}\u{9b}c\u{202e}d\u{2028}é\n";
+        let json = serde_json::to_string_pretty(&[text]).unwrap();
+        let escaped = printable_json(&json);
+        assert_eq!(escaped, "[\n  \"a\\u001b[1mb\\u007f\\u009bc\\u202ed\\u2028é\\n\"\n]");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), [text]);
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod setup;
 
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
+use nvbind_core::message::printable_json;
 use serde::Serialize;
 
 /// A report that no JSON can hold.
@@ -31,7 +32,7 @@ impl Explain for NoJson {
 
 /// A JSON document as it is printed.
 fn to_json(value: &impl Serialize) -> Result<String, NoJson> {
-    let mut text = serde_json::to_string_pretty(value)?;
+    let mut text = printable_json(&serde_json::to_string_pretty(value)?);
     text.push('\n');
     Ok(text)
 }

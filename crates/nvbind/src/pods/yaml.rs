@@ -5,14 +5,14 @@
 //! with quotes. Anchors and merges are carried out, comments are not kept.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 /// How deep lists and mappings may lie in each other; a Deployment with all that there is needs about fifteen.
 const DEPTH: usize = 64;
 
-/// How large documents may become by their aliases: nodes and bytes of text together.
-const SIZE: usize = 16 << 20;
+/// How much documents may grow by their anchors and aliases: nodes and bytes of text together.
+const GROWTH: usize = 1 << 20;
 
 /// Longer keys cannot stand before their colon (YAML 1.2.2, 8.2.2), and Kubernetes has none.
 const KEY: usize = 512;
@@ -50,7 +50,7 @@ pub(crate) enum Error {
 }
 
 /// A word, a list or a mapping.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Node {
     /// Its explicit type, as it is written.
     tag: Option<String>,
@@ -58,7 +58,7 @@ pub(crate) struct Node {
 }
 
 /// What a node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Value {
     /// A word, or several.
     Text {
@@ -180,6 +180,8 @@ struct Reader {
     anchors: HashMap<usize, Anchored>,
     /// Of all nodes so far.
     size: usize,
+    /// How much of that, and of copies for aliases that may come, the text does not have itself.
+    growth: usize,
 }
 
 #[derive(Debug)]
@@ -208,7 +210,7 @@ impl Reader {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             Event::Scalar(text, style, anchor, tag) => {
                 let before = self.size;
-                self.grow(text.len() + 1)?;
+                self.size = self.size.saturating_add(text.len()).saturating_add(1);
                 let value = Value::Text { text: text.into_owned(), bare: style == ScalarStyle::Plain };
                 let node = Node { tag: written(tag.as_deref())?, value };
                 self.put(node, anchor, before, 0)?;
@@ -230,6 +232,7 @@ impl Reader {
                 if self.open.len() + levels > DEPTH {
                     return Err(TOO_DEEP);
                 }
+                self.size = self.size.saturating_add(size);
                 self.grow(size)?;
                 let node = self.anchors.get(&anchor).map(|named| named.node.clone());
                 node.map_or(Ok(()), |node| self.put(node, 0, before, levels))?;
@@ -239,13 +242,13 @@ impl Reader {
     }
 
     fn grow(&mut self, by: usize) -> Result<(), &'static str> {
-        self.size = self.size.saturating_add(by);
-        if self.size > SIZE { Err("its aliases make it larger than 16 MiB") } else { Ok(()) }
+        self.growth = self.growth.saturating_add(by);
+        if self.growth > GROWTH { Err("its anchors and aliases add more than 1 MiB") } else { Ok(()) }
     }
 
     fn open(&mut self, value: Value, anchor: usize, tag: Option<&Tag>) -> Result<(), &'static str> {
         let before = self.size;
-        self.grow(1)?;
+        self.size = self.size.saturating_add(1);
         if self.open.len() >= DEPTH {
             return Err(TOO_DEEP);
         }
@@ -287,6 +290,11 @@ const TOO_DEEP: &str = "lists and mappings lie deeper than 64 in each other";
 fn merged(node: Node) -> Result<Node, &'static str> {
     let Value::Map(pairs) = node.value else { return Ok(node) };
     let (merges, mut pairs): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(key, _)| is_merge(key));
+    let mut keys: HashSet<Value> = if merges.is_empty() {
+        HashSet::new()
+    } else {
+        pairs.iter().map(|(key, _)| key.value.clone()).collect()
+    };
     for (_, value) in merges {
         let sources = match value.value {
             Value::List(items) => items,
@@ -297,7 +305,7 @@ fn merged(node: Node) -> Result<Node, &'static str> {
                 return Err("<< stands for something that is no mapping");
             };
             for (key, value) in more {
-                if pairs.iter().all(|(known, _)| known.value != key.value) {
+                if keys.insert(key.value.clone()) {
                     pairs.push((key, value));
                 }
             }
@@ -516,7 +524,7 @@ mod tests {
         let chain: String =
             (1..100).map(|level| format!("a{level}: &a{level} [*a{}]\n", level - 1)).collect();
         for (text, expected) in [
-            (format!("a0: &a0 lol\n{laughs}"), "line 8: its aliases make it larger than 16 MiB"),
+            (format!("a0: &a0 lol\n{laughs}"), "line 7: its anchors and aliases add more than 1 MiB"),
             (format!("a0: &a0 x\n{chain}"), "line 65: lists and mappings lie deeper than 64 in each other"),
             ("a: &a [*a]".to_owned(), "line 1: an alias stands in what it names"),
             (deep("["), "line 1, column 256: recursion limit exceeded"),
