@@ -7,9 +7,12 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 fn libcuda(world: &World) -> PathBuf {
     world.driver.path(&format!("usr/lib64/libcuda.so.{VERSION}"))
@@ -254,6 +257,34 @@ fn modules_that_are_not_loaded_are_loaded_by_the_driver_s_own_program() {
         assert!(ended.says.contains(says), "{}", ended.says);
         uncover();
     }
+}
+
+/// As a runtime does whose time limit is over, or whose container was killed.
+#[test]
+fn what_a_killed_hook_was_waiting_for_ends_with_it() {
+    const HANGS: &str =
+        "#!/bin/sh\n/bin/sleep 600 &\necho $$ $! >@/started.new\nmv @/started.new @/started\nwait\n";
+    let Some(world) = unloaded(HANGS, 0o755) else { return };
+    let mut command = Command::new(HOOK);
+    command.args(&world.arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut hook = command.spawn().unwrap();
+    hook.stdin.take().unwrap().write_all(&world.stdin()).unwrap();
+    let started = world.path("started");
+    while !started.exists() {
+        assert_eq!(hook.try_wait().unwrap(), None, "the hook waits for it");
+        thread::sleep(Duration::from_millis(10));
+    }
+    hook.kill().unwrap();
+    hook.wait().unwrap();
+    let text = fs::read_to_string(&started).unwrap();
+    for pid in text.split_whitespace() {
+        let status = format!("/proc/{pid}/status");
+        let is_running = || fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ"));
+        while is_running() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    uncover();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,12 +45,16 @@ impl Explain for Error {
     }
 }
 
-/// Runs it to its end with no environment, and gives what it printed on stdout.
+/// Runs it to its end with no environment, and gives what it printed on stdout; messages call it `program`.
 ///
 /// # Errors
 /// When it cannot be started, fails, prints too much, or does not end within `timeout`.
-pub fn read_output(command: &mut Command, timeout: Duration) -> Result<Vec<u8>, Error> {
-    read_output_with_environment(command.env_clear(), timeout)
+pub(crate) fn read_output(
+    command: &mut Command,
+    program: &Path,
+    timeout: Duration,
+) -> Result<Vec<u8>, Error> {
+    run(command.env_clear(), &program.display().to_string(), timeout)
 }
 
 /// The same with the environment that the command has, by default this process's: not for a program that runs for
@@ -59,6 +64,11 @@ pub fn read_output(command: &mut Command, timeout: Duration) -> Result<Vec<u8>, 
 /// As [`read_output`].
 pub fn read_output_with_environment(command: &mut Command, timeout: Duration) -> Result<Vec<u8>, Error> {
     let program = command.get_program().display().to_string();
+    run(command, &program, timeout)
+}
+
+fn run(command: &mut Command, program: &str, timeout: Duration) -> Result<Vec<u8>, Error> {
+    let program = program.to_owned();
     let failed = |source: io::Error| Error::Run { program: program.clone(), source };
     // A process group of its own: the driver's library starts nvidia-modprobe, which is to end with it.
     let command = command.process_group(0);
@@ -167,7 +177,9 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn shell(script: &str, timeout: Duration) -> Result<String, Error> {
-        let output = read_output(Command::new("/bin/sh").env("LEAKED", "yes").args(["-c", script]), timeout)?;
+        let mut command = Command::new("/bin/sh");
+        let output =
+            read_output(command.env("LEAKED", "yes").args(["-c", script]), Path::new("/bin/sh"), timeout)?;
         Ok(String::from_utf8(output).unwrap())
     }
 
@@ -196,7 +208,7 @@ mod tests {
             panic!()
         };
         assert_eq!(says.len(), ERRORS_LIMIT);
-        let error = read_output(&mut Command::new("/nonexistent"), LONG).unwrap_err();
+        let error = read_output_with_environment(&mut Command::new("/nonexistent"), LONG).unwrap_err();
         assert_eq!(error.to_string(), "cannot run /nonexistent");
     }
 

@@ -45,6 +45,7 @@ pub mod security;
 pub mod select;
 pub mod selinux;
 pub mod settings;
+pub mod supervisor;
 pub mod trust;
 pub mod visible_devices;
 

@@ -3,15 +3,15 @@
 
 use crate::catalogue::{MODPROBE, MODPROBE_LOAD};
 use crate::failure::Failure;
+use crate::supervisor::supervised;
 use crate::{child, message, trust};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// To load the modules takes a second or two; to initialise many GPUs without persistence, some more. Together with
-/// NVML's this is less than the hook has by its JSON (30 s): a hook that the runtime kills would leave its child
-/// behind.
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// NVML's, and twice the time that a driver is given to settle, this is less than the hook has by its JSON (30 s): who
+/// is killed cannot say why.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs it, where it is installed; whether it ran and succeeded. What it could not do shows when the driver is read
 /// again.
@@ -31,6 +31,7 @@ pub(crate) fn load() -> bool {
 }
 
 fn run(program: &Path) -> Result<(), Failure> {
-    child::read_output(Command::new(trust::check_file(program)?).args(MODPROBE_LOAD), TIMEOUT)?;
+    let program = trust::check_file(program)?;
+    child::read_output(supervised(&program).args(MODPROBE_LOAD), &program, TIMEOUT)?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::inventory::{self, Inventory};
 use crate::listing::Listing;
 use crate::request::{Gpus, Request};
+use crate::supervisor::supervised;
 use crate::trust;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -144,16 +145,15 @@ pub fn ask(
     let program = program.path(name)?;
     let library = trust::check_file(Path::new(&host.files.display(&inventory.nvml(host)?)))?;
     log::debug!("asks NVML: {}", library.display());
-    run(&program, &library, question)
+    run(supervised(&program), &program, &library, question)
 }
 
-fn run(program: &Path, library: &Path, question: Question) -> Result<Listing, Error> {
-    let mut command = Command::new(program);
+fn run(mut command: Command, program: &Path, library: &Path, question: Question) -> Result<Listing, Error> {
     command.args(["nvml", "--library"]).arg(library);
     if question == Question::Details {
         command.arg("--details");
     }
-    let output = child::read_output(&mut command, TIMEOUT)?;
+    let output = child::read_output(&mut command, program, TIMEOUT)?;
     serde_json::from_slice(&output)
         .map_err(|source| Error::Answer { program: program.display().to_string(), source })
 }
@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_program_that_prints_something_else_is_named() {
-        let error = run(Path::new("/bin/echo"), Path::new("/x"), Question::Devices).unwrap_err();
+        let echo = Path::new("/bin/echo");
+        let error = run(Command::new(echo), echo, Path::new("/x"), Question::Devices).unwrap_err();
         assert_eq!(error.to_string(), "/bin/echo printed no list of GPUs; is it of the same version?");
         assert_eq!(error.exit(), Exit::Driver);
     }

@@ -19,9 +19,13 @@ mod hook;
 mod report;
 mod source;
 
+use nvbind_core::supervisor;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = supervisor::supervise(std::env::args_os().skip(1)) {
+        return code;
+    }
     report::start();
     if let Err(error) = harden::harden() {
         return report::failure("", &error);

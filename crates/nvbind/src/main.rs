@@ -27,11 +27,15 @@ mod fixture;
 use args::{Cli, Command, Kube, Leading};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 use messages::Messages;
+use nvbind_core::supervisor;
 use podman::command_line::Verb;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = supervisor::supervise(std::env::args_os().skip(1)) {
+        return code;
+    }
     let (messages, command) = parse(std::env::args_os().collect());
     messages.apply();
     let done = match command {

@@ -37,7 +37,7 @@ pub use wsl::{StoreFile, Wsl};
 const NVML: &str = "libnvidia-ml";
 
 /// How long a driver is read again that is being changed.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why the driver of this machine cannot be used.
 #[expect(missing_docs, reason = "the messages name the fields")]
