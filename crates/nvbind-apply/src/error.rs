@@ -4,6 +4,7 @@ use crate::cgroup;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::node_access::{Needed, other_remedy};
+use rustix::io::Errno;
 use std::path::PathBuf;
 
 /// A failure, in terms of what its reader can act on.
@@ -121,6 +122,13 @@ impl Explain for Error {
             | Error::NoFile { .. }
             | Error::NoPlace { .. } => Exit::Rootfs,
         }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let (Error::System { source, .. } | Error::Source { source, .. }) = self else { return None };
+        let is_limit = source.raw_os_error() == Some(Errno::MFILE.raw_os_error());
+        let remedy = "raise the limit of open files: with crun it is the container's, `--ulimit nofile=4096`";
+        is_limit.then(|| remedy.to_owned())
     }
 }
 

@@ -19,6 +19,7 @@ mod mount;
 mod mountinfo;
 mod namespaces;
 mod node;
+mod privileges;
 mod proc;
 mod rootfs;
 mod sources;
@@ -95,6 +96,7 @@ pub fn apply(plan: &Plan, host: &Host, container: &Container<'_>) -> Result<&'st
     if let Some(namespaces) = namespaces {
         namespaces.join()?;
     }
+    privileges::limit()?;
     let rootfs = Rootfs::open(container.root, container.bundle, container.config, &host_tmpfs)?;
     match fill(&rootfs, plan, proc, &sources, container.config) {
         Ok(view) => Ok(view),

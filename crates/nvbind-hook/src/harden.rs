@@ -1,7 +1,7 @@
 //! The first acts: nothing of the caller's process state is relied upon.
 
 use nix::sys::prctl::set_dumpable;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::utsname::uname;
 use nvbind_core::exit::Exit;
@@ -26,15 +26,23 @@ impl Explain for Error {
     }
 }
 
+/// Descriptors for the files of a driver, and for the nodes of all IMEX channels that a driver has by default (2,048). With
+/// crun the hook has the container's limit, `--ulimit nofile=`.
+const DESCRIPTORS: rlim_t = 4096;
+
 /// Makes the process non-dumpable (no ptrace or /proc access from the container's user namespace), sets the umask
-/// (crun leaves 0), leaves the working directory, which may be the image's root, and takes all descriptors it may have:
-/// a host can have thousands of IMEX channels.
+/// (crun leaves 0), leaves the working directory, which may be the image's root, and takes the descriptors that it may
+/// need.
 pub(crate) fn harden() -> Result<(), Error> {
     let failed = |errno: nix::Error| Error::System(errno.into());
     set_dumpable(false).map_err(failed)?;
     umask(Mode::from_bits_truncate(0o022));
     std::env::set_current_dir("/").map_err(Error::System)?;
     let (_soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    if hard < DESCRIPTORS && setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS).is_ok() {
+        return Ok(());
+    }
+    // Without CAP_SYS_RESOURCE it is what it is; that it is too little shows where it is.
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(failed)
 }
 

@@ -96,6 +96,9 @@ impl Log for Lines {
 /// Reports why a container does not start, everywhere, and gives the exit code.
 pub(crate) fn failure(container: &str, error: &dyn Explain) -> ExitCode {
     let mut line = message::line(error);
+    if let Some(hint) = error.hint() {
+        line = format!("{line}; {hint}");
+    }
     if !container.is_empty() {
         line = format!("container {container}: {line}");
     }
