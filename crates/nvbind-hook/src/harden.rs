@@ -26,8 +26,8 @@ impl Explain for Error {
     }
 }
 
-/// Descriptors for the files of a driver, and for the nodes of all IMEX channels that a driver has by default (2,048). With
-/// crun the hook has the container's limit, `--ulimit nofile=`.
+/// Descriptors for the files of a driver, and for the nodes of all IMEX channels that a driver has by default (2,048).
+/// With crun the hook has the container's limit, `--ulimit nofile=`.
 const DESCRIPTORS: rlim_t = 4096;
 
 /// Makes the process non-dumpable (no ptrace or /proc access from the container's user namespace), sets the umask
