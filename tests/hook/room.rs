@@ -61,8 +61,7 @@ fn running_out_of_space_on_the_way_leaves_nothing_behind() {
 /// One descriptor more after each refusal: somewhere on the way each place that opens something is refused once.
 #[test]
 fn a_hook_with_too_few_descriptors_refuses_and_is_never_half() {
-    let mut refused = 0;
-    for limit in 4..256 {
+    for (refused, limit) in (4..256).enumerate() {
         let Some(mut world) = World::new() else { return };
         world.write("image/opt/a/libcuda.so.1", "of the image\n");
         world.write("image/etc/ld.so.conf", "/opt/lib\n");
@@ -86,7 +85,6 @@ fn a_hook_with_too_few_descriptors_refuses_and_is_never_half() {
         assert!(says.contains("Too many open files (os error 24)"), "{limit}: {says}");
         assert_eq!(says.lines().count(), 1, "{limit}: {says}");
         world.assert_same(&before, &format!("{limit} descriptors"));
-        refused += 1;
     }
     panic!("no number of descriptors is enough");
 }

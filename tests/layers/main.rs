@@ -239,7 +239,7 @@ fn is_punct(token: &TokenTree, letter: char) -> bool {
 
 /// The crates of which nvbind consists, each by the file of its root module.
 const ROOTS: [&str; 4] =
-    ["nvbind-core/src/lib.rs", "nvbind-apply/src/lib.rs", "nvbind-hook/src/main.rs", "nvbind/src/main.rs"];
+    ["nvbind-core/src/lib.rs", "nvbind-apply/src/lib.rs", "nvbind-hook/src/main.rs", "nvbind/src/lib.rs"];
 
 #[test]
 fn the_modules_of_each_crate_form_layers() {

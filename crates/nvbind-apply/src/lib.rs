@@ -9,6 +9,8 @@ mod compat;
 mod devices;
 mod draft;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod isolation;
 mod journal;
 mod layout;

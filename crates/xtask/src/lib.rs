@@ -5,6 +5,7 @@
     reason = "names that need no comment have none: nobody but this workspace uses the crate"
 )]
 pub mod demo;
+pub mod fuzz;
 pub mod gpu_bundle;
 pub mod package;
 pub mod performance;

@@ -9,7 +9,7 @@ use nvbind_fixtures::commands;
 use nvbind_fixtures::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use xtask::{demo, gpu_bundle, package, test};
+use xtask::{demo, fuzz, gpu_bundle, package, test};
 
 const HELP: &str = "\
 cargo xtask demo [--image IMAGE]   run a container with the GPUs of this machine, or with a simulated driver and a probe
@@ -20,6 +20,7 @@ cargo xtask test --vm …   the same in virtual machines, which are emulated: vm
 cargo xtask trees   make the Debian trees of all lanes ahead of them
 cargo xtask package [deb] [rpm] [tarball] [arch] [tree]   make all packages, or these, in target/package
 cargo xtask gpu-bundle [FILE]   pack what the checks on a real GPU need, for a machine that has one
+cargo xtask fuzz [TARGET…] [--seconds N]   fuzz every reader of foreign input, or these, for so long in all (60)
 cargo xtask driver-sim DIR [OPTION…]   make a simulated driver root; --help has the options
 cargo xtask real-driver DIR [--suite SUITE]   unpack NVIDIA's driver from Debian's packages into a driver root
 cargo xtask image ARCHIVE [--from ROOT]   pack a container image for podman import
@@ -45,6 +46,7 @@ fn run(words: &[String]) -> Result<bool> {
         "test" => test::test(project(), rest),
         "trees" => test::trees(project()).map(|()| true),
         "demo" => demo::run(&strs(rest)).map(|()| true).map_err(|error| Error::Fixture(error.into())),
+        "fuzz" => fuzz::run(project(), &strs(rest)),
         "package" => package::package(project(), &strs(rest)).map(|()| true),
         "gpu-bundle" => gpu_bundle::pack(project(), &strs(rest)).map(|()| true),
         "driver-sim" => commands::driver_sim(&strs(rest)).map(show),

@@ -11,6 +11,8 @@
 mod bpf;
 mod bus;
 mod evaluate;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod membership;
 mod program;
 mod systemd;

@@ -123,7 +123,7 @@ pub(super) fn draft_drop_in(
 }
 
 /// Whether ldconfig(8) reads the drop-ins: a relative pattern is relative to the file's directory.
-fn includes_drop_ins(conf: &[u8]) -> bool {
+pub(super) fn includes_drop_ins(conf: &[u8]) -> bool {
     conf.split(|byte| *byte == b'\n').any(|line| {
         let line = String::from_utf8_lossy(line);
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();

@@ -2,6 +2,8 @@
 //! image has in its LD_LIBRARY_PATH. Nothing of the image or the host is executed.
 
 mod file;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod glibc;
 mod musl;
 mod search_path;

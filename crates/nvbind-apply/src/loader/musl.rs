@@ -84,7 +84,7 @@ fn libraries_of(views: &[&str]) -> Vec<String> {
 }
 
 /// The file with `ours` first, and without what an earlier start put there; none where nothing changes.
-fn merge(image: &[u8], ours: Option<&str>, earlier: &[String]) -> Option<Vec<u8>> {
+pub(super) fn merge(image: &[u8], ours: Option<&str>, earlier: &[String]) -> Option<Vec<u8>> {
     let found = parse_directories(image);
     let is_earlier = |directory: &&[u8]| {
         let end = directory.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);

@@ -63,6 +63,12 @@ pub fn read(file: &File) -> io::Result<Libcuda> {
     input::parse_at(file, |read| parse(read))
 }
 
+/// What fuzzing calls: the same of bytes.
+#[cfg(fuzzing)]
+pub fn parse_bytes(bytes: &[u8]) {
+    let _ = parse(crate::inventory::fuzzing::read_of(bytes));
+}
+
 /// `read` gives up to that many bytes at an offset.
 fn parse(read: impl Fn(u64, usize) -> Option<Vec<u8>>) -> Libcuda {
     const NO_LIBRARY: Libcuda = Libcuda::Unusable("it is no library for this machine");

@@ -122,7 +122,7 @@ fn matches(files: &Tree, path: &str) -> Result<Vec<String>, host::Error> {
 
 /// A manifest of the Vulkan or EGL loader as a container gets it: libraries without a path of the host, and for
 /// programs of any width. None for what is no such manifest.
-fn manifest(bytes: &[u8], soname: &str) -> Option<String> {
+pub(super) fn manifest(bytes: &[u8], soname: &str) -> Option<String> {
     let mut root: Value = serde_json::from_slice(bytes).ok()?;
     let root_object = root.as_object_mut()?;
     if let Some(driver) = root_object.get_mut("ICD") {

@@ -32,7 +32,7 @@ impl Majors {
     }
 
     /// Lines of `Character devices:` are a number and a name; the block devices follow after an empty line.
-    fn parse(text: &str) -> Option<Majors> {
+    pub(super) fn parse(text: &str) -> Option<Majors> {
         let lines = text.lines().skip_while(|line| *line != "Character devices:").skip(1);
         let by_name: Vec<(String, u32)> = lines
             .take_while(|line| !line.trim().is_empty())

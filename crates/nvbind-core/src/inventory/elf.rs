@@ -39,7 +39,7 @@ pub(super) fn read(file: &File) -> io::Result<Option<SharedObject>> {
 }
 
 /// `read` gives up to that many bytes at an offset.
-fn parse(read: impl Fn(u64, usize) -> Option<Vec<u8>>) -> Option<SharedObject> {
+pub(super) fn parse(read: impl Fn(u64, usize) -> Option<Vec<u8>>) -> Option<SharedObject> {
     let start = read(0, HEADERS)?;
     let headers = start.as_slice();
     let abi = match Elf::of(headers) {

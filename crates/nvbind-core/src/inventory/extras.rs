@@ -111,11 +111,14 @@ fn canonical(digits: &str) -> Option<u32> {
 
 /// The minor number of a miscellaneous device. Lines of `/proc/misc` are a number and a name.
 pub(super) fn misc(proc: &Tree, wanted: &str) -> Result<Option<u32>, host::Error> {
-    let text = proc.text(MISC).found()?.unwrap_or_default();
-    Ok(text.lines().find_map(|line| {
+    Ok(find_misc(&proc.text(MISC).found()?.unwrap_or_default(), wanted))
+}
+
+pub(super) fn find_misc(text: &str, wanted: &str) -> Option<u32> {
+    text.lines().find_map(|line| {
         let (minor, name) = line.trim().split_once(' ')?;
         (name.trim() == wanted).then(|| minor.parse().ok()).flatten()
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
     Ok(gpus)
 }
 
-struct Information {
+pub(super) struct Information {
     model: String,
     uuid: Option<String>,
     minor: u32,
@@ -106,7 +106,7 @@ struct Information {
 
 impl Information {
     /// Lines are `Key: \t value`. A UUID reads as question marks until the GPU has been used once.
-    fn parse(text: &str) -> Option<Information> {
+    pub(super) fn parse(text: &str) -> Option<Information> {
         let field = |key: &str| {
             text.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;

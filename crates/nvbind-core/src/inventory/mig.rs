@@ -110,12 +110,12 @@ fn access(proc: &Tree, directory: &str, major: u32) -> Result<Access, Error> {
     Ok(Access { node, file, text })
 }
 
-fn number(text: &str, name: &str) -> Option<u32> {
+pub(super) fn number(text: &str, name: &str) -> Option<u32> {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok();
     text.lines().find_map(value)
 }
 
-fn minor_of_table(table: &str, file: &str) -> Option<u32> {
+pub(super) fn minor_of_table(table: &str, file: &str) -> Option<u32> {
     let name = file.strip_prefix("capabilities/")?.replacen("/mig/", "/", 1);
     let value = |line: &str| line.strip_prefix(&name)?.strip_prefix(' ')?.trim().parse().ok();
     table.lines().find_map(value)

@@ -4,6 +4,8 @@ mod data;
 mod devices;
 mod elf;
 mod extras;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gpus;
 mod libraries;
 mod mig;

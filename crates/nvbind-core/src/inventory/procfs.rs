@@ -63,7 +63,7 @@ pub(super) fn read(proc: &Tree) -> Result<(Files, Nodes), host::Error> {
     Ok((files, nodes))
 }
 
-fn without_modification(params: &str) -> String {
+pub(super) fn without_modification(params: &str) -> String {
     let line = |line: &str| match line.split_once(':') {
         Some((MODIFY, _)) => format!("{MODIFY}: 0\n"),
         _ => format!("{line}\n"),

@@ -13,7 +13,7 @@ pub(super) fn read(proc: &Tree) -> Result<Driver, Error> {
 }
 
 /// The first line reads `NVRM version: NVIDIA UNIX [Open] x86_64 Kernel Module [for x86_64]  VERSION  DATE`.
-fn parse(text: &str) -> Option<Driver> {
+pub(super) fn parse(text: &str) -> Option<Driver> {
     let line = text.lines().find_map(|line| line.strip_prefix("NVRM version:"))?;
     let is_version = |word: &&str| {
         let parts: Vec<&str> = word.split('.').collect();

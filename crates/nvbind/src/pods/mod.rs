@@ -3,7 +3,7 @@
 
 mod object;
 mod share;
-mod yaml;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod tests;
