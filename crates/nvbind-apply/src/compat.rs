@@ -30,26 +30,25 @@ enum Unused {
     /// The image is not as it should be.
     #[error("{0}")]
     Image(&'static str),
-    /// They cannot be looked at.
+    /// They cannot be looked at, so that nobody can tell which of them the container needs.
     #[error(transparent)]
     Unseen(#[from] Error),
 }
 
 /// The view of the plan, or where the image's libraries win, one with those. Whatever is wrong with the image's, the
 /// driver's remain.
-pub(crate) fn choose_view<'p>(rootfs: &Rootfs, plan: &'p Plan) -> Cow<'p, View> {
+pub(crate) fn choose_view<'p>(rootfs: &Rootfs, plan: &'p Plan) -> Result<Cow<'p, View>, Error> {
     if !Abi::NATIVE.is_some_and(|abi| plan.view.sonames(abi).any(|name| name == SONAME)) {
-        return Cow::Borrowed(&plan.view);
+        return Ok(Cow::Borrowed(&plan.view));
     }
     match find(rootfs, plan) {
-        Ok(names) => return Cow::Owned(replace(&names, &plan.view)),
+        Ok(names) => return Ok(Cow::Owned(replace(&names, &plan.view))),
         Err(Unused::None) => {}
         Err(Unused::Driver(why)) => log::info!("the image's libcuda in {DIRECTORY} is not used: {why}"),
-        Err(why @ (Unused::Image(_) | Unused::Unseen(_))) => {
-            log::warn!("the image's libcuda in {DIRECTORY} is not used: {why}");
-        }
+        Err(Unused::Image(why)) => log::warn!("the image's libcuda in {DIRECTORY} is not used: {why}"),
+        Err(Unused::Unseen(error)) => return Err(error),
     }
-    Cow::Borrowed(&plan.view)
+    Ok(Cow::Borrowed(&plan.view))
 }
 
 /// The names of the image's libraries, if they are to be used.
@@ -77,10 +76,12 @@ fn find(rootfs: &Rootfs, plan: &Plan) -> Result<BTreeSet<String>, Unused> {
         return Err(Unused::Image(why));
     }
     compat::decide(*version, &libcuda, &plan.driver.version, models).map_err(Unused::Driver)?;
-    let is_library = |name: &String| name.starts_with("lib") && name.contains(".so");
-    let is_there = |name: &String| rootfs.has(&format!("{DIRECTORY}/{name}"));
-    let names: BTreeSet<String> =
-        all.iter().filter(|name| is_library(name) && is_there(name)).cloned().collect();
+    let mut names = BTreeSet::new();
+    for name in all.iter().filter(|name| name.starts_with("lib") && name.contains(".so")) {
+        if rootfs.has(&format!("{DIRECTORY}/{name}"))? {
+            names.insert(name.clone());
+        }
+    }
     if !names.contains(SONAME) {
         return Err(Unused::Image("there is no libcuda.so.1"));
     }

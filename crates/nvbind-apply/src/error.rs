@@ -78,6 +78,11 @@ impl Error {
         Error::System { action: action.into(), source: errno.into() }
     }
 
+    /// Whether the kernel said that this may not be done.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Error::System { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+
     /// Whether the kernel said that there is no such thing.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound)

@@ -7,6 +7,7 @@ use nvbind_core::host::Tree;
 use nvbind_core::inventory::DeviceNode;
 use nvbind_core::oci::{Config, bound_source};
 use rustix::fs::{Stat, stat};
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -39,13 +40,25 @@ pub(crate) fn check_configuration(
     }
     // The nodes, and the directories that they are in.
     let paths = unseen.iter().flat_map(|node| Path::new(&node.path).ancestors());
-    let hidden: BTreeSet<Identity> =
-        paths.filter_map(|path| dev.stat(path.to_str()?).ok()).map(|stat| identity(&stat)).collect();
+    let mut hidden = BTreeSet::new();
+    for path in paths.filter_map(Path::to_str) {
+        match dev.stat(path) {
+            Ok(stat) => drop(hidden.insert(identity(&stat))),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(Error::Source { path: dev.display(path), source: error.into() }),
+        }
+    }
     for mount in &config.mounts {
         let Some(source) = bound_source(mount) else { continue };
-        if stat(source).is_ok_and(|stat| hidden.contains(&identity(&stat))) {
-            let what = format!("{} of the host", source.display());
-            return Err(refuse(&what, &format!("--volume or --mount to {}", mount.destination().display())));
+        match stat(source) {
+            Ok(stat) if hidden.contains(&identity(&stat)) => {
+                let what = format!("{} of the host", source.display());
+                let by = format!("--volume or --mount to {}", mount.destination().display());
+                return Err(refuse(&what, &by));
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            // Nobody can tell that it shows no other GPU.
+            Err(errno) => return Err(Error::system(format!("look at {}", source.display()), errno)),
         }
     }
     Ok(())
@@ -53,10 +66,12 @@ pub(crate) fn check_configuration(
 
 /// What stands in its /dev, however it came there.
 pub(crate) fn check_nodes(unseen: &[DeviceNode], rootfs: &Rootfs) -> Result<(), Error> {
-    match unseen.iter().find(|node| rootfs.has(&node.path)) {
-        Some(node) => Err(refuse(&node.path, "--device, --volume or --privileged")),
-        None => Ok(()),
+    for node in unseen {
+        if rootfs.has(&node.path)? {
+            return Err(refuse(&node.path, "--device, --volume or --privileged"));
+        }
     }
+    Ok(())
 }
 
 fn refuse(what: &str, by: &str) -> Error {

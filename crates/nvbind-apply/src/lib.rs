@@ -117,13 +117,13 @@ fn fill(
     }
     let (place, directory) = view::choose(rootfs)?;
     devices::add(rootfs, &sources.nodes)?;
-    let layout = Layout { place, view: compat::choose_view(rootfs, plan) };
+    let layout = Layout { place, view: compat::choose_view(rootfs, plan)? };
     let mut view = ViewMount::attach(rootfs, &directory, config.mount_label())?;
     let shared = view.fill(&layout.view, sources)?;
     if let Some(proc) = proc {
         proc::fill(&mut view, proc, &sources.proc)?;
     }
-    let loaders = Loaders::of(rootfs);
+    let loaders = Loaders::of(rootfs)?;
     if !loaders.is_none() {
         links::add(rootfs, plan, &layout, &view)?;
     }

@@ -88,12 +88,7 @@ fn put<'p>(
     if is_covered {
         return Ok(());
     }
-    let applies = |place: &&WellKnownPlace| match place.when {
-        When::Always => true,
-        When::With(path) => rootfs.has(path),
-        When::Over => false,
-    };
-    let Some(WellKnownPlace { path, .. }) = known.places.iter().find(applies) else { return Ok(()) };
+    let Some(WellKnownPlace { path, .. }) = find_place(rootfs, known)? else { return Ok(()) };
     let Some((directory, name)) = directories.find(path, Missing::Create)? else {
         log::info!(
             "no directory for {path} in the container; the driver's is {}",
@@ -102,6 +97,21 @@ fn put<'p>(
         return Ok(());
     };
     link(rootfs, directory, name, path, &layout.inside(&known.target))
+}
+
+/// The first place that applies.
+fn find_place<'p>(rootfs: &Rootfs, known: &'p WellKnown) -> Result<Option<&'p WellKnownPlace>, Error> {
+    for place in known.places {
+        let applies = match place.when {
+            When::Always => true,
+            When::With(path) => rootfs.has(path)?,
+            When::Over => false,
+        };
+        if applies {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
 }
 
 fn link(rootfs: &Rootfs, directory: &Directory, name: &str, path: &str, target: &str) -> Result<(), Error> {

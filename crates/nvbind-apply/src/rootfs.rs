@@ -181,7 +181,7 @@ impl Rootfs {
     /// A directory of the container, links followed inside it; none where there is none, or where it would have to
     /// be made where nothing may be.
     pub(crate) fn open_directory(&self, path: &str, missing: Missing) -> Result<Option<Directory>, Error> {
-        let failed = |errno: Errno| Error::system(format!("look up {path} in the container"), errno);
+        let failed = |errno: Errno| cannot_look_up(path, errno);
         match open_inside(&self.root, path, OFlags::PATH | OFlags::DIRECTORY) {
             Ok(fd) => {
                 let mount = mount_id(&fd).map_err(failed)?;
@@ -306,19 +306,32 @@ impl Rootfs {
     }
 
     /// Whether anything stands at a path of the container.
-    pub(crate) fn has(&self, path: &str) -> bool {
-        self.look(path).is_ok()
+    pub(crate) fn has(&self, path: &str) -> Result<bool, Error> {
+        Ok(self.look(path)?.is_some())
     }
 
     /// Whether a path of the container is a directory of the root filesystem's own with something in it.
-    pub(crate) fn has_files(&self, path: &str) -> bool {
-        let own = self.look(path).ok().filter(|fd| mount_id(fd).is_ok_and(|mount| mount == self.mount));
-        own.is_some_and(|fd| is_empty(&fd).is_ok_and(|is_empty| !is_empty))
+    pub(crate) fn has_files(&self, path: &str) -> Result<bool, Error> {
+        let failed = |errno: Errno| cannot_look_up(path, errno);
+        let Some(fd) = self.look(path)? else { return Ok(false) };
+        if mount_id(&fd).map_err(failed)? != self.mount {
+            return Ok(false);
+        }
+        match is_empty(&fd) {
+            Err(Errno::NOTDIR) => Ok(false),
+            is_empty => Ok(!is_empty.map_err(failed)?),
+        }
     }
 
-    /// What stands at a path, links followed inside the root, to ask about it: nothing is opened for use.
-    pub(crate) fn look(&self, path: impl rustix::path::Arg + Copy) -> rustix::io::Result<OwnedFd> {
-        open_inside(&self.root, path, OFlags::PATH)
+    /// What stands at a path, links followed inside the root, to ask about it: nothing is opened for use. Only what is
+    /// not there is none: a container whose loader could not be looked at would start without its libraries.
+    pub(crate) fn look(&self, path: &str) -> Result<Option<OwnedFd>, Error> {
+        match open_inside(&self.root, path, OFlags::PATH) {
+            Ok(fd) => Ok(Some(fd)),
+            // INVAL: with a NUL in it.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(cannot_look_up(path, errno)),
+        }
     }
 }
 
@@ -327,6 +340,10 @@ impl Rootfs {
 enum Kernels {
     Left,
     Covered,
+}
+
+fn cannot_look_up(path: &str, errno: Errno) -> Error {
+    Error::system(format!("look up {path} in the container"), errno)
 }
 
 fn cannot_cover(what: &str, error: impl Into<io::Error>) -> Error {

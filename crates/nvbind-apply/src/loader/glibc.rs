@@ -23,8 +23,13 @@ const CONF: &str = "ld.so.conf";
 const INCLUDE: &str = "include /etc/ld.so.conf.d/*.conf\n";
 
 /// Whether the image has a loader of glibc.
-pub(super) fn is_in(rootfs: &Rootfs) -> bool {
-    INTERPRETERS.iter().any(|path| rootfs.has(path))
+pub(super) fn is_in(rootfs: &Rootfs) -> Result<bool, Error> {
+    for path in INTERPRETERS {
+        if rootfs.has(path)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The image's cache with ours in front. One that cannot be read stays, covered by ours alone.

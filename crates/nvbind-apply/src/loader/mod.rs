@@ -28,9 +28,9 @@ pub(crate) struct Loaders {
 
 impl Loaders {
     /// Those that the image has.
-    pub(crate) fn of(rootfs: &Rootfs) -> Loaders {
-        let has_nix = rootfs.has(NIX_STORE);
-        Loaders { has_glibc: glibc::is_in(rootfs), musl: musl::of(rootfs), has_nix }
+    pub(crate) fn of(rootfs: &Rootfs) -> Result<Loaders, Error> {
+        let has_nix = rootfs.has(NIX_STORE)?;
+        Ok(Loaders { has_glibc: glibc::is_in(rootfs)?, musl: musl::of(rootfs)?, has_nix })
     }
 
     /// Whether no program of the image can use a library.
@@ -62,7 +62,7 @@ pub(crate) fn draft(
         log::warn!("the container has no usable /etc; programs find the driver by LD_LIBRARY_PATH alone");
         return Ok(Vec::new());
     };
-    let earlier = earlier_views(rootfs, layout);
+    let earlier = earlier_views(rootfs, layout)?;
     let mut drafts = Vec::new();
     if loaders.has_glibc {
         drafts.extend(glibc::draft_drop_in(rootfs, &etc, layout)?);
@@ -76,6 +76,12 @@ pub(crate) fn draft(
 
 /// The places whose libraries an earlier start may have told the loaders of. Not one where the image has files: no view
 /// ever stood there, and what is said of it is the image's own.
-fn earlier_views(rootfs: &Rootfs, layout: &Layout<'_>) -> Vec<&'static str> {
-    VIEWS.into_iter().filter(|view| *view == layout.place || !rootfs.has_files(view)).collect()
+fn earlier_views(rootfs: &Rootfs, layout: &Layout<'_>) -> Result<Vec<&'static str>, Error> {
+    let mut views = Vec::new();
+    for view in VIEWS {
+        if view == layout.place || !rootfs.has_files(view)? {
+            views.push(view);
+        }
+    }
+    Ok(views)
 }

@@ -34,8 +34,14 @@ const BUILT_IN: &[u8] = b"/lib:/usr/local/lib:/usr/lib";
 const LIMIT: usize = 64 << 10;
 
 /// The loaders that the image has.
-pub(super) fn of(rootfs: &Rootfs) -> Vec<&'static Musl> {
-    LOADERS.iter().filter(|musl| rootfs.has(musl.loader)).collect()
+pub(super) fn of(rootfs: &Rootfs) -> Result<Vec<&'static Musl>, Error> {
+    let mut loaders = Vec::new();
+    for musl in &LOADERS {
+        if rootfs.has(musl.loader)? {
+            loaders.push(musl);
+        }
+    }
+    Ok(loaders)
 }
 
 impl Musl {

@@ -26,11 +26,15 @@ pub(super) fn cover(
     view: &ViewMount,
     value: &str,
 ) -> Result<(), Error> {
-    let own = rootfs.look(layout.place).and_then(mount_id).ok();
-    // What is not there finds nothing; what may not be searched is not searched by programs.
-    let found = parse_directories(value).into_iter().take(DIRECTORIES);
-    let found = found.filter_map(|path| Some((path, rootfs.look(path).ok()?)));
-    let found: Vec<_> = found.filter(|(_, directory)| mount_id(directory).ok() != own).collect();
+    let own = mount_of(rootfs.look(layout.place)?.as_ref())?;
+    let mut found = Vec::new();
+    for path in parse_directories(value).into_iter().take(DIRECTORIES) {
+        if let Some(directory) = look(rootfs, path)?
+            && mount_of(Some(&directory))? != own
+        {
+            found.push((path, directory));
+        }
+    }
     if found.is_empty() {
         return Ok(());
     }
@@ -38,7 +42,10 @@ pub(super) fn cover(
         rootfs,
         view,
         libraries: collect_libraries(&layout.view),
-        spared: rootfs.look(compat::DIRECTORY).ok().and_then(|directory| real_path(&directory)),
+        spared: match look(rootfs, compat::DIRECTORY)? {
+            Some(directory) => Some(real_path(&directory)?),
+            None => None,
+        },
         done: BTreeSet::new(),
     };
     let mut said = Vec::new();
@@ -53,6 +60,20 @@ pub(super) fn cover(
         log::info!("the driver's libraries are bound over the image's own in LD_LIBRARY_PATH: {said}");
     }
     Ok(())
+}
+
+/// What is at a path, to search it. What is not there finds nothing; what may not be searched is not searched by
+/// programs.
+fn look(rootfs: &Rootfs, path: &str) -> Result<Option<OwnedFd>, Error> {
+    match rootfs.look(path) {
+        Err(error) if error.is_denied() => Ok(None),
+        found => found,
+    }
+}
+
+fn mount_of(directory: Option<&OwnedFd>) -> Result<Option<u64>, Error> {
+    let mount = directory.map(mount_id).transpose();
+    mount.map_err(|errno| Error::system("tell a volume from the view", errno))
 }
 
 /// The names that the view has a library of the driver for, and for whose programs. Where CUDA's forward compatibility
@@ -113,11 +134,11 @@ impl Covers<'_> {
     /// Covers the file that a path of the container leads to. Returns whether it did.
     fn cover_file(&mut self, path: &str, name: &str) -> Result<bool, Error> {
         let failed = |errno: Errno| Error::system(format!("look at {path} in the container"), errno);
-        let Ok(target) = self.rootfs.look(path) else { return Ok(false) };
+        let Some(target) = look(self.rootfs, path)? else { return Ok(false) };
         let stat = fstat(&target).map_err(failed)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
             || self.done.contains(&(stat.st_dev, stat.st_ino))
-            || self.is_spared(&target)
+            || self.is_spared(&target)?
             // Before it is opened: whoever reads /proc/kmsg takes the log from others.
             || !self.rootfs.is_ordinary(&target)?
         {
@@ -125,10 +146,11 @@ impl Covers<'_> {
         }
         let header = match read_header(&target) {
             Ok(header) => header,
-            Err(errno) => {
+            Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
                 log::warn!("{path} in the container cannot be read, and is left as it is: {errno}");
                 return Ok(false);
             }
+            Err(errno) => return Err(failed(errno)),
         };
         let Some(abi) = self.abi(name, &header) else { return Ok(false) };
         let file = self.view.clone_file(&path_of(name, abi))?;
@@ -141,10 +163,10 @@ impl Covers<'_> {
         self.rootfs.cover_open(&file, &target, path)
     }
 
-    fn is_spared(&self, target: &OwnedFd) -> bool {
-        let path = real_path(target).unwrap_or_default();
+    fn is_spared(&self, target: &OwnedFd) -> Result<bool, Error> {
+        let path = real_path(target)?;
         let rest = self.spared.as_ref().and_then(|directory| path.strip_prefix(directory.as_slice()));
-        rest.is_some_and(|rest| rest.starts_with(b"/"))
+        Ok(rest.is_some_and(|rest| rest.starts_with(b"/")))
     }
 
     /// Whose library takes the file's place: of its own machine; of the first that there is where it is no library, as
@@ -167,8 +189,9 @@ fn read_header(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
 }
 
 /// Where a descriptor's file lies, links resolved. To compare only: it may be gone when it is used.
-fn real_path(file: &OwnedFd) -> Option<Vec<u8>> {
-    Some(readlink(proc_path(file), Vec::new()).ok()?.into_bytes())
+fn real_path(file: &OwnedFd) -> Result<Vec<u8>, Error> {
+    let path = readlink(proc_path(file), Vec::new());
+    Ok(path.map_err(|errno| Error::system("tell where a file of the container lies", errno))?.into_bytes())
 }
 
 fn proc_path(file: &OwnedFd) -> String {
