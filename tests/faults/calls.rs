@@ -106,11 +106,16 @@ fn known(number: i64) -> Option<(i64, &'static str, Option<usize>)> {
 /// As much of a text in a process's memory as a message needs.
 fn read_text(process: Pid, address: u64) -> Option<String> {
     const PAGE: usize = 4096;
-    let base = usize::try_from(address).ok()?;
-    // A read goes no further than the page: the next one need not be there.
-    let mut text = vec![0; (PAGE - base % PAGE).min(256)];
-    let remote = RemoteIoVec { base, len: text.len() };
-    let read = process_vm_readv(process, &mut [IoSliceMut::new(&mut text)], &[remote]).ok()?;
-    let end = text.iter().take(read).position(|byte| *byte == 0).unwrap_or(read);
+    let mut text = Vec::new();
+    let mut base = usize::try_from(address).ok()?;
+    while text.len() < PAGE && !text.contains(&0) {
+        // Page by page: the next one need not be there.
+        let mut page = vec![0; PAGE - base % PAGE];
+        let remote = RemoteIoVec { base, len: page.len() };
+        let read = process_vm_readv(process, &mut [IoSliceMut::new(&mut page)], &[remote]).ok()?;
+        text.extend(page.iter().take(read));
+        base += read;
+    }
+    let end = text.iter().position(|byte| *byte == 0)?;
     Some(String::from_utf8_lossy(&text[..end]).into_owned()).filter(|text| !text.is_empty())
 }

@@ -54,6 +54,9 @@ struct Undisturbed {
 
 impl Undisturbed {
     fn of(setting: &mut Setting, exit: i32) -> Undisturbed {
+        // The first start makes the directory of the hook's record, which takes another number of calls.
+        setting.begin();
+        setting.world.hook();
         setting.begin();
         let before = Picture::of(setting);
         let traced = tracer::run(&mut setting.world.command(), &setting.world.stdin(), None);
