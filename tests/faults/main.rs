@@ -28,6 +28,7 @@ mod setting;
 mod soak;
 mod sweep;
 mod tracer;
+mod undisturbed;
 #[path = "../hook/world.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod world;

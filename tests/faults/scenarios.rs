@@ -22,6 +22,8 @@ pub(crate) struct Scenario {
     /// The nodes that the hook makes on the host.
     pub(crate) missing_nodes: &'static [&'static str],
     pub(crate) has_cgroup: bool,
+    /// What the hook does without where it may not look: in the path of a call, or in what it says.
+    pub(crate) passed_over: &'static [&'static str],
 }
 
 const PLAIN: Scenario = Scenario {
@@ -31,6 +33,7 @@ const PLAIN: Scenario = Scenario {
     earlier: |_| {},
     missing_nodes: &[],
     has_cgroup: false,
+    passed_over: &[],
 };
 
 /// The driver's files of all kinds, in a container with all that an image may have for them.
@@ -80,6 +83,8 @@ pub(crate) static IMAGE: Scenario = Scenario {
         world.config(&root(world), r#","process":{"env":["LD_LIBRARY_PATH=/opt/a:/opt/b"]}"#);
         Some(())
     },
+    // Programs of the image do so, too.
+    passed_over: &["/opt/", " cannot be read, and is left as it is: "],
     ..PLAIN
 };
 
