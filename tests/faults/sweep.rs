@@ -7,6 +7,7 @@ use crate::scenarios::{self, Scenario};
 use crate::setting::Setting;
 use crate::tracer::{self, End, Fault, Traced};
 use crate::undisturbed::{Part, Undisturbed};
+use crate::world::skip;
 use nix::errno::Errno;
 use std::fmt;
 use std::io::{self, Write as _};
@@ -71,6 +72,10 @@ fn is_passed_over(scenario: &Scenario, fault: Fault, traced: &Traced) -> bool {
 
 fn check(scenario: &'static Scenario) {
     let _others = quiet::share();
+    if !tracer::is_allowed() {
+        skip::<()>("this machine does not let tests trace a process");
+        return;
+    }
     let Some(mut setting) = Setting::new(scenario) else { return };
     let undisturbed = Undisturbed::of(&mut setting, scenario.exit);
     if point().is_some() {

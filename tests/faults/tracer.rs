@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::fmt;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
 
@@ -47,11 +47,17 @@ pub(crate) struct Traced {
     pub(crate) calls: Vec<Call>,
 }
 
+/// Whether this machine lets tests trace a process.
+pub(crate) fn is_allowed() -> bool {
+    let Ok(mut child) = spawn(&mut Command::new("true")) else { return false };
+    child.kill().and_then(|()| child.wait()).is_ok()
+}
+
 /// Runs a command; with a fault at the call of this number, counted from 0. Only this thread can trace it.
 pub(crate) fn run(command: &mut Command, stdin: &[u8], point: Option<(usize, Fault)>) -> Traced {
     // A file takes all that is written; a pipe would have to be read meanwhile.
     let mut stderr = tempfile::tempfile().unwrap();
-    let mut child = spawn(command.stdin(Stdio::piped()).stderr(stderr.try_clone().unwrap()));
+    let mut child = spawn(command.stdin(Stdio::piped()).stderr(stderr.try_clone().unwrap())).unwrap();
     // Less than a pipe holds. Who ends early does not read it.
     let _ = child.stdin.take().unwrap().write_all(stdin);
     let mut calls = Vec::new();
@@ -66,11 +72,11 @@ pub(crate) fn run(command: &mut Command, stdin: &[u8], point: Option<(usize, Fau
     unsafe_code,
     reason = "a process can only ask for itself to be traced from its first instruction on"
 )]
-fn spawn(command: &mut Command) -> Child {
+fn spawn(command: &mut Command) -> io::Result<Child> {
     let trace_me = || Ok(ptrace::traceme()?);
     // SAFETY: between fork and exec it does this one system call, and allocates nothing.
     unsafe { command.pre_exec(trace_me) };
-    command.spawn().unwrap()
+    command.spawn()
 }
 
 fn follow(child: &mut Child, point: Option<(usize, Fault)>, calls: &mut Vec<Call>) -> End {
