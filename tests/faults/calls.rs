@@ -13,6 +13,8 @@ pub(crate) struct Call {
     pub(crate) number: i64,
     /// The name of what it is about, where it has one.
     path: Option<String>,
+    /// Whether it makes a descriptor.
+    pub(crate) makes_descriptor: bool,
 }
 
 impl Call {
@@ -21,7 +23,11 @@ impl Call {
         let entry = registers::read_entry(process);
         let at = known(entry.number).and_then(|(_, _, path)| path);
         let path = at.and_then(|at| read_text(process, entry.arguments[at]));
-        Call { number: entry.number, path }
+        let is_copy =
+            [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC].map(|command| u64::from(command.cast_unsigned()));
+        let makes_descriptor = OPENING.contains(&entry.number)
+            || entry.number == libc::SYS_fcntl && is_copy.contains(&entry.arguments[1]);
+        Call { number: entry.number, path, makes_descriptor }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -54,6 +60,18 @@ impl Call {
         memory.contains(&self.number)
     }
 }
+
+/// What makes a descriptor, but for fcntl(2).
+const OPENING: [i64; 8] = [
+    libc::SYS_dup,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_open_tree,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_pipe2,
+    libc::SYS_socket,
+];
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! A start again and again, each time with another of its system calls going wrong.
 
+use crate::calls::Call;
 use crate::extent::{self, Numbers};
 use crate::findings::{self, Finding};
 use crate::quiet;
@@ -12,8 +13,9 @@ use nix::errno::Errno;
 use std::fmt;
 use std::io::{self, Write as _};
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 10] = [
     Fault::Kill,
+    Fault::Exhausted,
     Fault::Fails(Errno::EACCES),
     Fault::Fails(Errno::EAGAIN),
     Fault::Fails(Errno::EINTR),
@@ -38,13 +40,21 @@ fn point() -> Option<(usize, Fault)> {
 }
 
 /// Call numbers and faults: all there are, or a sample.
-fn points(scenario: &Scenario, calls: usize) -> Vec<(usize, Fault)> {
-    let all = (0..calls).flat_map(|at| FAULTS.map(|fault| (at, fault)));
+fn points(scenario: &Scenario, calls: &[Call]) -> Vec<(usize, Fault)> {
+    let may_be = |(at, fault): &(usize, Fault)| match fault {
+        Fault::Kill => true,
+        Fault::Exhausted => calls[*at].makes_descriptor,
+        Fault::Fails(_) => calls[*at].can_fail(),
+    };
+    let all = (0..calls.len()).flat_map(|at| FAULTS.map(|fault| (at, fault))).filter(may_be);
     let mut numbers = Numbers::new(scenario.name);
     match point() {
         Some(point) => vec![point],
         None if extent::is_full() => all.collect(),
-        None => (0..SAMPLE).map(|_| (numbers.below(calls), FAULTS[numbers.below(FAULTS.len())])).collect(),
+        None => {
+            let all: Vec<_> = all.collect();
+            (0..SAMPLE).map(|_| all[numbers.below(all.len())]).collect()
+        }
     }
 }
 
@@ -83,14 +93,14 @@ fn check(scenario: &'static Scenario) {
             let _ = writeln!(io::stdout(), "{number} {call}");
         }
     }
-    let points = points(scenario, undisturbed.calls.len());
+    let points = points(scenario, &undisturbed.calls);
     let mut failures: Vec<Failure> = Vec::new();
     for (at, fault) in &points {
         setting.begin();
         let world = &setting.world;
         let traced = tracer::run(&mut world.command(), &world.stdin(), Some((*at, *fault)));
         let Some(call) = traced.calls.first() else { continue };
-        if !call.can_fail() && *fault != Fault::Kill {
+        if matches!(fault, Fault::Fails(_)) && !call.can_fail() {
             continue;
         }
         let wrong = undisturbed.judge(&mut setting, *at, *fault, &traced);
@@ -101,6 +111,7 @@ fn check(scenario: &'static Scenario) {
             (Part::Decision, _, End::Code(0)) => Some(Finding::HostRead),
             (Part::Container, "pread64", End::Code(0)) => Some(Finding::ForwardCompatibility),
             (Part::Container, "renameat", _) => Some(Finding::PlacedFile),
+            (Part::Container, "fcntl", _) if *fault == Fault::Exhausted => Some(Finding::Journal),
             _ => None,
         };
         if wrong.is_empty() || finding.is_some_and(findings::is_known) {

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Kill,
     /// The process gets this for it.
     Fails(Errno),
+    /// From it on no descriptor is to be had.
+    Exhausted,
 }
 
 impl fmt::Display for Fault {
@@ -26,6 +28,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Kill => f.write_str("SIGKILL"),
             Fault::Fails(errno) => write!(f, "{errno:?}"),
+            Fault::Exhausted => f.write_str("exhausted"),
         }
     }
 }
@@ -43,7 +46,7 @@ pub(crate) struct Traced {
     pub(crate) end: End,
     /// Its stderr.
     pub(crate) says: String,
-    /// The calls of one that was left alone, or the one that went wrong.
+    /// The calls of one that was left alone, or those that went wrong.
     pub(crate) calls: Vec<Call>,
 }
 
@@ -103,6 +106,14 @@ fn follow(child: &mut Child, point: Option<(usize, Fault)>, calls: &mut Vec<Call
         }
         match point {
             None => calls.push(Call::read(process)),
+            Some((at, Fault::Exhausted)) if at <= count => {
+                let call = Call::read(process);
+                if call.makes_descriptor {
+                    fail(process, Errno::EMFILE);
+                    is_entry = false;
+                    calls.push(call);
+                }
+            }
             Some((at, fault)) if at == count => {
                 calls.push(Call::read(process));
                 return finish(child, process, fault);
@@ -118,16 +129,22 @@ fn finish(child: &mut Child, process: Pid, fault: Fault) -> End {
     match fault {
         Fault::Kill => child.kill().unwrap(),
         Fault::Fails(errno) => {
-            registers::skip(process);
-            ptrace::syscall(process, None).unwrap();
-            assert_eq!(waitpid(process, None), Ok(WaitStatus::PtraceSyscall(process)), "at the exit");
-            registers::fail(process, errno);
+            fail(process, errno);
             ptrace::detach(process, None).unwrap();
         }
+        Fault::Exhausted => {}
     }
     let status = child.wait().unwrap();
     match status.code() {
         Some(code) => End::Code(code),
         None => End::Signal(Signal::try_from(status.signal().unwrap()).unwrap()),
     }
+}
+
+/// Lets the call that the process has stopped at fail; it has stopped at its exit then.
+fn fail(process: Pid, errno: Errno) {
+    registers::skip(process);
+    ptrace::syscall(process, None).unwrap();
+    assert_eq!(waitpid(process, None), Ok(WaitStatus::PtraceSyscall(process)), "at the exit");
+    registers::fail(process, errno);
 }
