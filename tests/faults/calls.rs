@@ -96,22 +96,23 @@ macro_rules! calls {
 
 const CALLS: &[Known] = calls! {
     SYS_bpf SYS_brk SYS_capget SYS_chdir = 0 SYS_clone SYS_clone3 SYS_close SYS_connect SYS_dup SYS_dup3
-    SYS_execve = 0 SYS_exit_group SYS_faccessat = 1 SYS_fchmod SYS_fchmodat = 1 SYS_fchown SYS_fchownat = 1 SYS_fcntl
-    SYS_fsconfig SYS_fsmount SYS_fsopen = 0 SYS_fstat SYS_fstatfs SYS_ftruncate SYS_futex SYS_getcwd SYS_getdents64
-    SYS_geteuid SYS_getpid SYS_getppid SYS_getrandom SYS_ioctl SYS_linkat = 1 SYS_lseek SYS_madvise SYS_mkdirat = 1
-    SYS_mknodat = 1 SYS_mmap SYS_mount_setattr = 1 SYS_move_mount = 3 SYS_mprotect SYS_mremap SYS_munmap
-    SYS_newfstatat = 1 SYS_open_tree = 1 SYS_openat = 1 SYS_openat2 = 1 SYS_pipe2 SYS_ppoll SYS_prctl SYS_pread64
-    SYS_prlimit64 SYS_read SYS_readlinkat = 1 SYS_readv SYS_renameat = 1 SYS_renameat2 = 1 SYS_rseq SYS_rt_sigaction
-    SYS_rt_sigprocmask SYS_sched_getaffinity SYS_sendmsg SYS_sendto SYS_set_robust_list SYS_set_tid_address
-    SYS_setgroups SYS_setns SYS_setresgid SYS_setresuid SYS_sigaltstack SYS_socket SYS_statfs = 0 SYS_statx = 1
-    SYS_symlinkat = 2 SYS_umask SYS_umount2 = 0 SYS_uname SYS_unlinkat = 1 SYS_wait4 SYS_waitid SYS_write SYS_writev
+    SYS_execve = 0 SYS_exit_group SYS_faccessat = 1 SYS_fchmod SYS_fchmodat = 1 SYS_fchown SYS_fchownat = 1
+    SYS_fcntl SYS_fsconfig SYS_fsmount SYS_fsopen = 0 SYS_fstat SYS_fstatfs SYS_ftruncate SYS_futex
+    SYS_getcwd SYS_getdents64 SYS_geteuid SYS_getpid SYS_getppid SYS_getrandom SYS_ioctl SYS_linkat = 1
+    SYS_lseek SYS_madvise SYS_mkdirat = 1 SYS_mknodat = 1 SYS_mmap SYS_mount_setattr = 1 SYS_move_mount = 3
+    SYS_mprotect SYS_mremap SYS_munmap SYS_newfstatat = 1 SYS_open_tree = 1 SYS_openat = 1 SYS_openat2 = 1
+    SYS_pipe2 SYS_ppoll SYS_prctl SYS_pread64 SYS_prlimit64 SYS_read SYS_readlinkat = 1 SYS_readv
+    SYS_renameat = 1 SYS_renameat2 = 1 SYS_rseq SYS_rt_sigaction SYS_rt_sigprocmask SYS_sched_getaffinity
+    SYS_sendmsg SYS_sendto SYS_set_robust_list SYS_set_tid_address SYS_setgroups SYS_setns SYS_setresgid
+    SYS_setresuid SYS_sigaltstack SYS_socket SYS_statfs = 0 SYS_statx = 1 SYS_symlinkat = 2 SYS_umask
+    SYS_umount2 = 0 SYS_uname SYS_unlinkat = 1 SYS_wait4 SYS_waitid SYS_write SYS_writev
 };
 
 /// Those that aarch64 does not have.
 #[cfg(target_arch = "x86_64")]
 const OLD_CALLS: &[Known] = calls! {
-    SYS_access = 0 SYS_arch_prctl SYS_mkdir = 0 SYS_open = 0 SYS_poll SYS_readlink = 0 SYS_rename = 0 SYS_stat = 0
-    SYS_unlink = 0
+    SYS_access = 0 SYS_arch_prctl SYS_mkdir = 0 SYS_open = 0 SYS_poll SYS_readlink = 0 SYS_rename = 0
+    SYS_stat = 0 SYS_unlink = 0
 };
 #[cfg(target_arch = "aarch64")]
 const OLD_CALLS: &[Known] = &[];

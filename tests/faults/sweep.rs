@@ -80,6 +80,17 @@ fn is_passed_over(scenario: &Scenario, fault: Fault, traced: &Traced) -> bool {
         && scenario.passed_over.iter().any(|part| text.contains(part))
 }
 
+/// What a failure is an instance of, where it is what it looks like.
+fn find_finding(part: Part, fault: Fault, traced: &Traced) -> Option<Finding> {
+    match (part, traced.calls[0].name(), traced.end) {
+        (Part::Decision, _, End::Code(0)) => Some(Finding::HostRead),
+        (Part::Container, "pread64", End::Code(0)) => Some(Finding::ForwardCompatibility),
+        (Part::Container, "renameat", _) => Some(Finding::PlacedFile),
+        (Part::Container, "fcntl", _) if fault == Fault::Exhausted => Some(Finding::Journal),
+        _ => None,
+    }
+}
+
 fn check(scenario: &'static Scenario) {
     let _others = quiet::share();
     if !tracer::is_allowed() {
@@ -107,13 +118,7 @@ fn check(scenario: &'static Scenario) {
         if traced.end == End::Code(0) && is_passed_over(scenario, *fault, &traced) {
             continue;
         }
-        let finding = match (undisturbed.parts[*at], call.name(), traced.end) {
-            (Part::Decision, _, End::Code(0)) => Some(Finding::HostRead),
-            (Part::Container, "pread64", End::Code(0)) => Some(Finding::ForwardCompatibility),
-            (Part::Container, "renameat", _) => Some(Finding::PlacedFile),
-            (Part::Container, "fcntl", _) if *fault == Fault::Exhausted => Some(Finding::Journal),
-            _ => None,
-        };
+        let finding = find_finding(undisturbed.parts[*at], *fault, &traced);
         if wrong.is_empty() || finding.is_some_and(findings::is_known) {
             continue;
         }
