@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::rootfs::{Directory, Rootfs};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,6 +13,8 @@ use std::os::fd::{AsFd, OwnedFd};
 pub(crate) struct Draft {
     directory: OwnedFd,
     name: &'static str,
+    /// Whether nothing has its place: what is taken for new is removed when a later step fails.
+    is_new: bool,
     is_placed: bool,
 }
 
@@ -20,9 +22,14 @@ impl Draft {
     /// Writes the content.
     pub(crate) fn write(directory: &Directory, name: &'static str, content: &[u8]) -> Result<Draft, Error> {
         let failed = |error: std::io::Error| Error::system(format!("write {name} in the container"), error);
+        let is_new = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => true,
+            found => found.map(|_stat| false).map_err(|errno| failed(errno.into()))?,
+        };
         let draft = Draft {
             directory: directory.as_fd().try_clone_to_owned().map_err(failed)?,
             name,
+            is_new,
             is_placed: false,
         };
         let temporary = draft.temporary();
@@ -42,11 +49,9 @@ impl Draft {
     /// replaced, not followed.
     pub(crate) fn place(mut self, rootfs: &Rootfs) -> Result<(), Error> {
         let (directory, name) = (&self.directory, self.name);
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let is_new = openat(directory, name, flags, Mode::empty()).is_err();
         renameat(directory, self.temporary(), directory, name)
             .map_err(|errno| Error::system(format!("write {name} in the container"), errno))?;
-        if is_new {
+        if self.is_new {
             rootfs.record(|journal| journal.file(directory, name));
         }
         self.is_placed = true;
