@@ -76,7 +76,9 @@ pub(crate) static IMAGE: Scenario = Scenario {
         world.write(&format!("image/lib/ld-musl-{musl}.so.1"), "");
         world.write(&format!("image/etc/ld-musl-{musl}.path"), "/lib:/usr/lib\n");
         world.write("image/usr/bin/nvidia-smi", "the image's");
-        world.write("image/opt/a/libcuda.so.1", shared_object("libcuda.so.1"));
+        for name in ["libcuda.so.1", "libnvidia-ml.so.1"] {
+            world.write(&format!("image/opt/a/{name}"), shared_object(name));
+        }
         let note = r#"{"format":1,"CUDA version":"13.0","driver":[570]}"#;
         world.write("image/usr/local/cuda/compat/libcuda.so.580.65.06", libcuda("libcuda.so.1", note));
         world.link("usr/local/cuda/compat/libcuda.so.1", "libcuda.so.580.65.06");
