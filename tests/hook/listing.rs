@@ -8,6 +8,11 @@ use std::path::Path;
 
 /// Path, type and mode, owner, device number, and a hash of the content or the link's target; sorted.
 pub(crate) fn of(directory: &Path) -> Vec<String> {
+    below(directory).into_iter().map(|line| format!("{}/{line}", directory.display())).collect()
+}
+
+/// The same with paths from the directory, which may have another name at the next start.
+pub(crate) fn below(directory: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     add(directory, directory, &mut lines);
     lines.sort();
@@ -35,8 +40,9 @@ fn add(top: &Path, directory: &Path, lines: &mut Vec<String>) {
             String::new()
         };
         let name = path.strip_prefix(top).unwrap().display();
-        let (mode, owner, device) = (metadata.mode(), metadata.uid(), metadata.rdev());
-        lines.push(format!("{}/{name} {mode:o} {owner} {device} {content}", top.display()));
+        let (mode, device) = (metadata.mode(), metadata.rdev());
+        let (user, group) = (metadata.uid(), metadata.gid());
+        lines.push(format!("{name} {mode:o} {user}:{group} {device} {content}"));
         if metadata.is_dir() {
             add(top, &path, lines);
         }

@@ -157,10 +157,7 @@ fn any_driver_and_any_image_end_in_a_documented_code() {
         let ended = hook(&world, &changed, &codes);
         fs::write(&file, &whole).unwrap();
         // The next start finds the image as it was.
-        world.stop();
-        let upper = world.path("scratch/upper");
-        fs::remove_dir_all(&upper).unwrap();
-        fs::create_dir(&upper).unwrap();
+        world.renew();
         ended
     });
     let codes = codes.get();

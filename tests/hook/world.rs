@@ -186,6 +186,16 @@ impl World {
         }
     }
 
+    /// Ends the container, and makes its upper layer empty again.
+    pub(crate) fn renew(&mut self) {
+        self.stop();
+        for name in ["upper", "work"] {
+            let layer = self.path("scratch").join(name);
+            fs::remove_dir_all(&layer).unwrap();
+            fs::create_dir(&layer).unwrap();
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.container.as_ref().unwrap().id()
     }
@@ -210,11 +220,16 @@ impl World {
         }
     }
 
-    /// Runs the hook as a runtime does.
-    pub(crate) fn hook(&self) -> Ended {
+    /// The hook as a runtime starts it.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(HOOK);
         command.args(&self.arguments).env_clear();
-        self.run(&mut command)
+        command
+    }
+
+    /// Runs the hook as a runtime does.
+    pub(crate) fn hook(&self) -> Ended {
+        self.run(&mut self.command())
     }
 
     /// Runs a command that is the hook in the end.
@@ -229,7 +244,7 @@ impl World {
     }
 
     /// Without what differs from machine to machine: the test's directories, and the cgroup that it runs in.
-    fn shortened(&self, text: &str) -> String {
+    pub(crate) fn shortened(&self, text: &str) -> String {
         let is_said = |line: &&str| !line.contains("the container shares the cgroup");
         let text: String = text.split_inclusive('\n').filter(is_said).collect();
         let driver = self.driver.path("");
@@ -242,13 +257,19 @@ impl World {
 
     /// All that must be the same after a hook that failed: the host's mounts and files, and the container's files.
     pub(crate) fn snapshot(&self) -> Vec<String> {
+        let mut lines = self.host();
+        lines.extend(listing::of(&self.inside("")));
+        lines
+    }
+
+    /// The host's mounts and files.
+    pub(crate) fn host(&self) -> Vec<String> {
         let mut lines: Vec<String> =
             fs::read_to_string("/proc/thread-self/mountinfo").unwrap().lines().map(str::to_owned).collect();
         for directory in ["image", "outside", "userdata", "plain"] {
             lines.extend(listing::of(&self.path(directory)));
         }
         lines.extend(listing::of(&self.driver.path("")));
-        lines.extend(listing::of(&self.inside("")));
         lines
     }
 

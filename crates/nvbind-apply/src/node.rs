@@ -1,9 +1,11 @@
 //! One device node.
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, RenameFlags, Uid, chownat, makedev, mknodat, renameat_with, unlinkat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Uid, chownat, makedev, mknodat, openat,
+    renameat_with, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::{Pid, getpid, test_kill_process};
 use std::os::fd::AsFd;
 
 /// Makes a character device with exactly these permissions and this owner (user, group). One that cannot be given to
@@ -28,6 +30,25 @@ pub(crate) fn make(
     })
 }
 
+/// Removes what processes that are no more have left, or one that had this one's number.
+fn remove_abandoned(directory: impl AsFd, prefix: &str) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for entry in Dir::new(openat(&directory, ".", flags, Mode::empty())?)? {
+        let entry = entry?;
+        let name = entry.file_name().to_str().ok();
+        let process = name.and_then(|name| name.strip_prefix(prefix)?.parse::<i32>().ok());
+        let Some(process) = process.and_then(Pid::from_raw) else { continue };
+        if process == getpid() || test_kill_process(process) == Err(Errno::SRCH) {
+            match unlinkat(&directory, entry.file_name(), AtFlags::empty()) {
+                // Another hook has removed it.
+                Err(Errno::NOENT) => {}
+                removed => removed?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The same for a node that others may use as soon as it has its name: it is made aside and renamed when it is
 /// complete, so that nobody meets one with another owner or mode, also not where this process is killed in between.
 /// What already has the name stays.
@@ -39,15 +60,10 @@ pub(crate) fn make_whole(
     owner: (u32, u32),
 ) -> Result<(), Errno> {
     // Of this process only: two may make the same node at the same time.
-    let aside = format!(".{name}.nvbind.{}", std::process::id());
-    match make(&directory, &aside, number, mode, owner) {
-        // Left by a process of this number that was killed.
-        Err(Errno::EXIST) => {
-            unlinkat(&directory, &aside, AtFlags::empty())?;
-            make(&directory, &aside, number, mode, owner)?;
-        }
-        made => made?,
-    }
+    let prefix = format!(".{name}.nvbind.");
+    remove_abandoned(&directory, &prefix)?;
+    let aside = format!("{prefix}{}", std::process::id());
+    make(&directory, &aside, number, mode, owner)?;
     renameat_with(&directory, &aside, &directory, name, RenameFlags::NOREPLACE).inspect_err(|_errno| {
         // The first failure is the one to report.
         let _ = unlinkat(&directory, &aside, AtFlags::empty());

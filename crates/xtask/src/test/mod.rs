@@ -9,6 +9,7 @@ mod words;
 
 use crate::release;
 use harness::Harness;
+use nvbind_e2e::cells::Extent;
 use nvbind_fixtures::error::{Error, Result};
 use nvbind_lanes::report::{self, Case, Outcome, Totals};
 use nvbind_lanes::{ARCHITECTURE, tree};
@@ -26,7 +27,7 @@ pub fn test(project: &Path, words: &[String]) -> Result<bool> {
     release::build(project)?;
     let mut cases = Vec::new();
     if words.has_unit {
-        cases.extend(unit(project));
+        cases.extend(unit(project, words.unit));
     }
     cases.extend(harness.run(project, &words.harness)?);
     for line in report::skips(&cases) {
@@ -65,10 +66,10 @@ pub fn trees(project: &Path) -> Result<()> {
 }
 
 /// The unit tests.
-fn unit(project: &Path) -> Vec<Case> {
+fn unit(project: &Path, extent: Extent) -> Vec<Case> {
     let start = Instant::now();
     let mut cases = Vec::new();
-    let ended = unit::run(project, &mut |case| {
+    let ended = unit::run(project, extent, &mut |case| {
         tell(&case);
         cases.push(case);
     });

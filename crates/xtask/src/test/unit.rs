@@ -1,5 +1,6 @@
 //! The lane of tests that need no privileges: `cargo test` of the workspace, counted from what libtest prints.
 
+use nvbind_e2e::cells::Extent;
 use nvbind_fixtures::error::{Doing, Result};
 use nvbind_fixtures::limits::limited;
 use nvbind_lanes::report::{Case, Outcome};
@@ -9,10 +10,20 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+/// By which `tests/faults` knows that it is to try everything.
+const FULL: &str = "NVBIND_TEST_FULL";
+
 /// Runs the tests of the workspace.
-pub(super) fn run(project: &Path, each: &mut dyn FnMut(Case)) -> Result<()> {
-    let mut command = limited(Duration::from_secs(2400), "cargo");
+pub(super) fn run(project: &Path, extent: Extent, each: &mut dyn FnMut(Case)) -> Result<()> {
+    let limit = match extent {
+        Extent::Needed => 2400,
+        Extent::Full => 4 * 3600,
+    };
+    let mut command = limited(Duration::from_secs(limit), "cargo");
     command.args(["test", "--workspace", "--no-fail-fast", "--color=never"]).current_dir(project);
+    if extent == Extent::Full {
+        command.env(FULL, "1");
+    }
     // Both streams into one: the name of a test program is on the other stream than its results.
     let mut child = command.stdout(Stdio::piped()).spawn().doing(|| "run cargo test".into())?;
     let (mut text, mut skipped) = (Vec::new(), BTreeSet::new());

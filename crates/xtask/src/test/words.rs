@@ -13,6 +13,8 @@ const UNIT: &str = "unit";
 pub(super) struct Words {
     /// Whether the unit tests run.
     pub(super) has_unit: bool,
+    /// How much each of them tries.
+    pub(super) unit: Extent,
     /// The other lanes.
     pub(super) lanes: Vec<Lane>,
     /// Only cells whose name contains one of these; all, if there are none.
@@ -35,6 +37,7 @@ impl Words {
         );
         let mut words = Self {
             has_unit: false,
+            unit: Extent::Needed,
             lanes: Vec::new(),
             only: only.to_vec(),
             // Who names cases wants them wherever they can be.
@@ -43,7 +46,7 @@ impl Words {
         };
         for name in names {
             match name.as_str() {
-                "--full" => words.extent = Extent::Full,
+                "--full" => (words.unit, words.extent) = (Extent::Full, Extent::Full),
                 "--vm" => words.lanes.extend_from_slice(MACHINES),
                 "--all" => words.all(true),
                 UNIT => words.has_unit = true,
@@ -88,8 +91,8 @@ mod tests {
         let words = parse(&["bookworm-v1", "--only", "crun", "runc"]).unwrap();
         assert_eq!(lanes(&words), ["bookworm-v1"]);
         assert_eq!(
-            (words.only, words.extent, words.has_unit),
-            (vec!["crun".into(), "runc".into()], Extent::Full, false)
+            (words.only, words.extent, words.unit, words.has_unit),
+            (vec!["crun".into(), "runc".into()], Extent::Full, Extent::Needed, false)
         );
     }
 
@@ -104,6 +107,7 @@ mod tests {
     #[test]
     fn virtual_machines_run_only_when_they_are_asked_for() {
         let all = parse(&["--full"]).unwrap();
+        assert_eq!((all.unit, all.extent), (Extent::Full, Extent::Full));
         assert!(all.has_unit && !lanes(&all).iter().any(|name| name.starts_with("vm-")), "{all:?}");
         let machines = parse(&["--vm"]).unwrap();
         assert_eq!((lanes(&machines), machines.has_unit), (vec!["vm-apparmor", "vm-selinux"], false));
