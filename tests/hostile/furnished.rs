@@ -37,7 +37,6 @@ const OUTSIDE: &[&str] = &[
     "libcuda.so.1",
     "lib64/libcuda.so.1",
     "compat/libcuda.so.1",
-    "compat/libcuda.so.580.65.06",
 ];
 
 /// Makes a world a row's.
@@ -99,7 +98,9 @@ fn add_parts(world: &World) {
     let libc = [Library { soname: b"libc.so.6", path: b"/lib/libc.so.6", abi: Abi::NATIVE.unwrap() }];
     world.write("parts/cache", merge(None, &libc, &[]).unwrap());
     world.write("parts/library", shared_object(crate::judge::SONAME));
-    world.write("parts/newer", libcuda(crate::judge::SONAME, NOTE));
+    for path in ["parts/newer", "outside/compat/libcuda.so.580.65.06"] {
+        world.write(path, libcuda(crate::judge::SONAME, NOTE));
+    }
     drop(UnixListener::bind(world.path("parts/socket")).unwrap());
     let outside = world.path("outside/empty");
     for (name, links, end) in

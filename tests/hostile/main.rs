@@ -14,6 +14,9 @@ mod crossed;
 mod crowds;
 mod furnished;
 mod hard_links;
+#[path = "../fixtures/hostile.rs"]
+mod hostile;
+mod images;
 mod inside;
 mod judge;
 mod links;
@@ -51,6 +54,7 @@ const TABLE: &[Subject] = &[
     ("mounts", mounts::rows),
     ("search-path", search_path::rows),
     ("compat", compat::rows),
+    ("images", images::rows),
 ];
 
 /// Rows that the hook does not pass yet: it refuses them as it should, but with exit code 4 in place of 5, or refuses

@@ -1,5 +1,6 @@
 //! Mounts of the user's in the container, in whatever order, and root filesystems that are not the container's alone.
 
+use crate::hostile::lead_to_volume;
 use crate::places;
 use crate::row::{Row, Warned, Works, link, refused, row};
 
@@ -18,7 +19,7 @@ fn orders() -> Vec<Row> {
         for order in ORDERS {
             let name: String = order.iter().map(|at| MOUNTS[*at].0).collect();
             let scripts = order.map(|at| MOUNTS[at].1).join("\n");
-            let image = format!("mkdir -p v q/r; ln -s q/r t; {}", link(place, "/v"));
+            let image = lead_to_volume(place);
             rows.push(row(format!("{place}-leads-to-{name}"), Works).image(image).mounts(scripts));
         }
     }
@@ -102,6 +103,10 @@ fn others() -> Vec<Row> {
             .mounts("mount --bind $OUTSIDE $ROOT/usr/local; mount --make-rshared $ROOT"),
         row("root-is-a-directory-of-the-host", Warned("outlives the container"))
             .mounts("cp -a $IMAGE/. $PLAIN; mount --bind $PLAIN $ROOT; mount -t tmpfs tmpfs $ROOT/dev"),
+        row("empty-shared-volume-over-the-view", Works)
+            .shared_volume()
+            .image("mkdir -p usr/local/nvidia")
+            .mounts("mount --bind $OUTSIDE/empty $ROOT/usr/local/nvidia"),
         row("node-is-a-file-of-the-host", refused("/dev/nvidia0 in the container is something else"))
             .mounts(": >$ROOT/dev/nvidia0; mount --bind $OUTSIDE/kept $ROOT/dev/nvidia0"),
         row("dev-is-the-host-s", refused("/dev/dri/card0")).mounts("mount --bind $OUTSIDE $ROOT/dev"),
