@@ -11,6 +11,10 @@ cp $parts/newer $file; ln -s $file libcuda.so.1
 /// What is wrong with it: the driver's own libcuda is used.
 const LEFT: &[(&str, &str)] = &[
     ("file-is-a-link-out", "ln -sf $OUTSIDE/compat/libcuda.so.580.65.06 $file"),
+    (
+        "file-is-a-link-out-beside-its-soname",
+        "ln -sf $OUTSIDE/compat/$file $file; rm libcuda.so.1; cp $parts/library libcuda.so.1",
+    ),
     ("file-is-a-link-to-kmsg", "ln -sf /proc/kmsg $file"),
     ("file-is-a-fifo", "rm $file; mkfifo $file"),
     ("file-is-a-node", "rm $file; mknod $file c 195 0"),
