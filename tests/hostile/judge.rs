@@ -50,7 +50,7 @@ pub(crate) fn judge(row: &Row) {
         Works | Warned(_) => {
             assert_eq!(ended.code, Some(0), "{}", ended.says);
             assert_equipped(&world, row, &ended);
-            assert_kernel_s_are_bare(&world, &mounts);
+            assert_bare(&world, row, &mounts);
         }
     }
 }
@@ -152,8 +152,9 @@ fn read_mounts(world: &World) -> BTreeSet<String> {
     points.collect()
 }
 
-/// Nothing was mounted over a file by which the kernel shows itself, but for the driver's own directory.
-fn assert_kernel_s_are_bare(world: &World, before: &BTreeSet<String>) {
+/// Nothing was mounted over what the row names, or over a file by which the kernel shows itself, but for the driver's
+/// own directory.
+fn assert_bare(world: &World, row: &Row, before: &BTreeSet<String>) {
     let after = read_mounts(world);
     let is_kernel_s = |point: &&String| {
         let path = Path::new(point.as_str());
@@ -162,6 +163,10 @@ fn assert_kernel_s_are_bare(world: &World, before: &BTreeSet<String>) {
     };
     let over: Vec<&String> = after.difference(before).filter(is_kernel_s).collect();
     assert!(over.is_empty(), "mounted over the kernel's: {over:?}");
+    for path in &row.bare {
+        let point = format!("/{path}");
+        assert!(before.contains(&point) || !after.contains(&point), "mounted over {point}");
+    }
 }
 
 /// Nothing in what is said is for a terminal, or orders the text otherwise.

@@ -45,6 +45,8 @@ pub(crate) struct Row {
     pub(crate) sharing: Sharing,
     /// Whether the kernel of some machines does not let the hook see what is asked for: exit code 4.
     pub(crate) may_be_denied: bool,
+    /// Places of the image that nothing may be mounted over.
+    pub(crate) bare: Vec<String>,
     /// Files of the image that have to be as they were.
     pub(crate) kept: Vec<String>,
     /// Whether the image's libraries of CUDA's forward compatibility win.
@@ -63,6 +65,7 @@ pub(crate) fn row(name: impl Into<String>, expected: Expected) -> Row {
         search_path: None,
         sharing: Sharing::None,
         may_be_denied: false,
+        bare: Vec::new(),
         kept: Vec::new(),
         has_own_cuda: false,
         is_musl: false,
@@ -106,6 +109,11 @@ impl Row {
 
     pub(crate) fn may_be_denied(self) -> Row {
         Row { may_be_denied: true, ..self }
+    }
+
+    pub(crate) fn bares(mut self, path: &str) -> Row {
+        self.bare.push(path.to_owned());
+        self
     }
 
     pub(crate) fn keeps(mut self, path: &str) -> Row {

@@ -32,6 +32,7 @@ const FILES: &[(&str, &str)] = &[
     ("link-to-the-loader", "ln -s /lib64/ld-linux-x86-64.so.2 @"),
     ("link-to-the-program", ": >../../usr/bin/nvidia-smi; ln -s /usr/bin/nvidia-smi @"),
     ("node", "mknod @ c 195 0"),
+    ("node-of-zeros", "mknod @ c 1 5"),
     ("disk", "mknod @ b 7 0"),
     ("fifo", "mkfifo @"),
     ("socket", "mv ../../../parts/socket @"),
@@ -55,11 +56,15 @@ const VALUES: &[(&str, &str)] = &[
 ];
 
 pub(crate) fn rows() -> Vec<Row> {
+    let is_left =
+        |name: &str| ["node", "node-of-zeros", "disk", "fifo", "socket", "directory"].contains(&name);
     let files = FILES.iter().map(|(name, script)| {
         let script = format!("mkdir -p opt/a; cd opt/a; {}", script.replace('@', "libcuda.so.1"));
         // It is covered, and cannot be replaced then.
         let expected = if *name == "link-to-the-draft" { refused(".ld.so.cache.nvbind") } else { Works };
-        row(format!("libcuda-is-a-{name}"), expected).image(script).mounts(MOUNTS).search_path("/opt/a")
+        let row = row(format!("libcuda-is-a-{name}"), expected).image(script).mounts(MOUNTS);
+        let row = row.search_path("/opt/a");
+        if is_left(name) { row.bares("opt/a/libcuda.so.1") } else { row }
     });
     let long = ["/opt/a/".repeat(20_000), format!("/opt/a:{}", "/nowhere".repeat(511))];
     let many: String = (0..10_000).map(|number| format!("/opt/{number}:")).collect();
