@@ -13,16 +13,7 @@ const ICD: &str = "usr/share/vulkan/icd.d/nvidia_icd.json";
 /// A world whose driver has what graphics needs, asked for with these capabilities.
 fn graphics(capabilities: &str) -> Option<World> {
     let mut world = World::new()?;
-    for (stem, soname) in [
-        ("libGLX_nvidia", "libGLX_nvidia.so.0"),
-        ("libEGL_nvidia", "libEGL_nvidia.so.0"),
-        ("libnvidia-allocator", "libnvidia-allocator.so.1"),
-        ("libnvidia-opencl", "libnvidia-opencl.so.1"),
-    ] {
-        world.driver.library("/usr/lib64", &format!("{stem}.so.{VERSION}"), soname);
-    }
-    let icd = r#"{"ICD":{"library_path":"/usr/lib64/libGLX_nvidia.so.0","library_arch":"64","api_version":"1.4.303"}}"#;
-    world.driver.write("usr/share/vulkan/icd.d/nvidia_icd.x86_64.json", icd);
+    world.driver.add_graphics();
     ask(&mut world, capabilities);
     Some(world)
 }

@@ -75,13 +75,13 @@ const DIRECTORIES: &[Case] = &[
     case(
         "the drop-in",
         5,
-        "container c0ffee: 00-nvbind.conf in the container is a directory, where nvbind has to write a file; remove it from the image",
+        "container c0ffee: /etc/ld.so.conf.d/00-nvbind.conf in the container is a directory, where nvbind has to write a file; remove it",
         |world| fs::create_dir_all(world.path("image/etc/ld.so.conf.d/00-nvbind.conf/x")).unwrap(),
     ),
     case(
         "the cache while it is written",
         5,
-        "container c0ffee: .ld.so.cache.nvbind in the container is a directory, where nvbind has to write a file; remove it from the image",
+        "container c0ffee: /etc/.ld.so.cache.nvbind in the container is a directory, where nvbind has to write a file; remove it",
         |world| fs::create_dir(world.path("image/etc/.ld.so.cache.nvbind")).unwrap(),
     ),
 ];

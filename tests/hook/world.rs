@@ -266,9 +266,10 @@ impl World {
     pub(crate) fn host(&self) -> Vec<String> {
         let mut lines: Vec<String> =
             fs::read_to_string("/proc/thread-self/mountinfo").unwrap().lines().map(str::to_owned).collect();
-        for directory in ["image", "outside", "userdata", "plain"] {
-            lines.extend(listing::of(&self.path(directory)));
+        for directory in ["image", "outside", "userdata"] {
+            lines.extend(listing::exact(&self.path(directory)));
         }
+        lines.extend(listing::of(&self.path("plain")));
         lines.extend(listing::of(&self.driver.path("")));
         lines
     }

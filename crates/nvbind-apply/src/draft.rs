@@ -9,6 +9,10 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+/// What a file cannot take the place of.
+const DIRECTORY: &str = "a directory";
+const MOUNT: &str = "a mount of its own";
+
 /// A file written beside the one whose place it takes; removed again when it is dropped before.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -21,18 +25,22 @@ impl Draft {
     /// Writes the content.
     pub(crate) fn write(directory: &Directory, name: &'static str, content: &[u8]) -> Result<Draft, Error> {
         let failed = |error: std::io::Error| Error::system(format!("write {name} in the container"), error);
+        let taken = |name: &str, what| Error::NoFile { path: directory.path_of(name), what };
         if is_directory(directory, name)? {
-            return Err(Error::NoFile { name: name.to_owned() });
+            return Err(taken(name, DIRECTORY));
         }
         let temporary = temporary(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = || openat(directory, &*temporary, flags, Mode::from_raw_mode(0o644));
         let file: OwnedFd = match open() {
             Err(Errno::EXIST) if is_directory(directory, &temporary)? => {
-                return Err(Error::NoFile { name: temporary.clone() });
+                return Err(taken(&temporary, DIRECTORY));
             }
             // Left by a start that was killed.
-            Err(Errno::EXIST) => unlinkat(directory, &*temporary, AtFlags::empty()).and_then(|()| open()),
+            Err(Errno::EXIST) => match unlinkat(directory, &*temporary, AtFlags::empty()) {
+                Err(Errno::BUSY) => return Err(taken(&temporary, MOUNT)),
+                removed => removed.and_then(|()| open()),
+            },
             other => other,
         }
         .map_err(|errno| failed(errno.into()))?;

@@ -57,11 +57,9 @@ pub enum Error {
         "{path} in the container is something else than the device {major}:{minor}; nothing was injected"
     )]
     Occupied { path: String, major: u32, minor: u32 },
-    /// A directory stands where a file has to be written.
-    #[error(
-        "{name} in the container is a directory, where nvbind has to write a file; remove it from the image"
-    )]
-    NoFile { name: String },
+    /// Something stands where a file has to be written, and cannot be replaced.
+    #[error("{path} in the container is {what}, where nvbind has to write a file; remove it")]
+    NoFile { path: String, what: &'static str },
     /// No directory of the container can take it.
     #[error("no place in the container for {what}: {why}")]
     NoPlace { what: String, why: &'static str },

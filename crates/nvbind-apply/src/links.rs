@@ -86,7 +86,7 @@ fn put<'p>(
         if let Some((directory, name)) = directories.find(path, Missing::Leave)?
             && matches!(look(directory, name, path)?, Stands::File)
         {
-            is_covered |= rootfs.cover(&view.clone_file(known.target.as_str())?, directory, name)?;
+            is_covered |= rootfs.cover(view.clone_file(known.target.as_str())?, directory, name)?;
         }
     }
     if is_covered {

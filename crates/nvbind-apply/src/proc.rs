@@ -37,7 +37,7 @@ pub(crate) fn cover(rootfs: &Rootfs, view: &ViewMount) -> Result<(), Error> {
             .map_err(|errno| Error::system(format!("look at {path} in the container"), errno))?;
         // Anything else is nothing of the kernel's, and tells of no GPU.
         if filesystem.f_type == PROC_SUPER_MAGIC {
-            rootfs.cover_proc(&view.clone_tree(&copy)?, &directory, path)?;
+            rootfs.cover_proc(view.clone_tree(&copy)?, &directory, path)?;
         }
         return Ok(());
     }

@@ -98,6 +98,8 @@ pub(crate) enum Missing {
 /// A directory of the container.
 #[derive(Debug)]
 pub(crate) struct Directory {
+    /// As it was asked for.
+    path: String,
     fd: Rc<OwnedFd>,
     mount: u64,
     /// Why nothing may be created in it, if so.
@@ -113,6 +115,11 @@ impl AsFd for Directory {
 }
 
 impl Directory {
+    /// The path of what is in it, for messages.
+    pub(crate) fn path_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+
     /// Its descriptor, to be kept: all that was created in it is taken back by the same.
     pub(crate) fn share(&self) -> Rc<OwnedFd> {
         Rc::clone(&self.fd)
@@ -191,7 +198,8 @@ impl Rootfs {
         match open_inside(&self.root, path, OFlags::PATH | OFlags::DIRECTORY) {
             Ok(fd) => {
                 let mount = mount_id(&fd).map_err(failed)?;
-                Ok(Some(Directory { closed: self.find_closed(mount), fd: fd.into(), mount, is_new: false }))
+                let (path, closed) = (path.to_owned(), self.find_closed(mount));
+                Ok(Some(Directory { path, fd: fd.into(), mount, closed, is_new: false }))
             }
             Err(Errno::NOENT) => self.make_directory(path, missing),
             Err(Errno::NOTDIR | Errno::LOOP) => Ok(None),
@@ -230,7 +238,13 @@ impl Rootfs {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&parent, name, flags, Mode::empty())
             .map_err(|errno| Error::system(format!("open {path} in the container"), errno))?;
-        Ok(Some(Directory { fd: fd.into(), mount: parent.mount, closed: None, is_new: true }))
+        Ok(Some(Directory {
+            path: path.to_owned(),
+            fd: fd.into(),
+            mount: parent.mount,
+            closed: None,
+            is_new: true,
+        }))
     }
 
     /// Why a file may not be replaced: as its directory, and where something is mounted on the file itself.
@@ -248,36 +262,42 @@ impl Rootfs {
 
     /// Attaches a file's mount over the file `name`. Not where a volume's mount is shared with the host: ours would
     /// appear there, and stay. Returns whether it did.
-    pub(crate) fn cover(&self, file: &OwnedFd, directory: &Directory, name: &str) -> Result<bool, Error> {
+    pub(crate) fn cover(&self, file: OwnedFd, directory: &Directory, name: &str) -> Result<bool, Error> {
         let may_cover = self.may_cover(mount_of(directory, name), name, Kernels::Left)?;
         if may_cover {
-            mount::attach(file, directory, name).map_err(|errno| cannot_cover(name, errno))?;
+            self.attach(file, directory, name, name)?;
         }
         Ok(may_cover)
     }
 
     /// Attaches a mount over what is open, under the same rule; `path` is where that was found.
-    pub(crate) fn cover_open(&self, mount: &OwnedFd, target: impl AsFd, path: &str) -> Result<bool, Error> {
+    pub(crate) fn cover_open(&self, mount: OwnedFd, target: impl AsFd, path: &str) -> Result<bool, Error> {
         self.cover_target(mount, target, path, Kernels::Left)
     }
 
     /// The same for a directory of the container's procfs.
-    pub(crate) fn cover_proc(&self, mount: &OwnedFd, target: impl AsFd, path: &str) -> Result<bool, Error> {
+    pub(crate) fn cover_proc(&self, mount: OwnedFd, target: impl AsFd, path: &str) -> Result<bool, Error> {
         self.cover_target(mount, target, path, Kernels::Covered)
     }
 
     fn cover_target(
         &self,
-        mount: &OwnedFd,
+        mount: OwnedFd,
         target: impl AsFd,
         path: &str,
         kernels: Kernels,
     ) -> Result<bool, Error> {
         let may_cover = self.may_cover(mount_id(&target), path, kernels)?;
         if may_cover {
-            mount::attach(mount, target, "").map_err(|errno| cannot_cover(path, errno))?;
+            self.attach(mount, target, "", path)?;
         }
         Ok(may_cover)
+    }
+
+    fn attach(&self, mount: OwnedFd, directory: impl AsFd, name: &str, path: &str) -> Result<(), Error> {
+        mount::attach(&mount, directory, name).map_err(|errno| cannot_cover(path, errno))?;
+        self.record(|journal| journal.mounted(mount.into()));
+        Ok(())
     }
 
     /// Whether what is open is a file of the root filesystem or a volume, and none by which the kernel shows itself.

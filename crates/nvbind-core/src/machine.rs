@@ -1,6 +1,7 @@
 //! A machine for the tests, and its inventory.
 
 #[path = "../../../tests/fixtures/machine.rs"]
+#[expect(dead_code, reason = "it serves the tests of several crates")]
 mod fixture;
 
 use crate::capability::Capabilities;

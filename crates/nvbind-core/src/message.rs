@@ -46,14 +46,14 @@ pub fn printable_json(json: &str) -> String {
     })
 }
 
-/// Control characters, separators of lines and paragraphs, and what sets the direction of text (Unicode Standard Annex
-/// 9, "Directional Formatting Characters").
+/// Control characters, separators of lines and paragraphs, and what Unicode calls format characters, as far as they are
+/// about the order and width of others.
 fn is_special(letter: char) -> bool {
-    let is_mark = matches!(
+    let is_format = matches!(
         letter,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
     );
-    letter.is_control() || is_mark
+    letter.is_control() || is_format
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ mod probe;
 mod profiles;
 mod run;
 mod services;
+#[path = "../../fixtures/hostile.rs"]
+mod shapes;
 mod snapshot;
 mod stand_in;
 mod traces;
@@ -68,6 +70,7 @@ const CONTAINERS: &[&[Case]] = &[
     images::places::CASES,
     images::applications::CASES,
     images::layers::CASES,
+    images::hostile::CASES,
     drivers::gpu_checks::CASES,
     devices::mig::CASES,
     containers::update::CASES,

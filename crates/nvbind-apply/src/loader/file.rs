@@ -90,5 +90,5 @@ pub(super) fn cover(
     content: &[u8],
 ) -> Result<bool, Error> {
     view.write(name, content)?;
-    rootfs.cover(&view.clone_file(name)?, etc, name)
+    rootfs.cover(view.clone_file(name)?, etc, name)
 }

@@ -95,6 +95,12 @@ pub(super) fn draft_drop_in(
     };
     let content = layout.view.drop_in(layout.place);
     if file::read(&directory, DROP_IN, 4096)? != Found::File(content.as_bytes().to_vec()) {
+        if rootfs.find_closed_file(&directory, DROP_IN)?.is_some() {
+            log::warn!(
+                "the container's {LD_SO_CONF_D}/{DROP_IN} is a volume's: an ldconfig inside will forget the driver's libraries"
+            );
+            return Ok(drafts);
+        }
         drafts.push(Draft::write(&directory, DROP_IN, content.as_bytes())?);
     }
     let mut completed = match file::read(etc, CONF, 1 << 20)? {

@@ -143,7 +143,7 @@ impl Covers<'_> {
         if (ours.st_dev, ours.st_ino) == (stat.st_dev, stat.st_ino) {
             return Ok(false);
         }
-        self.rootfs.cover_open(&file, &target, path)
+        self.rootfs.cover_open(file, &target, path)
     }
 
     fn is_spared(&self, target: &OwnedFd) -> Result<bool, Error> {

@@ -19,6 +19,7 @@ use crate::inventory::{DeviceNode, Driver, Gpu, Inventory, Nodes};
 use crate::request::Request;
 use crate::select;
 use files::Files;
+pub use places::well_known;
 pub use view::{Entry, View, ViewPath, library_directory};
 
 /// Where the view stands unless an image has files there: CUDA images have its `bin` in PATH and its `lib64` in
@@ -139,7 +140,7 @@ impl Plan {
     pub fn unused(&self) -> Vec<&'static str> {
         let used: Vec<&str> =
             self.well_known.iter().flat_map(|known| known.places).map(|place| place.path).collect();
-        places::all().filter(|path| !used.contains(path)).collect()
+        well_known().map(|place| place.path).filter(|path| !used.contains(path)).collect()
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod annotation;
 pub(crate) mod applications;
 pub(crate) mod baked;
 mod claims;
+pub(crate) mod hostile;
 pub(crate) mod layers;
 pub(crate) mod loaders;
 mod made;
