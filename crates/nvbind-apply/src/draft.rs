@@ -18,6 +18,8 @@ const MOUNT: &str = "a mount of its own";
 pub(crate) struct Draft {
     directory: Rc<OwnedFd>,
     name: &'static str,
+    /// Whether nothing stands in its place: looked at before anything is replaced.
+    is_new: bool,
     is_placed: bool,
 }
 
@@ -26,14 +28,15 @@ impl Draft {
     pub(crate) fn write(directory: &Directory, name: &'static str, content: &[u8]) -> Result<Draft, Error> {
         let failed = |error: std::io::Error| Error::system(format!("write {name} in the container"), error);
         let taken = |name: &str, what| Error::NoFile { path: directory.path_of(name), what };
-        if is_directory(directory, name)? {
+        let stands = find_type(directory, name)?;
+        if stands == Some(FileType::Directory) {
             return Err(taken(name, DIRECTORY));
         }
         let temporary = temporary(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = || openat(directory, &*temporary, flags, Mode::from_raw_mode(0o644));
         let file: OwnedFd = match open() {
-            Err(Errno::EXIST) if is_directory(directory, &temporary)? => {
+            Err(Errno::EXIST) if find_type(directory, &temporary)? == Some(FileType::Directory) => {
                 return Err(taken(&temporary, DIRECTORY));
             }
             // Left by a start that was killed.
@@ -44,7 +47,7 @@ impl Draft {
             other => other,
         }
         .map_err(|errno| failed(errno.into()))?;
-        let draft = Draft { directory: directory.share(), name, is_placed: false };
+        let draft = Draft { directory: directory.share(), name, is_new: stands.is_none(), is_placed: false };
         std::fs::File::from(file).write_all(content).map_err(failed)?;
         Ok(draft)
     }
@@ -53,10 +56,9 @@ impl Draft {
     /// replaced, not followed.
     pub(crate) fn place(mut self, rootfs: &Rootfs) -> Result<(), Error> {
         let (directory, name) = (&self.directory, self.name);
-        let is_new = find_type(directory, name)?.is_none();
         renameat(directory, temporary(self.name), directory, name)
             .map_err(|errno| Error::system(format!("write {name} in the container"), errno))?;
-        if is_new {
+        if self.is_new {
             rootfs.record(|journal| journal.file(Rc::clone(directory), name));
         }
         self.is_placed = true;
@@ -71,10 +73,6 @@ impl Drop for Draft {
             let _ = unlinkat(&self.directory, temporary(self.name), AtFlags::empty());
         }
     }
-}
-
-fn is_directory(directory: impl AsFd, name: &str) -> Result<bool, Error> {
-    Ok(find_type(directory, name)? == Some(FileType::Directory))
 }
 
 /// What stands at a name, which is not followed.
