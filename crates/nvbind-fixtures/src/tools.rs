@@ -24,6 +24,8 @@ pub enum Tool {
     Uidmap,
     /// Compiles the fixtures' small libraries.
     Cc,
+    /// Compiles libFuzzer.
+    Cxx,
     /// Compiles for musl, and comes with musl's loader.
     MuslGcc,
     /// Gives programs a loader of their own.
@@ -56,6 +58,7 @@ impl Tool {
             Self::Runc => "runc",
             Self::Uidmap => "newuidmap",
             Self::Cc => "cc",
+            Self::Cxx => "c++",
             Self::MuslGcc => "musl-gcc",
             Self::Patchelf => "patchelf",
             Self::Dpkg => "dpkg-deb",
@@ -77,6 +80,7 @@ impl Tool {
             Self::Runc => [&["runc"], &["runc"], &["runc"]],
             Self::Uidmap => [&["uidmap"], &["shadow-utils"], &["shadow"]],
             Self::Cc => [&["gcc", "libc6-dev"], &["gcc", "glibc-devel"], &["gcc", "glibc"]],
+            Self::Cxx => [&["g++"], &["gcc-c++"], &["gcc"]],
             Self::MuslGcc => [&["musl-tools"], &["musl-gcc"], &["musl"]],
             Self::Patchelf => [&["patchelf"], &["patchelf"], &["patchelf"]],
             Self::Dpkg => [&["dpkg"], &["dpkg"], &["dpkg"]],

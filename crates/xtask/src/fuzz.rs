@@ -6,6 +6,7 @@
 use nvbind_fixtures::error::{Doing, Error, Result};
 use nvbind_fixtures::limits::limited;
 use nvbind_fixtures::process;
+use nvbind_fixtures::tools::{self, Tool};
 use nvbind_lanes::ARCHITECTURE;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,7 @@ fn list(project: &Path) -> Result<Vec<String>> {
 }
 
 fn build(project: &Path) -> Result<PathBuf> {
+    tools::install(&[Tool::Cxx])?;
     let target = format!("{ARCHITECTURE}-unknown-linux-gnu");
     let mut cargo = Command::new("cargo");
     cargo.args([

@@ -1,5 +1,5 @@
 //! What a package consists of: the one table of files for all formats, and the tree that is made of it.
-use super::{Release, fixture, notices};
+use super::{Release, fixture, notices, sbom};
 use crate::release;
 use nvbind_fixtures::error::{Doing, Result};
 use nvbind_fixtures::process;
@@ -25,10 +25,12 @@ enum Content {
     Printed(&'static [&'static str]),
     /// The licences of the crates that are linked into the programs.
     Notices,
+    /// What the programs are made of.
+    Sbom,
     /// The built command line's manual pages: many files, of which the table has the folder.
     ManPages,
 }
-use Content::{Built, Folder, ManPages, Notices, Printed, Repository, Template};
+use Content::{Built, Folder, ManPages, Notices, Printed, Repository, Sbom, Template};
 
 /// Which packages have a file: places of licences and completions differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +92,7 @@ const FILES: &[Row] = &[
         0o644,
         For::All,
     ),
+    (Sbom, "usr/share/doc/nvbind/nvbind.cdx.json", 0o644, For::All),
     (Repository("CHANGELOG.md"), "usr/share/doc/nvbind/changelog.gz", 0o644, For::Debian),
     (Template("packaging/deb/changelog"), "usr/share/doc/nvbind/changelog.Debian.gz", 0o644, For::Debian),
     (Repository("packaging/deb/copyright"), "usr/share/doc/nvbind/copyright", 0o644, For::Debian),
@@ -134,6 +137,7 @@ fn contents(release: &Release, tree: &Tree, from: Content, to: &str) -> Result<V
         Template(path) => release.template(path)?.into_bytes(),
         Printed(words) => process::read(Command::new(nvbind).args(words))?.into_bytes(),
         Notices => notices::of(&release.project)?.into_bytes(),
+        Sbom => sbom::of(&release.project, release.version())?.into_bytes(),
         ManPages => return man_pages(&nvbind, tree, to),
     };
     Ok(vec![(to.to_owned(), content)])

@@ -4,8 +4,10 @@
 mod arch;
 mod deb;
 pub(crate) mod files;
+mod linked;
 mod notices;
 mod rpm;
+mod sbom;
 mod tarball;
 mod version;
 
