@@ -1,7 +1,8 @@
 //! The device filters of the lane's cgroups: nvbind changes those of the container's own, and no others.
 
 use crate::case::{CGROUP, Case, INIT, ROOTFUL, RUNTIME};
-use crate::container::{GPU, PLAIN, claim_works_in, keep, run, then_remove};
+use crate::container::{ASK, GPU, PLAIN, claim_works_in, keep, run, then_remove};
+use crate::containers::refusals::refused;
 use crate::devices::bpf;
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
@@ -20,6 +21,7 @@ use std::process::Command;
 /// The cases, by name. Only the host's root can change a filter.
 pub(crate) const CASES: &[Case] = &[
     Case::new("host-cgroups", host_cgroups).each(&[RUNTIME, CGROUP, INIT]).only(&[&[ROOTFUL]]).takes(4),
+    Case::new("filter-around", filter_around).each(&[RUNTIME, CGROUP, INIT]).only(&[&[ROOTFUL]]).takes(2),
     Case::new("privileged-filter", privileged).each(&[RUNTIME, CGROUP, INIT]).only(&[&[ROOTFUL]]),
 ];
 
@@ -90,7 +92,7 @@ fn host_cgroups(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     then_remove(podman, || {
         let every = ["--detach", "--stop-timeout=0", "--device-cgroup-rule=c *:* rwm"];
         run(podman, PLAIN, &every, "sleep 1000")?.must()?;
-        let guard = Guard::make(&lane.spec, podman)?;
+        let guard = Guard::make(&lane.spec, podman, Lets::All)?;
         let parent = format!("--cgroup-parent={}", guard.parent);
         let ended = [&[parent.as_str()][..], &["--cgroups=disabled"], &["--userns=auto", &parent]]
             .iter()
@@ -100,6 +102,26 @@ fn host_cgroups(lane: &Lane, podman: Podman) -> Result<(), Ended> {
         let undone = guard.end();
         ended.and(removed).and(undone)
     })
+}
+
+/// A cgroup around the container's lets no GPU through: without one the container starts, with one it is refused, and
+/// not started with nodes that it cannot open.
+fn filter_around(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    then_remove(podman, || {
+        run(podman, PLAIN, &["--detach", "--stop-timeout=0"], "sleep 1000")?.must()?;
+        let guard = Guard::make(&lane.spec, podman, Lets::NoGpu)?;
+        let parent = format!("--cgroup-parent={}", guard.parent);
+        let ended = claim_refused_below(podman, &parent);
+        let removed = podman.remove(&["--ignore", GPU]);
+        let undone = guard.end();
+        ended.and(removed).and(undone)
+    })
+}
+
+fn claim_refused_below(podman: Podman, parent: &str) -> Result<(), Ended> {
+    run(podman, GPU, &[parent], "true")?.must()?;
+    podman.remove(&[GPU])?;
+    refused(podman, &[parent, ASK[0], ASK[1]], &[4], "cgroup")
 }
 
 fn claim_leaves_others(spec: &Spec, podman: Podman, options: &[&str]) -> Result<(), Ended> {
@@ -146,11 +168,45 @@ enum Undo {
     },
 }
 
+/// What a guard's filter lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lets {
+    /// Every device.
+    All,
+    /// What every container has. Without systemd on cgroup v2, what [`PLAIN`] has.
+    NoGpu,
+}
+
+impl Lets {
+    const fn name(self) -> &'static str {
+        match self {
+            Lets::All => "guarded",
+            Lets::NoGpu => "closed",
+        }
+    }
+
+    /// The lines of a slice.
+    const fn unit(self) -> &'static str {
+        match self {
+            Lets::All => "[Slice]\nDevicePolicy=strict\nDeviceAllow=char-* rwm\nDeviceAllow=block-* rwm\n",
+            Lets::NoGpu => "[Slice]\nDevicePolicy=closed\n",
+        }
+    }
+
+    /// The rules of cgroup v1.
+    const fn rules(self) -> &'static [&'static str] {
+        match self {
+            Lets::All => &["c *:* rwm", "b *:* rwm"],
+            Lets::NoGpu => &["c *:* m", "b *:* m", "c 1:* rwm", "c 5:* rwm", "c 10:200 rwm", "c 136:* rwm"],
+        }
+    }
+}
+
 impl Guard {
-    fn make(spec: &Spec, podman: Podman) -> Result<Self, Ended> {
-        let name = format!("guarded{}", podman.runtime());
+    fn make(spec: &Spec, podman: Podman, lets: Lets) -> Result<Self, Ended> {
+        let name = format!("{}{}", lets.name(), podman.runtime());
         if spec.init == Init::Systemd {
-            return Self::slice(&name);
+            return Self::slice(&name, lets);
         }
         let top = hierarchy(spec)?;
         let around = top.join(&name);
@@ -160,9 +216,8 @@ impl Guard {
         let mut undo = Vec::new();
         match spec.view {
             View::V1 => {
-                for (file, rule) in
-                    [("devices.deny", "a"), ("devices.allow", "c *:* rwm"), ("devices.allow", "b *:* rwm")]
-                {
+                let allowed = lets.rules().iter().map(|rule| ("devices.allow", *rule));
+                for (file, rule) in [("devices.deny", "a")].into_iter().chain(allowed) {
                     fs::write(around.join(file), rule).on("write to", &around.join(file))?;
                 }
                 fs::create_dir(&callers).on("create", &callers)?;
@@ -174,7 +229,10 @@ impl Guard {
                 let programs = bpf::attached(&plain).on("look at", &plain)?;
                 let program = programs.into_iter().next();
                 let program = program.ok_or_else(|| Ended::failed("podman alone does not filter", ""))?;
-                let cgroups = vec![top, around, callers.clone()];
+                let cgroups = match lets {
+                    Lets::All => vec![top, around, callers.clone()],
+                    Lets::NoGpu => vec![around],
+                };
                 for cgroup in &cgroups {
                     program.attach(cgroup).on("attach a program to", cgroup)?;
                 }
@@ -186,10 +244,9 @@ impl Guard {
         Ok(Self { parent: format!("/{name}"), undo })
     }
 
-    fn slice(name: &str) -> Result<Self, Ended> {
+    fn slice(name: &str, lets: Lets) -> Result<Self, Ended> {
         let name = format!("{name}.slice");
-        let unit = "[Slice]\nDevicePolicy=strict\nDeviceAllow=char-* rwm\nDeviceAllow=block-* rwm\n";
-        write(&Path::new("/run/systemd/system").join(&name), unit)?;
+        write(&Path::new("/run/systemd/system").join(&name), lets.unit())?;
         systemctl(&["daemon-reload"])?;
         systemctl(&["start", &name])?;
         Ok(Self { parent: name.clone(), undo: vec![Undo::Stop { name }] })
