@@ -235,5 +235,12 @@ mod tests {
         assert_eq!(fs::read_dir(CRUN_PINS).unwrap().count(), 1);
         prepend();
         assert_eq!(scope.program().id, new.id);
+        // With the cgroup and its pin, as a runtime removes them, everything is gone. The kernel takes its time.
+        fs::remove_file(scope.pin()).unwrap();
+        drop(scope);
+        let ids = [old.id, new.id];
+        while ids.iter().any(|id| Program::by_id(*id).is_ok()) {
+            std::thread::yield_now();
+        }
     }
 }
