@@ -19,6 +19,7 @@ mod listing;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod machine;
 mod picture;
+mod process;
 mod quiet;
 mod races;
 mod registers;

@@ -8,9 +8,13 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::fmt;
+use std::fs;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
+
+/// The last call.
+const EXIT: &str = "exit_group";
 
 /// What goes wrong with a call, instead of being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(crate) struct Traced {
     pub(crate) says: String,
     /// The calls of one that was left alone, or those that went wrong.
     pub(crate) calls: Vec<Call>,
+    /// What procfs has of one that was left alone when it is about to exit: its status and its limits.
+    pub(crate) at_exit: String,
 }
 
 /// Whether this machine lets tests trace a process.
@@ -63,12 +69,12 @@ pub(crate) fn run(command: &mut Command, stdin: &[u8], point: Option<(usize, Fau
     let mut child = spawn(command.stdin(Stdio::piped()).stderr(stderr.try_clone().unwrap())).unwrap();
     // Less than a pipe holds. Who ends early does not read it.
     let _ = child.stdin.take().unwrap().write_all(stdin);
-    let mut calls = Vec::new();
-    let end = follow(&mut child, point, &mut calls);
+    let (mut calls, mut at_exit) = (Vec::new(), String::new());
+    let end = follow(&mut child, point, &mut calls, &mut at_exit);
     let mut says = String::new();
     stderr.rewind().unwrap();
     stderr.read_to_string(&mut says).unwrap();
-    Traced { end, says, calls }
+    Traced { end, says, calls, at_exit }
 }
 
 #[expect(
@@ -82,7 +88,12 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-fn follow(child: &mut Child, point: Option<(usize, Fault)>, calls: &mut Vec<Call>) -> End {
+fn follow(
+    child: &mut Child,
+    point: Option<(usize, Fault)>,
+    calls: &mut Vec<Call>,
+    at_exit: &mut String,
+) -> End {
     let process = Pid::from_raw(child.id().cast_signed());
     assert_eq!(waitpid(process, None), Ok(WaitStatus::Stopped(process, Signal::SIGTRAP)), "at exec");
     ptrace::setoptions(process, Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL).unwrap();
@@ -105,7 +116,15 @@ fn follow(child: &mut Child, point: Option<(usize, Fault)>, calls: &mut Vec<Call
             continue;
         }
         match point {
-            None => calls.push(Call::read(process)),
+            None => {
+                let call = Call::read(process);
+                if call.name() == EXIT {
+                    for file in ["status", "limits"] {
+                        at_exit.push_str(&fs::read_to_string(format!("/proc/{process}/{file}")).unwrap());
+                    }
+                }
+                calls.push(call);
+            }
             Some((at, Fault::Exhausted)) if at <= count => {
                 let call = Call::read(process);
                 if call.makes_descriptor {

@@ -82,6 +82,23 @@ fn a_second_hook_in_the_same_container_hides_nothing() {
 }
 
 #[test]
+fn the_view_and_all_that_is_bound_in_it_is_read_only_nosuid_nodev_and_private() {
+    let Some(mut world) = World::new() else { return };
+    world.start();
+    assert_eq!(world.hook().code, Some(0));
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", world.pid())).unwrap();
+    let view = world.path("scratch/root/usr/local/nvidia").display().to_string();
+    let of_view: Vec<&str> = mounts.lines().filter(|line| line.contains(&view)).collect();
+    assert!(of_view.len() > 3, "{mounts}");
+    for mount in of_view {
+        let fields: Vec<&str> = mount.split(' ').collect();
+        let has = |option: &str| fields[5].split(',').any(|given| given == option);
+        assert!(["ro", "nosuid", "nodev"].into_iter().all(has), "{mount}");
+        assert_eq!(fields[6], "-", "not shared, and no slave: {mount}");
+    }
+}
+
+#[test]
 fn in_a_container_with_a_user_namespace_the_host_s_nodes_are_bound() {
     let Some(mut world) = World::new() else { return };
     world.namespaces = &["--user", "--map-root-user", "--mount"];

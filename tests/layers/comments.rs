@@ -19,7 +19,7 @@ fn comments_are_no_wider_than_they_may_be() {
 }
 
 /// The source files below a folder.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

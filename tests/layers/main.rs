@@ -8,6 +8,7 @@
 )]
 
 mod comments;
+mod threats;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
