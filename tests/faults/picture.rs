@@ -26,7 +26,7 @@ impl Picture {
         Picture {
             host: world.host(),
             files: files(world),
-            mounts: mounts(world.pid()),
+            mounts: mounts(world),
             layer: listing::below(&world.path("scratch/upper")),
             rules: setting.cgroup.as_ref().map(Cgroup::rules).unwrap_or_default(),
         }
@@ -80,11 +80,13 @@ fn files(world: &World) -> Vec<String> {
     lines
 }
 
-/// The mounts of a process, without what differs from start to start: their numbers, and what a file system says of
-/// itself.
-fn mounts(process: u32) -> Vec<String> {
-    let text = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap();
-    let mut lines: Vec<String> = text.lines().map(without_numbers).collect();
+/// The container's mounts, which are all below the test's directory, without what differs from start to start: their
+/// numbers, and what a file system says of itself.
+fn mounts(world: &World) -> Vec<String> {
+    let own = world.path("").display().to_string();
+    let text = fs::read_to_string(format!("/proc/{}/mountinfo", world.pid())).unwrap();
+    let mut lines: Vec<String> =
+        text.lines().filter(|line| line.contains(&own)).map(without_numbers).collect();
     lines.sort();
     lines
 }

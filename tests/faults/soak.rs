@@ -13,7 +13,7 @@ use std::thread;
 /// What this process has, and its children: with a hook that has lost its parent.
 #[derive(Debug, PartialEq, Eq)]
 struct Census {
-    mounts: String,
+    mounts: Vec<String>,
     descriptors: usize,
     children: usize,
 }
@@ -25,7 +25,7 @@ impl Census {
         let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
         let children = processes.filter(|path| parent(path).is_some_and(|parent| parent == own));
         Census {
-            mounts: fs::read_to_string("/proc/thread-self/mountinfo").unwrap(),
+            mounts: listing::mounts("thread-self", &std::env::temp_dir()),
             descriptors: fs::read_dir("/proc/self/fd").unwrap().count(),
             children: children.count(),
         }

@@ -39,6 +39,22 @@ pub(crate) fn exact(directory: &Path) -> Vec<String> {
     lines
 }
 
+/// The mounts of a process's namespace (`self`, `thread-self` or a number), a line of mountinfo each. Those without the
+/// test's directory in them have no paths: others on this machine rename the directories above theirs.
+pub(crate) fn mounts(process: &str, own: &Path) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap();
+    let own = own.display().to_string();
+    let line = |line: &str| {
+        if line.contains(&own) {
+            return line.to_owned();
+        }
+        // The root within the file system, and the mount point.
+        let fields = line.split(' ').enumerate().filter(|(at, _)| ![3, 4].contains(at));
+        fields.map(|(_, field)| field).collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(line).collect()
+}
+
 /// What is only in one of two listings, for a test's message; nothing when they are the same.
 pub(crate) fn difference(before: &[String], after: &[String]) -> Vec<String> {
     let [before, after] = [before, after].map(|lines| lines.iter().collect::<BTreeSet<_>>());

@@ -264,8 +264,7 @@ impl World {
 
     /// The host's mounts and files.
     pub(crate) fn host(&self) -> Vec<String> {
-        let mut lines: Vec<String> =
-            fs::read_to_string("/proc/thread-self/mountinfo").unwrap().lines().map(str::to_owned).collect();
+        let mut lines = listing::mounts("thread-self", &self.path(""));
         for directory in ["image", "outside", "userdata"] {
             lines.extend(listing::exact(&self.path(directory)));
         }

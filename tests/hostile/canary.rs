@@ -18,6 +18,8 @@ const TOUCHED: AddWatchFlags = AddWatchFlags::IN_MODIFY
 
 /// The directories before a start, watched from then on.
 pub(crate) struct Canary {
+    /// The test's directory.
+    own: PathBuf,
     directories: Vec<PathBuf>,
     before: Vec<String>,
     inotify: Inotify,
@@ -29,7 +31,8 @@ impl Canary {
         let own = ["image", "outside", "plain", "userdata", "scratch/volume"].map(|name| world.path(name));
         let directories = own.into_iter().chain([world.driver.path("")]).collect();
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unwrap();
-        let mut canary = Canary { directories, before: Vec::new(), inotify, watched: HashMap::new() };
+        let mut canary =
+            Canary { own: world.path(""), directories, before: Vec::new(), inotify, watched: HashMap::new() };
         for directory in canary.directories.clone() {
             canary.add(&directory);
         }
@@ -48,8 +51,7 @@ impl Canary {
     }
 
     fn list(&self) -> Vec<String> {
-        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-        let mounts = mounts.lines().map(str::to_owned);
+        let mounts = listing::mounts("thread-self", &self.own).into_iter();
         mounts.chain(self.directories.iter().flat_map(|directory| listing::exact(directory))).collect()
     }
 

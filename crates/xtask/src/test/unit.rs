@@ -55,7 +55,7 @@ const SKIPPED: &str = "SKIPPED: ";
 /// The case of a line `test NAME ... OUTCOME`; nothing for any other line.
 fn case(line: &str) -> Option<Case> {
     let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
-    let name = format!("unit/{}", name.trim_end_matches(" - should panic"));
+    let name = format!("unit/{}", name.trim_end().trim_end_matches(" - should panic"));
     let ignored = outcome
         .strip_prefix("ignored")
         .or_else(|| outcome.strip_prefix(SKIPPED))
