@@ -69,21 +69,12 @@ fn volumes() -> Vec<Row> {
     rows
 }
 
-/// Files that are volumes themselves.
-const FILES: &[&str] = &[
-    "etc/ld.so.cache",
-    "etc/.ld.so.cache.nvbind",
-    "etc/ld.so.conf",
-    "etc/.ld.so.conf.nvbind",
-    "etc/ld.so.conf.d/00-nvbind.conf",
-    "etc/ld.so.conf.d/.00-nvbind.conf.nvbind",
-    "usr/bin/nvidia-smi",
-    "usr/share/vulkan/icd.d/nvidia_icd.json",
-    "opt/a/libcuda.so.1",
-];
+/// Files that are volumes themselves, beside those of the loaders.
+const FILES: &[&str] =
+    &["usr/bin/nvidia-smi", "usr/share/vulkan/icd.d/nvidia_icd.json", "opt/a/libcuda.so.1"];
 
 fn files() -> Vec<Row> {
-    let rows = FILES.iter().map(|place| {
+    let rows = places::LOADERS.iter().chain(FILES).map(|place| {
         let parent = place.rsplit_once('/').unwrap().0;
         // Nothing can be written beside it.
         let expected = if place.ends_with(".nvbind") { refused(place) } else { Works };

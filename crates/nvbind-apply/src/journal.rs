@@ -1,6 +1,7 @@
 //! What was created in the container's root filesystem, to take it back when a later step fails.
 //!
-//! Mounts die with the container's mount namespace; they are taken back only from what could not be removed otherwise.
+//! Mounts would die with the container's mount namespace. They are taken back all the same: what is below them could
+//! not be removed otherwise, and who looks into a container that does not start sees the image's own files.
 
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::mount::{UnmountFlags, unmount};

@@ -57,11 +57,11 @@ pub(crate) fn read_output(
     run(command.env_clear(), &program.display().to_string(), timeout)
 }
 
-/// The same with the environment that the command has, by default this process's: not for a program that runs for
-/// somebody else.
+/// Runs it to its end with the environment that the command has, by default this process's, and gives what it printed
+/// on stdout: not for a program that runs for somebody else.
 ///
 /// # Errors
-/// As [`read_output`].
+/// When it cannot be started, fails, prints too much, or does not end within `timeout`.
 pub fn read_output_with_environment(command: &mut Command, timeout: Duration) -> Result<Vec<u8>, Error> {
     let program = command.get_program().display().to_string();
     run(command, &program, timeout)

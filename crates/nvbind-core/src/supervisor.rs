@@ -31,8 +31,8 @@ pub(crate) fn supervised(program: &Path) -> Command {
     command
 }
 
-/// Does what the arguments after the program's name ask for, where they begin as those of [`supervised`] do, and gives
-/// the exit code; none for any others.
+/// Is the process in between, where the arguments after the program's name say so, and gives its exit code; none for
+/// any other arguments.
 #[must_use]
 pub fn supervise(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     if arguments.next()? != SUPERVISE {

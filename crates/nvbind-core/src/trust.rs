@@ -4,7 +4,7 @@ use crate::exit::Exit;
 use crate::failure::Explain;
 use rustix::fs::{FileType, Mode, Stat, stat};
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -51,8 +51,14 @@ pub fn check_file(path: &Path) -> Result<PathBuf, Error> {
 /// # Errors
 /// When it, or what is there of it already, is not such a directory.
 pub fn check_directory(path: &Path) -> Result<(), Error> {
-    let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    real_path(there, false).map(drop)
+    for there in path.ancestors() {
+        match fs::metadata(there) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(source) => return Err(Error::Stat { path: there.display().to_string(), source }),
+            Ok(_) => return real_path(there, false).map(drop),
+        }
+    }
+    real_path(path, false).map(drop)
 }
 
 fn real_path(path: &Path, is_to_be_file: bool) -> Result<PathBuf, Error> {

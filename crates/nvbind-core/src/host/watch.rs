@@ -42,6 +42,11 @@ impl Tree {
         *self.watched.borrow_mut() = Some(Vec::new());
     }
 
+    /// Lets go of the noted directories.
+    pub(crate) fn forget(&self) {
+        *self.watched.borrow_mut() = None;
+    }
+
     /// Notes a directory whose names are about to be read, if any are to be noted.
     pub(super) fn note(&self, path: &str, fd: &Rc<OwnedFd>) -> Result<(), Error> {
         if let Some(watched) = self.watched.borrow_mut().as_mut() {

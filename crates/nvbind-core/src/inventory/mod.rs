@@ -205,6 +205,12 @@ impl Inventory {
     /// When no driver is loaded, it is half-installed or being installed, or something of it cannot be read.
     pub fn read(host: &Host, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
         host.files.watch();
+        let read = Inventory::read_settled(host, wanted, extras);
+        host.files.forget();
+        read
+    }
+
+    fn read_settled(host: &Host, wanted: Capabilities, extras: &Extras) -> Result<Inventory, Error> {
         let read = Inventory::read_once(host, wanted, extras);
         if host.files.is_settled()? {
             return read;
@@ -213,6 +219,7 @@ impl Inventory {
         let start = Instant::now();
         while start.elapsed() < TIMEOUT {
             let changes = host.files.watch_for_changes()?;
+            host.files.watch();
             let read = Inventory::read_once(host, wanted, extras);
             if changes.is_quiet(libraries::is_drivers)? {
                 return read;
