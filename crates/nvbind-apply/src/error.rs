@@ -11,9 +11,14 @@ use std::path::PathBuf;
 #[expect(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of the driver went away, or was never readable.
+    /// A file of the driver cannot be opened.
     #[error("cannot use {path} of the driver")]
     Source { path: String, source: std::io::Error },
+    /// A file of the driver went away after it was read.
+    #[error(
+        "{path} went away while the container started: the driver is being changed; start it again when the driver's installation is finished"
+    )]
+    Replaced { path: String },
     /// A device node that the driver's user-space tools should have made.
     #[error("{path} is not there; {remedy}")]
     NoNode { path: String, remedy: &'static str },
@@ -104,7 +109,10 @@ impl Explain for Error {
             }
             // The disk is full or read-only: no permission would help.
             Error::System { source, .. } if is_storage_failure(source) => Exit::Rootfs,
-            Error::Source { .. } | Error::NoNode { .. } | Error::WrongNode { .. } => Exit::Driver,
+            Error::Source { .. }
+            | Error::Replaced { .. }
+            | Error::NoNode { .. }
+            | Error::WrongNode { .. } => Exit::Driver,
             Error::GroupOnly { .. }
             | Error::OwnerOnly { .. }
             | Error::Untrusted { .. }

@@ -76,9 +76,13 @@ impl ViewMount {
         let mut shared = Vec::new();
         for (path, entry) in view.iter() {
             match entry {
-                Entry::File { .. } => self.bind(path, sources.get(path)?)?,
-                // One that went away has no source.
-                Entry::Socket { .. } => sources.find(path).map_or(Ok(()), |mount| self.bind(path, mount))?,
+                Entry::File { host, .. } => self.bind(path, host, sources.get(path)?)?,
+                Entry::Socket { host, .. } => {
+                    // One that went away has no source.
+                    if let Some(mount) = sources.find(path) {
+                        self.bind(path, host, mount)?;
+                    }
+                }
                 Entry::Shared { .. } => {
                     shared.push((path, sources.get(path)?, self.make_directory(path.as_str())?));
                 }
@@ -89,14 +93,18 @@ impl ViewMount {
         Ok(SharedDirectories(shared))
     }
 
-    /// Puts a file or a socket at its place.
-    fn bind(&mut self, path: &ViewPath, mount: &OwnedFd) -> Result<(), Error> {
+    /// Puts a file or a socket of the host at its place.
+    fn bind(&mut self, path: &ViewPath, host: &str, mount: &OwnedFd) -> Result<(), Error> {
         let failed = |errno| cannot_put(path, errno);
         let (directory, name) = self.place(path.as_str())?;
         // A mount point takes one call less to make than to open.
         let mode = Mode::from_raw_mode(0o444);
         mknodat(directory, name, FileType::RegularFile, mode, 0).map_err(failed)?;
-        mount::attach(mount, directory, name).map_err(failed)
+        match mount::attach(mount, directory, name) {
+            // The kernel attaches nothing that was removed since it was cloned.
+            Err(Errno::NOENT) => Err(Error::Replaced { path: host.to_owned() }),
+            attached => attached.map_err(failed),
+        }
     }
 
     /// Puts a directory at its place.

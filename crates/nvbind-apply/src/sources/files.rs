@@ -5,6 +5,7 @@ use crate::mount;
 use nvbind_core::host::{Directory, Tree};
 use nvbind_core::trust::is_roots;
 use rustix::fs::{FileType, Mode, Stat, fstat};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
@@ -40,7 +41,10 @@ impl<'h> Files<'h> {
                 entry.insert(directory)
             }
         };
-        let mount = mount::clone_in(directory, name).map_err(|errno| failed(errno.into()))?;
+        let mount = match mount::clone_in(directory, name) {
+            Err(Errno::NOENT) => return Err(Error::Replaced { path: tree.display(path) }),
+            mount => mount.map_err(|errno| failed(errno.into()))?,
+        };
         let stat = fstat(&mount).map_err(|errno| failed(errno.into()))?;
         if !is_trusted(&stat, in_user_namespace) {
             return Err(Error::Untrusted { path: tree.display(path) });
@@ -149,6 +153,8 @@ fn is_owners(directory: &Stat, parent: &Stat, in_user_namespace: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nvbind_core::exit::Exit;
+    use nvbind_core::failure::Explain as _;
     use nvbind_core::trust::OVERFLOW_UID;
 
     #[test]
@@ -199,6 +205,16 @@ mod tests {
             let (mode, owner) = (directory.st_mode, directory.st_uid);
             assert_eq!(is_daemons(&socket, &directory, in_user_namespace), trusted, "{mode:o} {owner}");
         }
+    }
+
+    #[test]
+    fn a_file_that_went_away_since_it_was_read_is_told_as_a_driver_that_changes() {
+        let machine = tempfile::tempdir().unwrap();
+        std::fs::create_dir(machine.path().join("lib")).unwrap();
+        let tree = Tree::open(machine.path()).unwrap();
+        let error = Files::of(&tree, false).clone_file("/lib/libcuda.so.570.172.08").unwrap_err();
+        assert_eq!(error.exit(), Exit::Driver);
+        assert!(error.to_string().contains("the driver is being changed"), "{error}");
     }
 
     #[test]
