@@ -124,6 +124,13 @@ impl Filter {
         let pin = Path::new(CRUN_PINS).join(scope.replace('.', "_"));
         let pinned = match Program::pinned(&pin).and_then(|program| program.info()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // By SELinux's policy for a service. It is the runtime's as well, so that crun cannot have made one.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                log::warn!(
+                    "whether crun has a pin of its device program cannot be told, and a `systemctl daemon-reload` may take the GPUs away: {error}"
+                );
+                return Ok(());
+            }
             Err(source) => return Err(Error::Pin { path: pin, source }),
             Ok(pinned) => pinned,
         };

@@ -189,7 +189,10 @@ impl Lets {
     const fn unit(self) -> &'static str {
         match self {
             Lets::All => "[Slice]\nDevicePolicy=strict\nDeviceAllow=char-* rwm\nDeviceAllow=block-* rwm\n",
-            Lets::NoGpu => "[Slice]\nDevicePolicy=closed\n",
+            Lets::NoGpu => {
+                "[Slice]\nDevicePolicy=closed\nDeviceAllow=char-* m\nDeviceAllow=block-* m\n\
+                 DeviceAllow=char-mem rwm\nDeviceAllow=char-pts rwm\nDeviceAllow=char-misc rwm\n"
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::case::{CRUN, Case, RELEASE, ROOTLESS, SYSTEMD, WHO};
 use crate::command_line::config;
+use crate::containers::refusals::last_failure;
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, Said, User};
@@ -138,7 +139,9 @@ pub(crate) fn running(
         if let Some(id) = said.out.trim().strip_prefix("true ").filter(|id| Some(*id) != before) {
             return Ok(id.to_owned());
         }
-        claim(since.elapsed() < PATIENCE, "the container does not run", || told(&said))?;
+        claim(since.elapsed() < PATIENCE, "the container does not run", || {
+            format!("{}\nthe hook's record: {:?}", told(&said), last_failure(podman.user).ok())
+        })?;
         thread::sleep(Duration::from_millis(500));
     }
 }
