@@ -191,7 +191,8 @@ impl Lets {
             Lets::All => "[Slice]\nDevicePolicy=strict\nDeviceAllow=char-* rwm\nDeviceAllow=block-* rwm\n",
             Lets::NoGpu => {
                 "[Slice]\nDevicePolicy=closed\nDeviceAllow=char-* m\nDeviceAllow=block-* m\n\
-                 DeviceAllow=char-mem rwm\nDeviceAllow=char-pts rwm\nDeviceAllow=char-misc rwm\n"
+                 DeviceAllow=char-mem rwm\nDeviceAllow=char-pts rwm\nDeviceAllow=char-misc rwm\n\
+                 DeviceAllow=char-/dev/tty rwm\n"
             }
         }
     }
