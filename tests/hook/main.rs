@@ -11,6 +11,7 @@
 )]
 
 mod bundles;
+mod cdi;
 mod compat;
 mod drivers;
 mod executable;

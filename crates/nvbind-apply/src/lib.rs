@@ -100,6 +100,11 @@ pub fn apply(plan: &Plan, host: &Host, container: &Container<'_>) -> Result<&'st
     }
     privileges::limit()?;
     let rootfs = Rootfs::open(container.root, container.bundle, container.config, &host_tmpfs)?;
+    // Engines add a device's hooks more than once, and a container can ask in two ways: all its hooks have one request.
+    if let Some(place) = view::find_served(&rootfs)? {
+        log::debug!("another hook has served the container, at {place}");
+        return Ok(place);
+    }
     match fill(&rootfs, plan, proc, &sources, container.config) {
         Ok(view) => Ok(view),
         Err(error) => {

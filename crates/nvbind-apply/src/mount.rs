@@ -49,11 +49,14 @@ pub(crate) fn clone_tree_in(directory: impl AsFd, path: &str) -> io::Result<Owne
     open_tree(directory, path, flags)
 }
 
+/// What a view is called in the list of mounts.
+pub(crate) const VIEW_SOURCE: &str = "nvbind";
+
 /// A detached, empty, writable tmpfs; with an SELinux context where the container has one.
 pub(crate) fn tmpfs(context: Option<&str>) -> io::Result<OwnedFd> {
     let filesystem = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&filesystem, "mode", "0755")?;
-    fsconfig_set_string(&filesystem, "source", "nvbind")?;
+    fsconfig_set_string(&filesystem, "source", VIEW_SOURCE)?;
     if let Some(context) = context {
         fsconfig_set_string(&filesystem, "context", context)?;
     }

@@ -26,6 +26,8 @@ pub(crate) struct Mount<'t> {
     pub(crate) is_shared: bool,
     /// The file system's type.
     pub(crate) kind: &'t str,
+    /// What is mounted, by the name that who mounted it gave.
+    pub(crate) source: &'t str,
     /// The file system's own options, between commas.
     pub(crate) options: &'t str,
 }
@@ -49,8 +51,8 @@ fn parse(line: &str) -> Option<Mount<'_>> {
     let (root, point) = (unescape(mount.next()?), unescape(mount.next()?));
     let is_shared = mount.skip(1).any(|tag| tag.starts_with("shared:"));
     let mut filesystem = filesystem.split(' ');
-    let (kind, options) = (filesystem.next()?, filesystem.nth(1)?);
-    Some(Mount { id, device, root, point, is_shared, kind, options })
+    let (kind, source, options) = (filesystem.next()?, filesystem.next()?, filesystem.next()?);
+    Some(Mount { id, device, root, point, is_shared, kind, source, options })
 }
 
 /// Undoes the octal escapes (`\040` for a space), which few names have.
@@ -72,18 +74,19 @@ mod tests {
         let text = "36 35 98:0 /a /with\\040space rw,noatime master:2 shared:1 - overlay overlay rw,lowerdir=/l\n\
                     no mount\n\
                     37 36 0:26 / /\\134 rw - cgroup cgroup rw,devices\n";
-        let mount = |id, device, root: &str, point: &str, is_shared, kind, options| Mount {
+        let mount = |id, device, root: &str, point: &str, is_shared, kind, source, options| Mount {
             id,
             device,
             root: root.to_owned().into(),
             point: point.to_owned().into(),
             is_shared,
             kind,
+            source,
             options,
         };
         let expected = [
-            mount(36, "98:0", "/a", "/with space", true, "overlay", "rw,lowerdir=/l"),
-            mount(37, "0:26", "/", "/\\", false, "cgroup", "rw,devices"),
+            mount(36, "98:0", "/a", "/with space", true, "overlay", "overlay", "rw,lowerdir=/l"),
+            mount(37, "0:26", "/", "/\\", false, "cgroup", "cgroup", "rw,devices"),
         ];
         assert_eq!(mounts(text).collect::<Vec<_>>(), expected);
         assert_eq!(find(text, 37).as_ref(), expected.get(1));

@@ -336,6 +336,19 @@ impl Rootfs {
         if self.own.contains(&mount) { None } else { Some(Closed::Volume) }
     }
 
+    /// Whether a view stands at a path of the container: another of nvbind's hooks has served it already.
+    pub(crate) fn has_view(&self, path: &str) -> Result<bool, Error> {
+        let failed = |errno: Errno| Error::system(format!("look at {path} in the container"), errno);
+        let Some(found) = self.find(path)? else { return Ok(false) };
+        let mount = mount_id(&found).map_err(failed)?;
+        if mount == self.mount {
+            return Ok(false);
+        }
+        let text = read_mountinfo()?;
+        let is_view = |mount: Mount<'_>| mount.kind == "tmpfs" && mount.source == mount::VIEW_SOURCE;
+        Ok(mountinfo::find(&text, mount).is_some_and(is_view))
+    }
+
     /// Whether anything stands at a path of the container.
     pub(crate) fn has(&self, path: &str) -> Result<bool, Error> {
         Ok(self.find(path)?.is_some())

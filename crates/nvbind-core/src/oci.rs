@@ -116,19 +116,40 @@ struct Sets {
     bounding: Option<Vec<String>>,
 }
 
-/// `hooks` of config.json: the stages at which one could inject something.
+/// `hooks` of config.json.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Hooks {
     prestart: Option<Vec<Hook>>,
     create_runtime: Option<Vec<Hook>>,
     create_container: Option<Vec<Hook>>,
+    start_container: Option<Vec<Hook>>,
+    poststart: Option<Vec<Hook>>,
+    poststop: Option<Vec<Hook>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 struct Hook {
     path: PathBuf,
+    #[serde(default)]
+    args: Vec<String>,
 }
+
+impl Hook {
+    /// The name in the arguments of a marker: `nvbind-hook gpu NAME`.
+    fn marked(&self) -> Option<&str> {
+        match self.args.as_slice() {
+            [_program, verb, name] if verb == MARKER && self.path.file_name()? == HOOK => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// The hook's file name, wherever it is installed.
+const HOOK: &str = "nvbind-hook";
+
+/// The argument that makes an entry of the hook a marker: it does nothing when it is run.
+pub const MARKER: &str = "gpu";
 
 /// `linux` of config.json.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -182,6 +203,17 @@ impl Config {
         let stages =
             stages.flat_map(|hooks| [&hooks.prestart, &hooks.create_runtime, &hooks.create_container]);
         stages.flatten().flatten().map(|hook| hook.path.as_path())
+    }
+
+    /// The names that devices of nvbind's CDI specification have left here, each as a hook that does nothing. Only who
+    /// runs the engine can put a hook here: neither an image nor an environment can.
+    pub fn marked_gpus(&self) -> impl Iterator<Item = &str> {
+        let stages = self.hooks.iter().flat_map(|hooks| {
+            let Hooks { prestart, create_runtime, create_container, start_container, poststart, poststop } =
+                hooks;
+            [prestart, create_runtime, create_container, start_container, poststart, poststop]
+        });
+        stages.flatten().flatten().filter_map(Hook::marked)
     }
 
     /// Whether mounts made in the container may appear outside it: `linux.rootfsPropagation` is `shared` or `rshared`.

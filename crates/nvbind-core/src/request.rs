@@ -135,6 +135,14 @@ impl Request {
         request.with_capabilities(capabilities)
     }
 
+    /// With more GPUs, in the same grammar.
+    ///
+    /// # Errors
+    /// When a word is not in the grammar.
+    pub fn with_gpus(self, gpus: &str) -> Result<Request, Error> {
+        Ok(Request { gpus: self.gpus.union(parse_gpus(gpus)?), ..self })
+    }
+
     /// With the capabilities of a list, if there is one.
     ///
     /// # Errors
@@ -199,6 +207,21 @@ impl Request {
         match Extras::parse(list) {
             (extras, unknown) if unknown.is_empty() && !extras.is_empty() => Ok(Request { extras, ..self }),
             (_, unknown) => Err(Error::Extra((*unknown.first().unwrap_or(&list)).to_owned())),
+        }
+    }
+}
+
+impl Gpus {
+    /// What either of two asks for.
+    #[must_use]
+    pub fn union(self, other: Gpus) -> Gpus {
+        match (self, other) {
+            (Gpus::All, _) | (_, Gpus::All) => Gpus::All,
+            (Gpus::None, gpus) | (gpus, Gpus::None) => gpus,
+            (Gpus::Listed(mut names), Gpus::Listed(others)) => {
+                names.extend(others);
+                Gpus::Listed(names)
+            }
         }
     }
 }

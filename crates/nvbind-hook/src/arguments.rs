@@ -11,12 +11,12 @@ use std::path::PathBuf;
 pub(crate) enum Error {
     /// The stage is missing or unknown.
     #[error(
-        "usage: nvbind-hook prestart|createContainer [--visible-devices] [--driver-root DIR] [--config FILE] < STATE"
+        "usage: nvbind-hook prestart|createContainer [--cdi|--visible-devices] [--driver-root DIR] [--config FILE] < STATE"
     )]
     Usage,
     /// Not an option.
     #[error(
-        "{0:?} is no option of nvbind-hook; there are --visible-devices, --driver-root DIR and --config FILE"
+        "{0:?} is no option of nvbind-hook; there are --cdi, --visible-devices, --driver-root DIR and --config FILE"
     )]
     Unknown(OsString),
     /// An option without its value, or with a relative one.
@@ -58,6 +58,10 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Argumen
         let (option, value) = match word.to_str() {
             Some("--visible-devices") => {
                 arguments.source = Source::Environment;
+                continue;
+            }
+            Some("--cdi") => {
+                arguments.source = Source::Cdi;
                 continue;
             }
             Some("--driver-root") => ("--driver-root", &mut arguments.driver_root),

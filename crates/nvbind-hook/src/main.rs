@@ -1,8 +1,12 @@
 //! The OCI hook: a container's state on stdin, its GPUs in the container, a documented exit code.
 //!
 //! ```text
-//! nvbind-hook prestart|createContainer [--visible-devices] [--driver-root DIR] [--config FILE] < state.json
+//! nvbind-hook prestart|createContainer [--cdi|--visible-devices] [--driver-root DIR] [--config FILE] < state.json
+//! nvbind-hook gpu NAME
 //! ```
+//!
+//! The second is a marker in config.json, by which a device of the CDI specification names a GPU for the first: it does
+//! nothing.
 //!
 //! It runs as root with input that others control. So it is linked statically (no loader runs, whatever LD_PRELOAD
 //! says), reads nothing of its environment, starts no program but the `nvbind` that it was installed with (see
@@ -19,12 +23,16 @@ mod hook;
 mod report;
 mod source;
 
+use nvbind_core::oci::MARKER;
 use nvbind_core::supervisor;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if let Some(code) = supervisor::supervise(std::env::args_os().skip(1)) {
         return code;
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == MARKER) {
+        return ExitCode::SUCCESS;
     }
     report::start();
     if let Err(error) = harden::harden() {

@@ -16,8 +16,10 @@ const VALUE_TOLD: usize = 80;
 /// Where a request is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// `io.nvbind.gpu`.
+    /// `io.nvbind.gpu`, with what devices of nvbind's CDI specification have left in config.json.
     Annotation,
+    /// The same, for a container that need not have the annotation: `--cdi`.
+    Cdi,
     /// `NVIDIA_VISIBLE_DEVICES`: `--visible-devices`.
     Environment,
 }
@@ -58,6 +60,7 @@ impl Source {
         let has_annotation = state.annotations.contains_key(GPU_ANNOTATION);
         match self {
             Source::Annotation => has_annotation,
+            Source::Cdi => true,
             Source::Environment => !has_annotation,
         }
     }
@@ -66,9 +69,12 @@ impl Source {
     pub(crate) fn parse_request(self, state: &State, config: &Config) -> Result<Option<Request>, Error> {
         let annotation = |name| state.annotations.get(name).map(String::as_str);
         let request = match self {
-            Source::Annotation => {
-                let Some(gpus) = annotation(GPU_ANNOTATION) else { return Ok(None) };
+            Source::Annotation | Source::Cdi => {
+                // Whichever of the two hooks comes first serves both requests.
+                let mut selections = annotation(GPU_ANNOTATION).into_iter().chain(config.marked_gpus());
+                let Some(gpus) = selections.next() else { return Ok(None) };
                 let request = Request::parse(gpus, None, config.env(CAPABILITIES_VARIABLE))?;
+                let request = selections.try_fold(request, Request::with_gpus)?;
                 request.narrowed(config.env(DEVICES_VARIABLE))?
             }
             Source::Environment => visible_devices::parse_request(config)?,
@@ -84,7 +90,7 @@ impl Source {
     /// Sees that the container may ask in this way.
     pub(crate) fn check(self, config: &Config, security: &Security) -> Result<(), Error> {
         let is_enough = match self {
-            Source::Annotation => true,
+            Source::Annotation | Source::Cdi => true,
             Source::Environment => config.is_privileged() || security.visible_devices_when_unprivileged,
         };
         if is_enough {

@@ -1,5 +1,6 @@
 //! The command line: clap's structures, and nothing that acts.
 
+use crate::cdi;
 use crate::messages::Messages;
 use clap::{Arg, ArgAction, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
@@ -69,6 +70,9 @@ pub(crate) enum Command {
     /// Show the profiles of `nvbind run --profile`
     #[command(subcommand)]
     Profile(Profile),
+    /// Print the specification by which engines are asked for GPUs as devices of CDI
+    #[command(subcommand)]
+    Cdi(Cdi),
     /// Check all that a container with GPUs needs of this machine
     ///
     /// Exit status: 1 where a check failed (with --fix: still fails), or nothing could be told; else 0.
@@ -222,6 +226,20 @@ pub(crate) enum Profile {
         name: String,
         #[command(flatten)]
         files: ConfigFiles,
+    },
+}
+
+/// Subcommands of `nvbind cdi`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cdi {
+    /// Print it as JSON, for `/etc/cdi/nvbind.json`: it is the same for every driver
+    Print {
+        /// By which names devices are asked for
+        #[arg(long, value_enum, default_value_t = cdi::Kind::Nvidia)]
+        kind: cdi::Kind,
+        /// Where the hook is installed [default: the hook of this nvbind]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        hook: Option<PathBuf>,
     },
 }
 

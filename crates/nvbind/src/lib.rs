@@ -3,6 +3,7 @@
 
 mod additions;
 mod args;
+mod cdi;
 mod commands;
 mod config;
 mod doctor;
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(options) => commands::doctor::doctor(options),
         Command::Config(command) => commands::config::config(&command),
         Command::Profile(command) => commands::profile::profile(&command),
+        Command::Cdi(command) => commands::cdi::cdi(&command),
         Command::Setup(options) => commands::setup::setup(&options),
         Command::Generate(options) => commands::generate::generate(&options),
         Command::Completions(options) => commands::completions::completions(&options),

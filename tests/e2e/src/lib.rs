@@ -38,6 +38,7 @@ const CONTAINERS: &[&[Case]] = &[
     containers::matrix::CASES,
     containers::life::CASES,
     containers::volumes::CASES,
+    containers::cdi::CASES,
     containers::rootfs::CASES,
     devices::cgroups::CASES,
     devices::others::CASES,

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod cdi;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod devices;

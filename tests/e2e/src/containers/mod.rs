@@ -1,5 +1,6 @@
 //! What a container gets, over its life and with what people give it beside.
 
+pub(crate) mod cdi;
 pub(crate) mod cell;
 pub(crate) mod life;
 pub(crate) mod matrix;

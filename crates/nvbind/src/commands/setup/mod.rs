@@ -30,6 +30,11 @@ use std::path::{self, Component, Path, PathBuf};
 use steps::{Content, State, Step};
 use wanted::Installation;
 
+/// The hook that came with this program: beside it, or installed.
+pub(crate) fn find_hook() -> Result<PathBuf, Failure> {
+    Ok(executables::find()?.hook)
+}
+
 /// Installs or removes.
 pub(crate) fn setup(options: &args::Setup) -> Result<(), Failure> {
     act(options).map_err(|error| error.into_failure(options))
