@@ -1,7 +1,9 @@
 //! A container that was given devices of nvbind's CDI specification: names in its config.json, and a hook that acts.
 
-use crate::world::World;
+use crate::world::{HOOK, World};
 use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 /// Puts into config.json what a CDI library makes of these devices: the acting hook, and a marker for each.
 fn with_devices(world: &mut World, names: &[&str]) {
@@ -106,9 +108,10 @@ fn whichever_hook_comes_first_serves_all_requests_and_the_others_leave() {
     }
 }
 
-/// A marker in itself does nothing, whatever it is given.
+/// A marker in itself does nothing, whatever it is given. It reads all of the state: crun, which writes it, would be
+/// ended by SIGPIPE.
 #[test]
-fn a_marker_returns_at_once() {
+fn a_marker_reads_the_state_and_does_nothing() {
     let Some(mut world) = World::new() else { return };
     world.start();
     let before = world.snapshot();
@@ -116,4 +119,8 @@ fn a_marker_returns_at_once() {
     let ended = world.hook();
     assert_eq!((ended.code, ended.says.as_str()), (Some(0), ""));
     world.assert_same(&before, "a marker");
+    // More than a pipe holds: it is written to the end only if somebody reads it.
+    let mut marker = Command::new(HOOK).args(["gpu", "0"]).stdin(Stdio::piped()).spawn().unwrap();
+    marker.stdin.take().unwrap().write_all(&[b' '; 1 << 20]).unwrap();
+    assert!(marker.wait().unwrap().success());
 }

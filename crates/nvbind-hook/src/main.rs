@@ -5,8 +5,8 @@
 //! nvbind-hook gpu NAME
 //! ```
 //!
-//! The second is a marker in config.json, by which a device of the CDI specification names a GPU for the first: it does
-//! nothing.
+//! The second is a marker in config.json, by which a device of the CDI specification names a GPU for the first: it
+//! reads the state and does nothing.
 //!
 //! It runs as root with input that others control. So it is linked statically (no loader runs, whatever LD_PRELOAD
 //! says), reads nothing of its environment, starts no program but the `nvbind` that it was installed with (see
@@ -23,8 +23,9 @@ mod hook;
 mod report;
 mod source;
 
-use nvbind_core::oci::MARKER;
+use nvbind_core::oci::{MARKER, STATE_LIMIT};
 use nvbind_core::supervisor;
+use std::io::{self, Read};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -32,13 +33,15 @@ fn main() -> ExitCode {
         return code;
     }
     if std::env::args_os().nth(1).is_some_and(|word| word == MARKER) {
+        // crun ends by SIGPIPE when a hook does not read the state that it writes.
+        let _ = io::copy(&mut io::stdin().lock().take(STATE_LIMIT), &mut io::sink());
         return ExitCode::SUCCESS;
     }
     report::start();
     if let Err(error) = harden::harden() {
         return report::failure("", &error);
     }
-    match hook::run(std::env::args_os().skip(1), std::io::stdin().lock()) {
+    match hook::run(std::env::args_os().skip(1), io::stdin().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => report::failure(&refusal.container, &*refusal.failure),
     }
