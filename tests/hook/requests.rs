@@ -177,17 +177,17 @@ const ARGUMENTS: &[(&[&str], i32, &str)] = &[
     (
         &[],
         2,
-        "usage: nvbind-hook prestart|createContainer [--visible-devices] [--driver-root DIR] [--config FILE] < STATE",
+        "usage: nvbind-hook prestart|createContainer [--cdi|--visible-devices] [--driver-root DIR] [--config FILE] < STATE",
     ),
     (
         &["poststop"],
         2,
-        "usage: nvbind-hook prestart|createContainer [--visible-devices] [--driver-root DIR] [--config FILE] < STATE",
+        "usage: nvbind-hook prestart|createContainer [--cdi|--visible-devices] [--driver-root DIR] [--config FILE] < STATE",
     ),
     (
         &["prestart", "--root", "/"],
         2,
-        r#""--root" is no option of nvbind-hook; there are --visible-devices, --driver-root DIR and --config FILE"#,
+        r#""--root" is no option of nvbind-hook; there are --cdi, --visible-devices, --driver-root DIR and --config FILE"#,
     ),
     (&["prestart", "--config"], 2, "--config needs an absolute path"),
     (&["prestart", "--driver-root", "driver"], 2, "--driver-root needs an absolute path"),

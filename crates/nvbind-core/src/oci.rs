@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Explain;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount, Root};
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -123,25 +124,21 @@ struct Hooks {
     prestart: Option<Vec<Hook>>,
     create_runtime: Option<Vec<Hook>>,
     create_container: Option<Vec<Hook>>,
-    start_container: Option<Vec<Hook>>,
-    poststart: Option<Vec<Hook>>,
-    poststop: Option<Vec<Hook>>,
+    /// As it is: what others put there is theirs.
+    poststop: Value,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 struct Hook {
     path: PathBuf,
-    #[serde(default)]
-    args: Vec<String>,
 }
 
-impl Hook {
-    /// The name in the arguments of a marker: `nvbind-hook gpu NAME`.
-    fn marked(&self) -> Option<&str> {
-        match self.args.as_slice() {
-            [_program, verb, name] if verb == MARKER && self.path.file_name()? == HOOK => Some(name),
-            _ => None,
-        }
+/// The name in the arguments of a marker: `nvbind-hook gpu NAME`.
+fn find_marked(hook: &Value) -> Option<&str> {
+    let path = Path::new(hook.get("path")?.as_str()?);
+    match hook.get("args")?.as_array()?.as_slice() {
+        [_program, verb, name] if verb == MARKER && path.file_name()? == HOOK => name.as_str(),
+        _ => None,
     }
 }
 
@@ -208,12 +205,8 @@ impl Config {
     /// The names that devices of nvbind's CDI specification have left here, each as a hook that does nothing. Only who
     /// runs the engine can put a hook here: neither an image nor an environment can.
     pub fn marked_gpus(&self) -> impl Iterator<Item = &str> {
-        let stages = self.hooks.iter().flat_map(|hooks| {
-            let Hooks { prestart, create_runtime, create_container, start_container, poststart, poststop } =
-                hooks;
-            [prestart, create_runtime, create_container, start_container, poststart, poststop]
-        });
-        stages.flatten().flatten().filter_map(Hook::marked)
+        let hooks = self.hooks.iter().filter_map(|hooks| hooks.poststop.as_array()).flatten();
+        hooks.filter_map(find_marked)
     }
 
     /// Whether mounts made in the container may appear outside it: `linux.rootfsPropagation` is `shared` or `rshared`.
