@@ -32,7 +32,9 @@ fn change_time(stat: &Stat) -> (i64, u64) {
 /// Whether names were added or removed less than [`QUIET`] before `now`; a time that is still to come says nothing.
 fn is_recent(stat: &Stat, now: SystemTime) -> bool {
     let Ok(seconds) = u64::try_from(stat.st_mtime) else { return false };
-    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    // Below a second always.
+    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
+    let modified = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
     now.duration_since(modified).is_ok_and(|age| age < QUIET)
 }
 
@@ -143,8 +145,9 @@ impl Changes<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::machine::Machine;
-    use std::fs;
+    use std::fs::{self, File};
 
     #[test]
     fn a_directory_that_changed_before_or_after_it_was_read_is_not_settled() {
@@ -167,5 +170,18 @@ mod tests {
         assert!(!host.files.is_settled().unwrap());
         host.files.watch();
         assert!(host.files.is_settled().unwrap());
+    }
+
+    #[test]
+    fn a_change_is_recent_for_a_whole_second() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File::open(directory.path()).unwrap();
+        let now = SystemTime::now();
+        for (milliseconds, expected) in [(0, true), (990, true), (1010, false), (5000, false)] {
+            file.set_modified(now - Duration::from_millis(milliseconds)).unwrap();
+            assert_eq!(is_recent(&fstat(&file).unwrap(), now), expected, "{milliseconds} ms");
+        }
+        file.set_modified(now + Duration::from_secs(60)).unwrap();
+        assert!(!is_recent(&fstat(&file).unwrap(), now), "still to come");
     }
 }
