@@ -59,10 +59,12 @@ pub(crate) fn check_configuration(
 
 /// The nodes, the directories that they are in up to the machine's own root, and those of the driver's procfs.
 fn find_hidden(unseen: &[DeviceNode], host: &Host) -> Result<BTreeSet<Identity>, Error> {
-    let nodes = unseen.iter().map(|node| (&host.dev, node.path.as_str()));
+    let nodes = unseen.iter().flat_map(|node| Path::new(&node.path).ancestors()).collect();
+    let proc = Path::new(PROC).ancestors().collect();
     let mut hidden = BTreeSet::new();
-    for (tree, path) in nodes.chain([(&host.proc, PROC)]) {
-        for path in Path::new(path).ancestors().filter_map(Path::to_str) {
+    for (tree, paths) in [(&host.dev, nodes), (&host.proc, proc)] {
+        let paths: BTreeSet<&Path> = paths;
+        for path in paths.into_iter().filter_map(Path::to_str) {
             let failed = |error: nvbind_core::host::Error| Error::Source {
                 path: tree.display(path),
                 source: error.into(),
