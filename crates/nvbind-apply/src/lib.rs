@@ -71,11 +71,11 @@ pub struct Container<'a> {
     pub keeps_groups: bool,
 }
 
-/// Carries out a plan. Returns where the view stands.
+/// Carries out a plan. Returns where the view stands; none where another hook has served the container already.
 ///
 /// # Errors
 /// When any step fails; nothing is left behind then.
-pub fn apply(plan: &Plan, host: &Host, container: &Container<'_>) -> Result<&'static str, Error> {
+pub fn apply(plan: &Plan, host: &Host, container: &Container<'_>) -> Result<Option<&'static str>, Error> {
     let proc = plan.proc.as_ref().filter(|_| container.config.masks_proc());
     let in_user_namespace = in_user_namespace()?;
     if let Some(unseen) = &plan.unseen {
@@ -101,12 +101,11 @@ pub fn apply(plan: &Plan, host: &Host, container: &Container<'_>) -> Result<&'st
     privileges::limit()?;
     let rootfs = Rootfs::open(container.root, container.bundle, container.config, &host_tmpfs)?;
     // Engines add a device's hooks more than once, and a container can ask in two ways: all its hooks have one request.
-    if let Some(place) = view::find_served(&rootfs)? {
-        log::debug!("another hook has served the container, at {place}");
-        return Ok(place);
+    if rootfs.is_served {
+        return Ok(None);
     }
     match fill(&rootfs, plan, proc, &sources, container.config) {
-        Ok(view) => Ok(view),
+        Ok(view) => Ok(Some(view)),
         Err(error) => {
             rootfs.undo();
             Err(error)

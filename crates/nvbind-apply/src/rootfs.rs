@@ -35,6 +35,8 @@ pub(crate) struct Rootfs {
     closed: Option<Closed>,
     /// The mounts of the container's own tmpfs.
     own: BTreeSet<u64>,
+    /// Whether one of them is a view: another of nvbind's hooks has served the container.
+    pub(crate) is_served: bool,
     journal: RefCell<Journal>,
 }
 
@@ -58,9 +60,9 @@ impl HostTmpfs {
 
     /// The mounts of a tmpfs that the runtime made for this container: of one that nobody outside has. By what they
     /// are, and not by the places that config.json names: a link of the image can lead one of these to a volume.
-    fn find_own(&self, text: &str) -> BTreeSet<u64> {
+    fn find_own<'t>(&self, text: &'t str) -> Vec<Mount<'t>> {
         let is_own = |mount: &Mount<'_>| mount.kind == "tmpfs" && !self.0.contains(mount.device);
-        mountinfo::mounts(text).filter(is_own).map(|mount| mount.id).collect()
+        mountinfo::mounts(text).filter(is_own).collect()
     }
 }
 
@@ -178,7 +180,10 @@ impl Rootfs {
             // appear on the host as well.
             mount::set_attributes(&fd, MountAttrFlags::empty()).map_err(failed)?;
         }
-        Ok(Rootfs { root: fd, mount, closed, own: host_tmpfs.find_own(&text), journal: RefCell::default() })
+        let own = host_tmpfs.find_own(&text);
+        let is_served = own.iter().any(|mount| mount.source == mount::VIEW_SOURCE);
+        let own = own.iter().map(|mount| mount.id).collect();
+        Ok(Rootfs { root: fd, mount, closed, own, is_served, journal: RefCell::default() })
     }
 
     /// What was created so far, to be completed by those who create.
@@ -334,19 +339,6 @@ impl Rootfs {
             return self.closed;
         }
         if self.own.contains(&mount) { None } else { Some(Closed::Volume) }
-    }
-
-    /// Whether a view stands at a path of the container: another of nvbind's hooks has served it already.
-    pub(crate) fn has_view(&self, path: &str) -> Result<bool, Error> {
-        let failed = |errno: Errno| Error::system(format!("look at {path} in the container"), errno);
-        let Some(found) = self.find(path)? else { return Ok(false) };
-        let mount = mount_id(&found).map_err(failed)?;
-        if mount == self.mount {
-            return Ok(false);
-        }
-        let text = read_mountinfo()?;
-        let is_view = |mount: Mount<'_>| mount.kind == "tmpfs" && mount.source == mount::VIEW_SOURCE;
-        Ok(mountinfo::find(&text, mount).is_some_and(is_view))
     }
 
     /// Whether anything stands at a path of the container.

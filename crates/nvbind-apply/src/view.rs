@@ -38,16 +38,6 @@ fn cannot_put(path: impl std::fmt::Display, errno: Errno) -> Error {
     Error::system(format!("put {path} into the driver view"), errno)
 }
 
-/// Where the view of an earlier hook of the same start stands, if there was one.
-pub(crate) fn find_served(rootfs: &Rootfs) -> Result<Option<&'static str>, Error> {
-    for path in VIEWS {
-        if rootfs.has_view(path)? {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
-}
-
 /// The first place in the container where a view can stand: an empty directory, or none yet, that is not on a volume.
 pub(crate) fn choose(rootfs: &Rootfs) -> Result<(&'static str, Directory), Error> {
     for path in VIEWS {

@@ -107,9 +107,10 @@ fn steps(
         config: &bundle.config,
     };
     report::prepare_record();
-    let view = nvbind_apply::apply(&plan, &host, &target)?;
-    let gpus = plan.gpus.len();
-    log::info!("container {}: {gpus} GPUs and {files} files of the driver, at {view}", state.id);
+    if let Some(view) = nvbind_apply::apply(&plan, &host, &target)? {
+        let gpus = plan.gpus.len();
+        log::info!("container {}: {gpus} GPUs and {files} files of the driver, at {view}", state.id);
+    }
     Ok(())
 }
 
