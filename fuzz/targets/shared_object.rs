@@ -5,5 +5,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     nvbind_core::inventory::fuzzing::shared_object(bytes);
-    nvbind_core::compat::parse_bytes(bytes);
+    nvbind_core::compat::read_bytes(bytes);
 });

@@ -19,7 +19,7 @@ impl Setting {
         Some(Setting { world, cgroup: None, scenario })
     }
 
-    /// Starts the container of the scenario, of which nothing is left from before.
+    /// Starts the scenario's container afresh: nothing is left of an earlier start.
     pub(crate) fn begin(&mut self) {
         self.world.renew();
         self.remove_nodes();

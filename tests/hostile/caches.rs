@@ -43,7 +43,7 @@ const CONFIGURATIONS: &[(&str, &str)] = &[
     ("unwritable", ": >etc/ld.so.cache; chmod 0 etc etc/ld.so.cache etc/ld.so.conf etc/ld.so.conf.d"),
 ];
 
-/// musl's list of directories, with `@` for it, and what is told of one that is left.
+/// musl's list of directories, with `@` for it, and the warning where one is left.
 const LISTS: &[(&str, &str, Option<&str>)] = &[
     ("of-nothing", ": >@", None),
     ("of-separators", "yes : | head -c 60000 >@", None),

@@ -53,7 +53,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("link-of-the-longest-target", refused("/usr/local in the container's root"))
             .image(named(LONGEST) + LONGEST_TARGET),
     );
-    // What is told of a file that is left has its path.
+    // The warning about a file that is left names its path.
     for (kind, variable) in
         [("newline", "/a\nb"), ("escape", "/a\u{1b}[31mb"), ("other-direction", "/a\u{202e}b")]
     {

@@ -49,6 +49,15 @@ pub(crate) fn parse_at<T>(
     failure.into_inner().map_or(Ok(parsed), Err)
 }
 
+/// The same function of bytes in memory, for tests and fuzzing.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn bytes_at(bytes: &[u8]) -> impl Fn(u64, usize) -> Option<Vec<u8>> {
+    |offset, length| {
+        let rest = bytes.get(usize::try_from(offset).ok()?..)?;
+        Some(rest.get(..length.min(rest.len()))?.to_vec())
+    }
+}
+
 fn read_at(file: &File, offset: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     loop {

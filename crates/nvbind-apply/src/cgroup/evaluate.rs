@@ -5,17 +5,31 @@
 //! 0 or 1. What does more than that has no answer here.
 
 use super::DeviceNumber;
-use super::program::Instruction;
+use super::program::{
+    CLASS_ALU32, CLASS_ALU64, CLASS_JUMP, CLASS_MASK, Instruction, LOAD_WORD, split_registers,
+};
 
 // linux/bpf_common.h and linux/bpf.h
-const LOAD_WORD: u8 = 0x61; // BPF_LDX | BPF_W | BPF_MEM
-const CLASS_MASK: u8 = 0x07;
-const CLASS_ALU32: u8 = 0x04; // BPF_ALU
-const CLASS_JUMP: u8 = 0x05; // BPF_JMP
 const CLASS_JUMP32: u8 = 0x06; // BPF_JMP32
-const CLASS_ALU64: u8 = 0x07; // BPF_ALU64
 const FROM_REGISTER: u8 = 0x08; // BPF_X
 const OPERATION_MASK: u8 = 0xf0;
+const ADD: u8 = 0x00; // BPF_ADD
+const SUBTRACT: u8 = 0x10; // BPF_SUB
+const OR: u8 = 0x40; // BPF_OR
+const AND: u8 = 0x50; // BPF_AND
+const SHIFT_LEFT: u8 = 0x60; // BPF_LSH
+const SHIFT_RIGHT: u8 = 0x70; // BPF_RSH
+const XOR: u8 = 0xa0; // BPF_XOR
+const MOVE: u8 = 0xb0; // BPF_MOV
+const ALWAYS: u8 = 0x00; // BPF_JA
+const IF_EQUAL: u8 = 0x10; // BPF_JEQ
+const IF_GREATER: u8 = 0x20; // BPF_JGT
+const IF_GREATER_OR_EQUAL: u8 = 0x30; // BPF_JGE
+const IF_ANY_BIT: u8 = 0x40; // BPF_JSET
+const IF_NOT_EQUAL: u8 = 0x50; // BPF_JNE
+const EXIT: u8 = 0x90; // BPF_EXIT
+const IF_LESS: u8 = 0xa0; // BPF_JLT
+const IF_LESS_OR_EQUAL: u8 = 0xb0; // BPF_JLE
 
 /// Of a character device, for reading and writing: `BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE` above
 /// `BPF_DEVCG_DEV_CHAR`.
@@ -43,7 +57,8 @@ pub(super) fn allows(program: &[Instruction], device: DeviceNumber) -> Option<bo
     let mut next: usize = 0;
     for _ in 0..STEPS {
         let [code, pair, low, high, a, b, c, d] = *program.get(next)?;
-        let (to, from) = split(pair);
+        let (to, from) = split_registers(pair);
+        let (to, from) = (usize::from(to), usize::from(from));
         let offset = i16::from_ne_bytes([low, high]);
         let immediate = i32::from_ne_bytes([a, b, c, d]);
         next = next.checked_add(1)?;
@@ -85,14 +100,7 @@ fn answer(result: Value) -> Option<bool> {
     }
 }
 
-/// The two registers of an instruction, of which each has half a byte.
-fn split(pair: u8) -> (usize, usize) {
-    let (low, high) = (usize::from(pair & 0xf), usize::from(pair >> 4));
-    if cfg!(target_endian = "little") { (low, high) } else { (high, low) }
-}
-
 fn compute(operation: u8, register: Option<Value>, operand: Value, is_32: bool) -> Option<Value> {
-    const MOVE: u8 = 0xb0;
     if operation == MOVE && !is_32 {
         return Some(operand);
     }
@@ -107,13 +115,13 @@ fn compute(operation: u8, register: Option<Value>, operand: Value, is_32: bool) 
     let bits = if is_32 { 31 } else { 63 };
     let shift = u32::try_from(operand & bits).ok()?;
     let result = match operation {
-        0x00 => number.wrapping_add(operand),
-        0x10 => number.wrapping_sub(operand),
-        0x40 => number | operand,
-        0x50 => number & operand,
-        0x60 => number << shift,
-        0x70 => number >> shift,
-        0xa0 => number ^ operand,
+        ADD => number.wrapping_add(operand),
+        SUBTRACT => number.wrapping_sub(operand),
+        OR => number | operand,
+        AND => number & operand,
+        SHIFT_LEFT => number << shift,
+        SHIFT_RIGHT => number >> shift,
+        XOR => number ^ operand,
         MOVE => operand,
         _ => return None,
     };
@@ -128,21 +136,21 @@ enum Jump {
 
 fn jump(operation: u8, register: Option<Value>, operand: Value, is_32: bool) -> Option<Jump> {
     match (operation, is_32) {
-        (0x90, false) => return Some(Jump::Exit),
-        (0x00, false) => return Some(Jump::Taken),
+        (EXIT, false) => return Some(Jump::Exit),
+        (ALWAYS, false) => return Some(Jump::Taken),
         _ => {}
     }
     let (Some(Value::Number(one)), Value::Number(other)) = (register, operand) else { return None };
     let narrow = |number: u64| if is_32 { number & u64::from(u32::MAX) } else { number };
     let (one, other) = (narrow(one), narrow(other));
     let is_taken = match operation {
-        0x10 => one == other,
-        0x20 => one > other,
-        0x30 => one >= other,
-        0x40 => one & other != 0,
-        0x50 => one != other,
-        0xa0 => one < other,
-        0xb0 => one <= other,
+        IF_EQUAL => one == other,
+        IF_GREATER => one > other,
+        IF_GREATER_OR_EQUAL => one >= other,
+        IF_ANY_BIT => one & other != 0,
+        IF_NOT_EQUAL => one != other,
+        IF_LESS => one < other,
+        IF_LESS_OR_EQUAL => one <= other,
         _ => return None,
     };
     Some(if is_taken { Jump::Taken } else { Jump::Passed })
@@ -150,26 +158,11 @@ fn jump(operation: u8, register: Option<Value>, operand: Value, is_32: bool) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::program::prologue;
+    use super::super::program::{instruction, prologue};
     use super::*;
     use proptest::prelude::*;
 
     const GPU: DeviceNumber = DeviceNumber { major: 195, minor: 0 };
-
-    fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
-        let [low, high] = offset.to_ne_bytes();
-        let [a, b, c, d] = immediate.to_ne_bytes();
-        [
-            code,
-            if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from },
-            low,
-            high,
-            a,
-            b,
-            c,
-            d,
-        ]
-    }
 
     /// What an independent interpreter answers.
     fn run(program: &[Instruction], device: DeviceNumber) -> Option<bool> {

@@ -9,18 +9,18 @@ use super::DeviceNumber;
 pub(super) type Instruction = [u8; 8];
 
 // linux/bpf_common.h and linux/bpf.h
-const LOAD_WORD: u8 = 0x61; // BPF_LDX | BPF_W | BPF_MEM
+pub(super) const LOAD_WORD: u8 = 0x61; // BPF_LDX | BPF_W | BPF_MEM
 const AND32: u8 = 0x54; // BPF_ALU | BPF_AND | BPF_K
 const JUMP_NOT_EQUAL: u8 = 0x55; // BPF_JMP | BPF_JNE | BPF_K
 const MOVE: u8 = 0xb7; // BPF_ALU64 | BPF_MOV | BPF_K
 const MOVE32: u8 = 0xb4; // BPF_ALU | BPF_MOV | BPF_K
 const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
-const CLASS_MASK: u8 = 0x07;
+pub(super) const CLASS_MASK: u8 = 0x07;
 const CLASS_LOAD: u8 = 0x01; // BPF_LDX
-const CLASS_ALU32: u8 = 0x04; // BPF_ALU
-const CLASS_JUMP: u8 = 0x05; // BPF_JMP
+pub(super) const CLASS_ALU32: u8 = 0x04; // BPF_ALU
+pub(super) const CLASS_JUMP: u8 = 0x05; // BPF_JMP
 const CALL: u8 = 0x85; // BPF_JMP | BPF_CALL
-const CLASS_ALU64: u8 = 0x07; // BPF_ALU64
+pub(super) const CLASS_ALU64: u8 = 0x07; // BPF_ALU64
 const TYPE_MASK: i32 = 0xffff;
 const CHARACTER_DEVICE: i32 = 2; // BPF_DEVCG_DEV_CHAR
 
@@ -61,10 +61,10 @@ pub(super) fn prologue(devices: &[DeviceNumber]) -> Option<Vec<Instruction>> {
 pub(super) fn lets_all_through(program: &[Instruction]) -> bool {
     let ones = [MOVE, MOVE32].map(|code| instruction(code, RESULT, 0, 0, 1));
     let keeps_or_sets_one = |instruction: &Instruction| {
-        let [code, registers, ..] = *instruction;
+        let [code, pair, ..] = *instruction;
         match code & CLASS_MASK {
             CLASS_LOAD | CLASS_ALU32 | CLASS_ALU64 => {
-                destination(registers) != RESULT || ones.contains(instruction)
+                split_registers(pair).0 != RESULT || ones.contains(instruction)
             }
             CLASS_JUMP => code != CALL,
             _ => false,
@@ -73,7 +73,7 @@ pub(super) fn lets_all_through(program: &[Instruction]) -> bool {
     !program.is_empty() && program.iter().all(keeps_or_sets_one)
 }
 
-fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
+pub(super) fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
     let [low, high] = offset.to_ne_bytes();
     let [a, b, c, d] = immediate.to_ne_bytes();
     // The two registers are four-bit fields, the first in the low half on a little-endian machine.
@@ -81,8 +81,10 @@ fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instr
     [code, registers, low, high, a, b, c, d]
 }
 
-fn destination(registers: u8) -> u8 {
-    if cfg!(target_endian = "little") { registers & 0xf } else { registers >> 4 }
+/// The two registers of an instruction, destination and source, of which each has half a byte.
+pub(super) fn split_registers(pair: u8) -> (u8, u8) {
+    let (low, high) = (pair & 0xf, pair >> 4);
+    if cfg!(target_endian = "little") { (low, high) } else { (high, low) }
 }
 
 #[cfg(test)]

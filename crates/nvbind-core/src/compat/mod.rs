@@ -7,7 +7,7 @@ mod note;
 
 use crate::cuda::{Cuda, Version};
 #[cfg(fuzzing)]
-pub use note::parse_bytes;
+pub use note::read_bytes;
 pub use note::{Libcuda, Note, read};
 
 /// Where CUDA images keep them (the `cuda-compat` packages; `/usr/local/cuda` may be a link).

@@ -65,8 +65,8 @@ pub fn read(file: &File) -> io::Result<Libcuda> {
 
 /// What fuzzing calls: the same of bytes.
 #[cfg(fuzzing)]
-pub fn parse_bytes(bytes: &[u8]) {
-    let _ = parse(crate::inventory::fuzzing::read_of(bytes));
+pub fn read_bytes(bytes: &[u8]) {
+    let _ = parse(input::bytes_at(bytes));
 }
 
 /// `read` gives up to that many bytes at an offset.
@@ -151,10 +151,7 @@ mod tests {
     const JSON: &str = r#"{"format":1,"CUDA version":"12.9","driver":[535,550,570],"device":[1,2,7]}"#;
 
     fn parse_bytes(bytes: &[u8]) -> Libcuda {
-        parse(|offset, length| {
-            let rest = bytes.get(usize::try_from(offset).ok()?..)?;
-            Some(rest[..length.min(rest.len())].to_vec())
-        })
+        parse(input::bytes_at(bytes))
     }
 
     fn note_of(json: &str) -> Libcuda {
@@ -245,10 +242,10 @@ mod tests {
         for position in 0..whole.len() {
             let mut changed = whole.clone();
             changed[position] = 0xff;
+            let read = input::bytes_at(&changed);
             let _ = parse(|offset, length| {
                 assert!(length <= 64 << 10, "{length} bytes at {offset} with {position} changed");
-                let rest = changed.get(usize::try_from(offset).ok()?..)?;
-                Some(rest[..length.min(rest.len())].to_vec())
+                read(offset, length)
             });
         }
     }

@@ -89,10 +89,7 @@ mod tests {
     use crate::machine::{shared_object, shared_object_32};
 
     fn parse_bytes(bytes: &[u8]) -> Option<SharedObject> {
-        parse(|offset, length| {
-            let rest = bytes.get(usize::try_from(offset).ok()?..)?;
-            Some(rest[..length.min(rest.len())].to_vec())
-        })
+        parse(input::bytes_at(bytes))
     }
 
     #[test]

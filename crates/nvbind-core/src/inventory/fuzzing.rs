@@ -4,10 +4,11 @@ use super::devices::Majors;
 use super::gpus::Information;
 use super::procfs::{self, Nodes};
 use super::{data, elf, extras, mig, version};
+use crate::input::bytes_at;
 
 /// A shared object.
 pub fn shared_object(bytes: &[u8]) {
-    let _ = elf::parse(&read_of(bytes));
+    let _ = elf::parse(bytes_at(bytes));
 }
 
 /// A manifest of Vulkan or EGL: what a container gets is one as well. (It need not be the same when it is read again:
@@ -31,12 +32,4 @@ pub fn procfs(text: &str) {
     let _ = mig::minor_of_table(text, "capabilities/gpu0/mig/gi1/access");
     let _ = mig::number(text, "DeviceFileMinor");
     let _ = extras::find_misc(text, "dxg");
-}
-
-/// A reader of bytes, as [`crate::input::parse_at`] gives one of a file.
-pub(crate) fn read_of(bytes: &[u8]) -> impl Fn(u64, usize) -> Option<Vec<u8>> {
-    |offset, length| {
-        let rest = bytes.get(usize::try_from(offset).ok()?..)?;
-        Some(rest.get(..length.min(rest.len()))?.to_vec())
-    }
 }
