@@ -54,7 +54,7 @@ pub(crate) fn read_output(
     program: &Path,
     timeout: Duration,
 ) -> Result<Vec<u8>, Error> {
-    run(command.env_clear(), &program.display().to_string(), timeout)
+    run(command.env_clear(), program.display().to_string(), timeout)
 }
 
 /// Runs it to its end with the environment that the command has, by default this process's, and gives what it printed
@@ -64,11 +64,10 @@ pub(crate) fn read_output(
 /// When it cannot be started, fails, prints too much, or does not end within `timeout`.
 pub fn read_output_with_environment(command: &mut Command, timeout: Duration) -> Result<Vec<u8>, Error> {
     let program = command.get_program().display().to_string();
-    run(command, &program, timeout)
+    run(command, program, timeout)
 }
 
-fn run(command: &mut Command, program: &str, timeout: Duration) -> Result<Vec<u8>, Error> {
-    let program = program.to_owned();
+fn run(command: &mut Command, program: String, timeout: Duration) -> Result<Vec<u8>, Error> {
     let failed = |source: io::Error| Error::Run { program: program.clone(), source };
     // A process group of its own: the driver's library starts nvidia-modprobe, which is to end with it.
     let command = command.process_group(0);

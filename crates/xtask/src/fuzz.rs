@@ -29,7 +29,7 @@ const MEMORY_MIB: u64 = 1024;
 pub fn run(project: &Path, words: &[&str]) -> Result<bool> {
     let (seconds, wanted) = parse(words)?;
     let targets = list(project)?;
-    if let Some(unknown) = wanted.iter().find(|name| !targets.contains(&(**name).to_owned())) {
+    if let Some(unknown) = wanted.iter().find(|name| !targets.iter().any(|target| target == *name)) {
         return Err(Error::failed(format!("no target {unknown}; there are {}", targets.join(", "))));
     }
     let targets: Vec<String> =

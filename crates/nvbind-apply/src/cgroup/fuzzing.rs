@@ -4,7 +4,8 @@ use super::membership::find;
 use super::program::lets_all_through;
 use super::{DeviceNumber, evaluate, wire};
 
-pub(crate) fn membership(cgroups: &str, mounts: &str) {
+/// `/proc/PID/cgroup`, and the list of mounts.
+pub fn cgroups(cgroups: &str, mounts: &str) {
     if let Some(membership) = find(cgroups, mounts) {
         let depth = membership.depth("id");
         let _ = membership.scope("id");
@@ -12,15 +13,19 @@ pub(crate) fn membership(cgroups: &str, mounts: &str) {
     }
 }
 
-pub(crate) fn message(bytes: &[u8]) {
+/// A message of the system's bus.
+pub fn message(bytes: &[u8]) {
     let _ = wire::Message::parse(bytes);
     if let Some(prefix) = bytes.first_chunk() {
         let _ = wire::rest(prefix);
     }
 }
 
-/// A program that can answer nothing but 1 lets every device through.
-pub(crate) fn program(bytes: &[u8]) {
+/// A device program: one that can answer nothing but 1 lets every device through.
+///
+/// # Panics
+/// When it does not.
+pub fn program(bytes: &[u8]) {
     let (instructions, _) = bytes.as_chunks();
     let answer = evaluate::allows(instructions, DeviceNumber { major: 195, minor: 0 });
     assert!(answer != Some(false) || !lets_all_through(instructions));

@@ -2,8 +2,12 @@
 
 use super::{glibc, musl};
 
-/// What is written once is not written again.
-pub(crate) fn paths(bytes: &[u8]) {
+/// Files of an image that its loaders read, musl's path file and `ld.so.conf`: what is written once is not written
+/// again.
+///
+/// # Panics
+/// When it is.
+pub fn loaders(bytes: &[u8]) {
     let _ = glibc::includes_drop_ins(bytes);
     let ours = "/usr/local/nvidia/lib64";
     let earlier = [ours.to_owned()];

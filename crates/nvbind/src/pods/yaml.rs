@@ -17,6 +17,10 @@ const GROWTH: usize = 1 << 20;
 /// Longer keys cannot stand before their colon (YAML 1.2.2, 8.2.2), and Kubernetes has none.
 const KEY: usize = 512;
 
+/// The same of a key as it is written, with its type and with escapes, which take up to six bytes a letter. YAML has
+/// 1024 letters before the colon.
+const WRITTEN_KEY: usize = 1000;
+
 /// Longer words are no numbers, dates or the like, which podman's reader could take them for.
 const WORD: usize = 64;
 
@@ -273,7 +277,14 @@ impl Reader {
             (Value::List(items), _) => items.push(node),
             (Value::Map(pairs), Some(key)) => pairs.push((key, node)),
             (Value::Map(_), None) => match node.as_text() {
-                Some(text) if text.len() <= KEY => open.key = Some(node),
+                Some(text) if text.len() <= KEY => {
+                    let mut written = String::new();
+                    put_key(&mut written, &node);
+                    if written.len() > WRITTEN_KEY {
+                        return Err("a key is longer than 1000 bytes as it would be written");
+                    }
+                    open.key = Some(node);
+                }
                 Some(_) => return Err("a key is longer than 512 bytes"),
                 None => return Err("a list or a mapping stands in the place of a key"),
             },
@@ -388,15 +399,19 @@ fn put_pairs(text: &mut String, pairs: &[(Node, Node)], indent: usize, first_is_
         if position > 0 || first_is_indented {
             let _ = write!(text, "{:indent$}", "");
         }
-        if let Some(tag) = &key.tag {
-            text.push_str(tag);
-            text.push(' ');
-        }
-        if let Value::Text { text: word, bare } = &key.value {
-            put_word(text, word, *bare, key.tag.is_some());
-        }
+        put_key(text, key);
         text.push(':');
         put(text, value, indent + INDENT);
+    }
+}
+
+fn put_key(text: &mut String, key: &Node) {
+    if let Some(tag) = &key.tag {
+        text.push_str(tag);
+        text.push(' ');
+    }
+    if let Value::Text { text: word, bare } = &key.value {
+        put_word(text, word, *bare, key.tag.is_some());
     }
 }
 
@@ -531,6 +546,14 @@ mod tests {
             (deep("{a: "), ""),
             (deep("- "), "line 1: lists and mappings lie deeper than 64 in each other"),
             (format!("{}: b", "x".repeat(513)), "line 1: a key is longer than 512 bytes"),
+            (
+                format!("{}: b", "\u{19}".repeat(200)),
+                "line 1: a key is longer than 1000 bytes as it would be written",
+            ),
+            (
+                format!("!{} a: b", "x".repeat(1000)),
+                "line 1: a key is longer than 1000 bytes as it would be written",
+            ),
             ("? [a]\n: b".to_owned(), "line 1: a list or a mapping stands in the place of a key"),
             ("<<: 5".to_owned(), "line 2: << stands for something that is no mapping"),
             ("a: !<x%22> b".to_owned(), "line 1: its type (!) has a character that is none of a name"),
