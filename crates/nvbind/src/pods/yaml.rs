@@ -329,19 +329,20 @@ fn is_merge(key: &Node) -> bool {
     matches!(&key.value, Value::Text { text, bare: true } if text == MERGE)
 }
 
-/// A tag as it is written.
+/// A tag as it is written: in its short form, which can have no comma (YAML 1.2.2, 6.9.1), or as a whole.
 fn written(tag: Option<&Tag>) -> Result<Option<String>, &'static str> {
     let Some(Tag { handle, suffix }) = tag else { return Ok(None) };
-    let is_plain =
-        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/,".contains(&byte));
-    if !is_plain(suffix.trim_start_matches('!')) || !is_plain(handle.trim_matches('!')) {
+    let whole = format!("{handle}{suffix}");
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/,".contains(&byte);
+    if !whole.trim_start_matches('!').bytes().all(is_of_name) {
         return Err("its type (!) has a character that is none of a name");
     }
+    let is_short = |suffix: &str| !suffix.contains([',', '!']);
     Ok(Some(match handle.as_str() {
-        CORE => format!("!!{suffix}"),
-        "" | "!" if suffix.starts_with('!') || suffix.is_empty() => "!".to_owned(),
-        "!" => format!("!{suffix}"),
-        handle => format!("!<{handle}{suffix}>"),
+        "" | "!" if matches!(suffix.as_str(), "" | "!") => "!".to_owned(),
+        CORE if is_short(suffix) => format!("!!{suffix}"),
+        "!" if is_short(suffix) => format!("!{suffix}"),
+        _ => format!("!<{whole}>"),
     }))
 }
 
@@ -498,6 +499,10 @@ mod tests {
             ("a: !!binary 'YQ=='", "a: !!binary \"YQ==\""),
             ("a: !x y", "a: !x y"),
             ("a: ! 5", "a: ! 5"),
+            ("a: !x%2C y", "a: !<!x,> y"),
+            ("a: !<!x> y", "a: !<!x> y"),
+            ("a: !<tag:x,2000:y> z", "a: !<tag:x,2000:y> z"),
+            ("a: !!x%2C y", "a: !<tag:yaml.org,2002:x,> y"),
             ("1: 2", "1: 2"),
             ("'1': 2", "\"1\": 2"),
             ("? a\n: b", "a: b"),
@@ -557,6 +562,7 @@ mod tests {
             ("? [a]\n: b".to_owned(), "line 1: a list or a mapping stands in the place of a key"),
             ("<<: 5".to_owned(), "line 2: << stands for something that is no mapping"),
             ("a: !<x%22> b".to_owned(), "line 1: its type (!) has a character that is none of a name"),
+            ("a: !!%21%2C b".to_owned(), "line 1: its type (!) has a character that is none of a name"),
             ("a: b: c".to_owned(), ""),
             ("a: \"x".to_owned(), ""),
             ("a: \0".to_owned(), ""),
