@@ -1,7 +1,7 @@
 //! What fuzzing calls of what is private here.
 
 use crate::podman::command_line::CommandLine;
-use crate::pods::yaml;
+use crate::yaml;
 use std::ffi::OsString;
 
 /// A file of Kubernetes: what is written is YAML, and stays as it is.

@@ -110,7 +110,7 @@ const CHECKS: &[Check] = &[
     check("hook", "podman finds nvbind's hook", hook::installed),
     check("static", "the hook needs no library", hook::is_static),
     check("other-hook", "NVIDIA's own hook is not there", hook::nvidias),
-    check("cdi", "CDI specifications name files that exist", system::cdi),
+    check("cdi", "CDI specifications can be used", system::cdi),
     check("subids", "this user has subordinate ids", user::subids),
     check("linger", "this user's containers outlive the session", user::linger),
     check("services", "services that run podman as a user outlive that user's session", services::services),

@@ -2,6 +2,7 @@
 
 use super::display::tests::cookies;
 use super::{CHECKS, Fix, Machine, Record, Report, Status, examine, run_fixes};
+use crate::cdi::{Kind as Cdi, Specification};
 use crate::config::{Kind, Layer};
 use crate::driver::User;
 use crate::fixture;
@@ -34,7 +35,10 @@ fn healthy() -> fixture::Machine {
         ("usr/bin/podman", "podman version 5.4.2"),
         ("usr/bin/crun", "crun version 1.21\ncommit: 0"),
         (&format!("{HOOKS}/nvbind.json"), include_str!("../../../../hooks.d/nvbind.json")),
-        ("etc/cdi/nvidia.yaml", &format!("kind: nvidia.com/gpu\nmounts:\n- hostPath: {LIBRARY}\n")),
+        (
+            "etc/cdi/nvidia.yaml",
+            &format!("kind: nvidia.com/gpu\ncontainerEdits:\n  mounts:\n  - hostPath: {LIBRARY}\n"),
+        ),
         ("etc/subuid", "other:100000:65536\ntester:165536:65536\n"),
         ("etc/subgid", "4242:100000:65536\n"),
         ("run/systemd/system/unit", ""),
@@ -418,14 +422,24 @@ const CASES: &[Case] = &[
     }),
     warns(&["cdi"], "nvidia.yaml names /usr/lib64/libgone.so", |tree| {
         let spec = format!(
-            "kind: nvidia.com/gpu\nmounts:\n- hostPath: {LIBRARY}\n- hostPath: /usr/lib64/libgone.so\n"
+            "kind: nvidia.com/gpu\ncontainerEdits:\n  mounts:\n  - hostPath: {LIBRARY}\n  - hostPath: /usr/lib64/libgone.so\n"
         );
         tree.write("etc/cdi/nvidia.yaml", spec);
     }),
     warns(&["cdi"], "nvidia.json names /gone", |tree| {
         tree.write(
             "var/run/cdi/nvidia.json",
-            "{\n\"kind\": \"nvidia.com/gpu\",\n\"hostPath\": \"/gone\",\n}",
+            r#"{"kind": "nvidia.com/gpu", "containerEdits": {"deviceNodes": [{"path": "/gone"}]}}"#,
+        );
+    }),
+    fails(&["cdi"], "sudo nvbind setup --cdi", |tree| {
+        tree.write("etc/cdi/nvbind.json", specification("/gone/nvbind-hook"));
+    }),
+    fails(&["cdi"], "sudo nvbind setup --cdi --replace", |tree| {
+        tree.write("etc/cdi/nvbind.json", specification("/usr/libexec/nvbind/nvbind-hook"));
+        tree.write(
+            "etc/cdi/nvidia.yaml",
+            "kind: nvidia.com/gpu\ndevices:\n- name: '0'\n  containerEdits: {env: [A=1]}\n",
         );
     }),
     fails(&["subids"], "usermod --add-subuids 165536-231071 tester", |tree| {
@@ -461,6 +475,11 @@ const CASES: &[Case] = &[
 
 /// What `--fix` would run for a user: all else needs root, or is not nvbind's to decide.
 const SAFE: &[&str] = &["nvbind setup --user", "nvbind setup --user --driver-root /driver", "nvbind devices"];
+
+/// nvbind's own specification, with a hook at this place.
+fn specification(hook: &str) -> String {
+    Specification { kind: Cdi::Nvidia, hook, options: &[], names: &[] }.document().to_string()
+}
 
 #[test]
 fn each_way_to_break_a_machine_is_told_by_its_check_and_by_no_other() {

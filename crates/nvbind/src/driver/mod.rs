@@ -1,6 +1,7 @@
 //! The driver as the installed hook would find it, for everything that tells in advance what the hook will do.
 
 mod access;
+mod device_names;
 pub(crate) mod label;
 mod modprobe;
 mod units;
@@ -8,6 +9,7 @@ mod units;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
 pub(crate) use access::User;
+pub(crate) use device_names::device_names;
 pub(crate) use modprobe::{make_nodes, missing_nodes};
 use nvbind_core::capability::Capabilities;
 use nvbind_core::exit::Exit;

@@ -3,13 +3,13 @@
 
 mod object;
 mod share;
-pub(crate) mod yaml;
 
 #[cfg(test)]
 mod tests;
 
 use crate::driver::{self, Machine};
 use crate::podman::kube_play::KEEP_GROUPS;
+use crate::yaml;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::request::{

@@ -1,7 +1,7 @@
 //! The pods of a file, their containers, and what these ask for.
 
 use super::Error;
-use super::yaml::{Node, Value};
+use crate::yaml::{Node, Value};
 use nvbind_core::request::{
     CAPABILITIES_ANNOTATION, DEVICES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, ISOLATE_ANNOTATION,
 };
