@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 /// Puts into config.json what a CDI library makes of these devices: the acting hook, and a marker for each.
-fn with_devices(world: &mut World, names: &[&str]) {
+pub(crate) fn with_devices(world: &mut World, names: &[&str]) {
     let marker = |name: &&str| {
         format!(r#"{{"path":"/usr/libexec/nvbind/nvbind-hook","args":["nvbind-hook","gpu","{name}"]}}"#)
     };

@@ -101,7 +101,7 @@ mod tests {
                 "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
                 "timeout": 30
             },
-            "when": {"annotations": {"^io\\.nvbind\\.gpu$": "(?s)^.*$"}},
+            "when": {"annotations": {"^io\\.nvbind\\.": "(?s)^.*$"}},
             "stages": ["prestart"]
         });
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);

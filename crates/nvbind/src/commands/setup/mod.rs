@@ -169,21 +169,19 @@ fn decide(
 
 /// What an earlier installation in the same place was asked for.
 fn find_earlier(layout: &Layout) -> Option<Installed> {
-    let found = match hooks::find(&[layout.hooks_dir().to_owned()]) {
-        Ok(found) => found,
-        Err(hooks::Error::NoBinary { hook, .. }) => *hook,
-        Err(_) => return None,
-    };
-    (Some(&*found.json) == layout.path(Item::Json)).then_some(found)
+    match hooks::read_installed(layout.path(Item::Json)?) {
+        Ok(found) => Some(found),
+        Err(hooks::Error::NoBinary { hook, .. }) => Some(*hook),
+        // What else is there is replaced.
+        Err(_) => None,
+    }
 }
 
 /// The JSON and its hook, where that is the hook of another installation, a package's say: for all prefixes that podman
 /// looks below, the JSON has one place. A JSON whose hook is not there is nobody's.
 fn others_hook(layout: &Layout) -> Option<(PathBuf, PathBuf)> {
-    let found = hooks::find(&[layout.hooks_dir().to_owned()]).ok()?;
-    let is_others =
-        Some(&*found.json) == layout.path(Item::Json) && Some(&*found.binary) != layout.path(Item::Hook);
-    is_others.then_some((found.json, found.binary))
+    let found = hooks::read_installed(layout.path(Item::Json)?).ok()?;
+    (Some(&*found.binary) != layout.path(Item::Hook)).then_some((found.json, found.binary))
 }
 
 /// The text that a place among settings holds after the installation, if that is nvbind's.

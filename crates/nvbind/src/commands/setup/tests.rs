@@ -539,6 +539,8 @@ fn specifications_run_the_hook_of_the_installation_that_is_there() {
     let json = machine.path(Item::Json);
     fs::create_dir_all(json.parent().unwrap()).unwrap();
     fs::write(json, content::hook_json(content::HOOK_JSON, &hook, &[]).unwrap()).unwrap();
+    // Whatever others' JSONs are like.
+    fs::write(json.with_file_name("a.json"), "{").unwrap();
     machine.install().unwrap();
     let file = File::read(machine.path(Item::Specification(Kind::Own))).unwrap();
     assert_eq!(file.hook.as_deref(), Some(hook.as_path()));
