@@ -22,7 +22,7 @@ use crate::extras::Extras;
 use crate::failure::Explain;
 use crate::gpu_name::{self, GpuName};
 use crate::list;
-use crate::security::{Allowed, Security};
+use crate::security::{Allowed, Numbers, Security};
 use serde::Serialize;
 use std::fmt;
 
@@ -206,7 +206,8 @@ impl Request {
             Gpus::Listed(names) => Some(names),
         };
         let mut allowed = self.allowed;
-        allowed.extend(names.map(|names| Allowed { names, by: GPU_ANNOTATION.to_owned() }));
+        let by = GPU_ANNOTATION.to_owned();
+        allowed.extend(names.map(|names| Allowed { names, by, numbers: Numbers::OfProcess }));
         Ok(Some(Request { gpus, allowed, ..self }))
     }
 

@@ -66,6 +66,17 @@ pub struct Allowed {
     pub names: Vec<GpuName>,
     /// What says so.
     pub by: String,
+    /// By which numbers it names them.
+    pub numbers: Numbers,
+}
+
+/// What a number of a GPU counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// All GPUs of the machine: root's configuration means the same GPU in every job.
+    OfMachine,
+    /// Those that this process may use, as a request does.
+    OfProcess,
 }
 
 impl Security {
@@ -94,6 +105,7 @@ impl Security {
         let allowed = || Allowed {
             names: self.allowed_devices.clone(),
             by: format!("security.allowed_devices of {}", self.file),
+            numbers: Numbers::OfMachine,
         };
         self.restrict_devices.then(allowed)
     }

@@ -100,6 +100,7 @@ const CHECKS: &[Check] = &[
     check("secure-boot", "Secure Boot lets the kernel module in", system::secure_boot),
     check("versions", "kernel module and libraries are of one version", driver::versions),
     check("gpus", "the driver has GPUs, and the modules for compute", driver::gpus),
+    check("denied", "the device cgroup lets this process have all GPUs", driver::denied),
     check("nodes", "the device nodes are there", nodes::present),
     check("access", "this user may use the device nodes", nodes::usable),
     check("persistence", "the persistence daemon runs", driver::persistence),
