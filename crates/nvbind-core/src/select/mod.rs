@@ -118,12 +118,7 @@ pub fn select(request: &Request, inventory: &Inventory) -> Result<Vec<Gpu>, Erro
     let mut choice = Choice::new();
     match &request.gpus {
         Gpus::None => {}
-        Gpus::All if gpus.is_empty() => {
-            return Err(match inventory.denied.as_slice() {
-                [] => Error::NoGpu,
-                denied => Error::AllDenied { denied: list(denied) },
-            });
-        }
+        Gpus::All if gpus.is_empty() => return Err(all_denied(inventory).unwrap_or(Error::NoGpu)),
         Gpus::All => {
             choice.extend(gpus.iter().map(all_of).enumerate());
             for limit in limits()? {
@@ -183,11 +178,21 @@ fn find_exactly(name: &GpuName, inventory: &Inventory) -> Result<Vec<Found>, Err
         Ordering::Greater => {
             Err(Error::Ambiguous { name: name.to_string(), there_is: describe(&inventory.gpus) })
         }
-        Ordering::Less if is_denied(name, inventory) => {
-            Err(Error::Denied { name: name.to_string(), there_is: describe(&inventory.gpus) })
-        }
-        Ordering::Less => Err(Error::Unknown { name: name.to_string(), there_is: there_is(inventory) }),
+        Ordering::Less => Err(all_denied(inventory).unwrap_or_else(|| {
+            let (is_denied, name) = (is_denied(name, inventory), name.to_string());
+            if is_denied {
+                Error::Denied { name, there_is: describe(&inventory.gpus) }
+            } else {
+                Error::Unknown { name, there_is: there_is(inventory) }
+            }
+        })),
     }
+}
+
+/// Where this process may use no GPU of those that there are.
+fn all_denied(inventory: &Inventory) -> Option<Error> {
+    let is_so = inventory.gpus.is_empty() && !inventory.denied.is_empty();
+    is_so.then(|| Error::AllDenied { denied: list(&inventory.denied) })
 }
 
 /// Whether it is a GPU or a MIG device that is denied. A number is none: it counts those that are not.

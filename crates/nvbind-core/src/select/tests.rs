@@ -370,9 +370,14 @@ fn a_job_counts_the_gpus_that_it_may_use_and_gets_no_other() {
     assert!(error.ends_with(ends), "{error}");
     let mut none = inventory;
     none.denied.append(&mut none.gpus);
-    let error = chosen("all", &none).unwrap_err();
-    assert!(error.to_string().starts_with("the device cgroup denies all GPUs of this machine"), "{error}");
-    assert_eq!(error.exit(), Exit::Permission);
+    for selection in ["all", "0", "GPU-00000000"] {
+        let error = chosen(selection, &none).unwrap_err();
+        assert!(
+            error.to_string().starts_with("the device cgroup denies all GPUs of this machine"),
+            "{error}"
+        );
+        assert_eq!(error.exit(), Exit::Permission);
+    }
 }
 
 #[test]

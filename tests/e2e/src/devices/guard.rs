@@ -86,7 +86,7 @@ impl Lets {
     const fn rules(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Lets::All => ("a", &["c *:* rwm", "b *:* rwm"]),
-            Lets::OtherGpus => ("c 195:1 rwm", &[]),
+            Lets::OtherGpus => ("c 195:1 rw", &[]),
             Lets::NoGpu => {
                 ("a", &["c *:* m", "b *:* m", "c 1:* rwm", "c 5:* rwm", "c 10:200 rwm", "c 136:* rwm"])
             }
@@ -104,7 +104,7 @@ impl Guard {
         let around = top.join(&name);
         let callers = around.join("caller");
         let own = own_cgroup(spec, &top, "self")?;
-        fs::create_dir(&around).on("create", &around)?;
+        fs::create_dir_all(&around).on("create", &around)?;
         let mut undo = Vec::new();
         match spec.view {
             View::V1 => {
@@ -113,10 +113,10 @@ impl Guard {
                 for (file, rule) in [("devices.deny", denied)].into_iter().chain(allowed) {
                     fs::write(around.join(file), rule).on("write to", &around.join(file))?;
                 }
-                fs::create_dir(&callers).on("create", &callers)?;
+                fs::create_dir_all(&callers).on("create", &callers)?;
             }
             View::V2 => {
-                fs::create_dir(&callers).on("create", &callers)?;
+                fs::create_dir_all(&callers).on("create", &callers)?;
                 let pid = podman.must(&["inspect", "--format={{.State.Pid}}", PLAIN])?.out;
                 let plain = own_cgroup(spec, &top, pid.trim())?;
                 let programs = bpf::attached(&plain).on("look at", &plain)?;
