@@ -30,8 +30,7 @@ fn job(lane: &Lane, podman: Podman) -> Result<(), Ended> {
             "c 10:* rwm",
             "c 235:* rwm",
             "c 226:* rwm",
-            "c 510:* rwm",
-            "c 511:* rwm",
+            "c 384:* rwm",
         ];
         let rules = rules.map(|rule| format!("--device-cgroup-rule={rule}"));
         let options: Vec<&str> =
