@@ -17,7 +17,7 @@ pub(crate) const CASES: &[Case] =
 const DENIED: &str = "GPU-51a7ed00";
 
 /// Prints the nodes of GPUs, and whether the one that the job has can be opened: the simulated driver answers nothing.
-const LOOK: &str = "echo /dev/nvidia[0-9]; : </dev/nvidia0 || true";
+const LOOK: &str = "echo /dev/nvidia[0-9]; (: </dev/nvidia0) || true";
 
 fn job(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     // Root's, as it is its filter that is copied on cgroup v2.
