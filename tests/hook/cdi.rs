@@ -27,7 +27,7 @@ fn hook(world: &mut World) -> (Option<i32>, String) {
 }
 
 /// Which of the two GPUs' nodes the container has, by index.
-fn gpus(world: &World) -> Vec<&'static str> {
+pub(crate) fn gpus(world: &World) -> Vec<&'static str> {
     let nodes = [("0", "dev/nvidia1"), ("1", "dev/nvidia0")];
     nodes.into_iter().filter(|(_, node)| world.inside(node).exists()).map(|(index, _)| index).collect()
 }

@@ -22,6 +22,8 @@ pub(crate) enum Source {
     Cdi,
     /// `NVIDIA_VISIBLE_DEVICES`: `--visible-devices`.
     Environment,
+    /// Docker's `--gpus`: the hook was started under the name that Docker looks for.
+    Docker,
 }
 
 /// Why there is no request.
@@ -76,13 +78,23 @@ fn no_request(state: &State) -> Result<Option<Request>, Error> {
     }
 }
 
+/// Where Docker has containerd keep its containers' bundles: below a namespace of this name (moby's
+/// `DefaultNamespace`).
+const DOCKER: &str = "moby";
+
+/// Whether Docker runs the container. By the name under which it runs the hook it cannot be told: NVIDIA's hook JSON
+/// names the same to podman, which leaves the variable as the image says it.
+fn is_dockers(state: &State) -> bool {
+    state.bundle.components().any(|component| component.as_os_str() == DOCKER)
+}
+
 impl Source {
     /// Whether a container's request is this hook's to read: with an annotation it is that of the hook for annotations,
     /// and never of both.
     pub(crate) fn is_for(self, state: &State) -> bool {
         match self {
             Source::Annotation => own_annotation(state).is_some(),
-            Source::Cdi => true,
+            Source::Cdi | Source::Docker => true,
             Source::Environment => !state.annotations.contains_key(GPU_ANNOTATION),
         }
     }
@@ -91,14 +103,21 @@ impl Source {
     pub(crate) fn parse_request(self, state: &State, config: &Config) -> Result<Option<Request>, Error> {
         let annotation = |name| state.annotations.get(name).map(String::as_str);
         let request = match self {
-            Source::Annotation | Source::Cdi => {
-                // Whichever of the two hooks comes first serves both requests.
-                let mut selections = annotation(GPU_ANNOTATION).into_iter().chain(config.marked_gpus());
+            Source::Annotation | Source::Cdi | Source::Docker => {
                 request::check_annotations(state.annotations.keys().map(String::as_str))?;
-                let Some(gpus) = selections.next() else { return no_request(state) };
-                let request = Request::parse(gpus, None, config.env(CAPABILITIES_VARIABLE))?;
-                let request = selections.try_fold(request, Request::with_gpus)?;
-                request.narrowed(config.env(DEVICES_VARIABLE))?
+                // Whichever of these hooks comes first serves all requests.
+                let dockers = visible_devices::find_dockers(config).filter(|_| is_dockers(state));
+                let mut selections = annotation(GPU_ANNOTATION).into_iter().chain(config.marked_gpus());
+                match (selections.next(), dockers) {
+                    (None, None) if self == Source::Docker => visible_devices::parse_request(config)?,
+                    (None, None) => return no_request(state),
+                    (None, Some(value)) => Some(visible_devices::parse(config, value)?),
+                    (Some(gpus), dockers) => {
+                        let request = Request::parse(gpus, None, config.env(CAPABILITIES_VARIABLE))?;
+                        let request = selections.chain(dockers).try_fold(request, Request::with_gpus)?;
+                        request.narrowed(config.env(DEVICES_VARIABLE))?
+                    }
+                }
             }
             Source::Environment => visible_devices::parse_request(config)?,
         };
@@ -117,7 +136,10 @@ impl Source {
         }
         let is_enough = match self {
             Source::Annotation | Source::Cdi => true,
-            Source::Environment => config.is_privileged() || security.visible_devices_when_unprivileged,
+            Source::Docker if is_dockers(state) => true,
+            Source::Docker | Source::Environment => {
+                config.is_privileged() || security.visible_devices_when_unprivileged
+            }
         };
         if is_enough {
             return Ok(());
