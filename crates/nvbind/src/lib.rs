@@ -6,6 +6,7 @@ mod args;
 mod cdi;
 mod commands;
 mod config;
+mod docker;
 mod doctor;
 mod driver;
 mod failure;
@@ -20,6 +21,7 @@ mod podman;
 mod pods;
 mod profiles;
 mod service;
+mod version;
 mod yaml;
 
 #[cfg(test)]
