@@ -212,6 +212,14 @@ impl Request {
 }
 
 impl Gpus {
+    /// Reads a selection.
+    ///
+    /// # Errors
+    /// When a word is not in the grammar.
+    pub fn parse(selection: &str) -> Result<Gpus, Error> {
+        parse_gpus(selection)
+    }
+
     /// What either of two asks for.
     #[must_use]
     pub fn union(self, other: Gpus) -> Gpus {

@@ -4,11 +4,13 @@
 mod additions;
 mod args;
 mod cdi;
+mod choice;
 mod commands;
 mod config;
 mod doctor;
 mod driver;
 mod failure;
+mod free;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod generate;
