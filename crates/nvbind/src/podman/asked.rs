@@ -321,7 +321,7 @@ mod tests {
             ),
             (
                 "--label io.nvbind.gpu=0 I",
-                "io.nvbind.gpu is a label, and nvbind reads annotations | write --annotation io.nvbind.gpu=…, or `--gpu`",
+                "io.nvbind.gpu is a label, and nvbind reads annotations | write the annotation io.nvbind.gpu",
             ),
             (
                 "-e NVBIND_DEVICES=0 I",

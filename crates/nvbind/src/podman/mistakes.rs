@@ -45,7 +45,7 @@ impl Explain for Error {
                 Some(annotation) => format!("did you mean {annotation}?"),
                 None => format!("there are {}", ANNOTATIONS.join(", ")),
             },
-            Error::Label(key) => format!("write --annotation {key}=…, or `--gpu`"),
+            Error::Label(key) => format!("write the annotation {key}"),
             Error::Devices => "name the GPUs by `--gpu`".to_owned(),
             Error::Node { .. } => {
                 "leave it out, and name the GPU by `--gpu`: `nvbind info` shows which one has this node"
