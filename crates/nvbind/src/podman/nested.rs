@@ -1,7 +1,9 @@
 //! `nvbind run` as the program of a container, as documents have it: people take a command line for what the container
 //! is to run. nvbind starts containers, and is in no image.
 
+use super::asked;
 use super::command_line::{CommandLine, Verb};
+use crate::choice::Choice;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -15,6 +17,8 @@ pub(crate) struct Nested {
     pub(crate) image: String,
     /// COMMAND with its arguments.
     pub(crate) command: Vec<String>,
+    /// The GPUs that it asks for, where that can be understood.
+    pub(crate) choice: Option<Choice>,
 }
 
 impl Nested {
@@ -44,7 +48,9 @@ pub(crate) fn find(words: &[String]) -> Option<Nested> {
     }
     let line = CommandLine::parse(inner.get(verb + 1..)?.iter().map(OsString::from)).ok()?;
     let text = |word: &OsString| word.to_string_lossy().into_owned();
+    let caller = asked::Caller { variable: &|_name| None, file: &|_path| None };
     Some(Nested {
+        choice: line.options.asked(caller).ok().map(|asked| asked.choice),
         image: line.container.image.as_ref().map(text).unwrap_or_default(),
         command: line.container.command.iter().map(text).collect(),
     })
