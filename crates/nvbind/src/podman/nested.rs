@@ -30,13 +30,13 @@ impl Nested {
 
 /// The command line of `nvbind run` or `create` that a command is, if it is one.
 pub(crate) fn find(words: &[String]) -> Option<Nested> {
-    let inner = match words {
+    let start = words.iter().take_while(|word| *word == "exec").count();
+    let inner = match words.get(start..)? {
         [shell, options, script, ..]
             if is_named(shell, &SHELLS) && options.starts_with('-') && options.ends_with('c') =>
         {
             return find(&shlex::split(script)?);
         }
-        [exec, rest @ ..] if exec == "exec" => return find(rest),
         [nvbind, rest @ ..] if is_named(nvbind, &["nvbind"]) => rest,
         _ => return None,
     };
