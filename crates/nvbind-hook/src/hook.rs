@@ -85,7 +85,7 @@ fn steps(
     let settings = Settings::load(arguments.config.as_deref(), as_root)?;
     // The configuration is read with `--driver-root`, too, which tells where the driver is and nothing else.
     let settings = settings.with_driver_root(arguments.driver_root.as_deref());
-    source.check(&bundle.config, &settings.security)?;
+    source.check(&state, &bundle.config, &settings.security)?;
     let policy = Policy { nvml: nvml(&arguments), may_load_modules: as_root };
     let (host, plan) = resolve::resolve(&settings, request, policy)?;
     check_requirements(&bundle.config, &plan)?;

@@ -70,7 +70,7 @@ pub(crate) enum Command {
     /// Show the profiles of `nvbind run --profile`
     #[command(subcommand)]
     Profile(Profile),
-    /// Print the specification by which engines are asked for GPUs as devices of CDI
+    /// The specifications by which engines are asked for GPUs as devices of CDI
     #[command(subcommand)]
     Cdi(Cdi),
     /// Check all that a container with GPUs needs of this machine
@@ -236,7 +236,7 @@ pub(crate) enum Profile {
 /// Subcommands of `nvbind cdi`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cdi {
-    /// Print it as JSON, for `/etc/cdi/nvbind.json`: it is the same for every driver
+    /// Print one as JSON: it is the same for every driver. `nvbind setup --cdi` installs both kinds
     Print {
         /// By which names devices are asked for
         #[arg(long, value_enum, default_value_t = cdi::Kind::Nvidia)]
@@ -244,7 +244,16 @@ pub(crate) enum Cdi {
         /// Where the hook is installed [default: the hook of this nvbind]
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         hook: Option<PathBuf>,
+        /// With names for this machine's GPUs by UUID and PCI address, and for its MIG devices
+        #[arg(long)]
+        names: bool,
     },
+    /// Print which files have which devices, and which of them engines take
+    List,
+    /// Check them: exit status 2 where a container that asks for a device of nvbind's would not start
+    Check,
+    /// Remove nvbind's
+    Remove,
 }
 
 /// Options of `nvbind plan`.
@@ -317,6 +326,15 @@ pub(crate) struct Setup {
     /// Take the variable NVIDIA_VISIBLE_DEVICES for a request, too, by a second hook JSON
     #[arg(long)]
     pub(crate) visible_devices: bool,
+    /// Also install specifications for the Container Device Interface, so that engines take `--device nvidia.com/gpu=0`
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) cdi: bool,
+    /// With names for this machine's GPUs by UUID and PCI address, and for its MIG devices
+    #[arg(long, requires = "cdi")]
+    pub(crate) cdi_names: bool,
+    /// Move others' specifications of nvidia.com/gpu away that are in the way of nvbind's
+    #[arg(long, requires = "cdi")]
+    pub(crate) replace: bool,
     /// Mode of the driver's device nodes from its next load on: 0600 (root alone), 0660 (a group), 0666 (everybody,
     /// which is the driver's own default)
     #[arg(long, value_name = "MODE")]
@@ -325,7 +343,7 @@ pub(crate) struct Setup {
     #[arg(long, value_name = "GROUP")]
     pub(crate) device_group: Option<String>,
     /// Remove what setup with the same prefix installed
-    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices", "device_mode", "device_group"])]
+    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices", "cdi", "device_mode", "device_group"])]
     pub(crate) uninstall: bool,
     /// Print what would be installed or removed, and change nothing
     #[arg(long)]

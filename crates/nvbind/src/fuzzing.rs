@@ -4,7 +4,7 @@ use crate::podman::asked::Caller;
 use crate::podman::command_line::CommandLine;
 use crate::podman::{mistakes, nested};
 use crate::pods::Documents;
-use crate::pods::yaml;
+use crate::yaml;
 use std::ffi::OsString;
 
 /// A file of Kubernetes: what is written is YAML, and stays as it is. Its pods are read.

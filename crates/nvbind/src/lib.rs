@@ -22,6 +22,7 @@ mod podman;
 mod pods;
 mod profiles;
 mod service;
+mod yaml;
 
 #[cfg(test)]
 #[expect(dead_code, reason = "it serves the tests of several crates")]

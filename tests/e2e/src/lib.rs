@@ -43,6 +43,7 @@ const CONTAINERS: &[&[Case]] = &[
     devices::cgroups::CASES,
     devices::others::CASES,
     devices::filters::CASES,
+    devices::job::CASES,
     containers::refusals::CASES,
     drivers::upgrade::CASES,
     devices::groups::CASES,

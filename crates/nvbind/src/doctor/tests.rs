@@ -2,6 +2,7 @@
 
 use super::display::tests::cookies;
 use super::{CHECKS, Fix, Machine, Record, Report, Status, examine, run_fixes};
+use crate::cdi::{Kind as Cdi, Specification};
 use crate::config::{Kind, Layer};
 use crate::driver::User;
 use crate::fixture;
@@ -34,7 +35,10 @@ fn healthy() -> fixture::Machine {
         ("usr/bin/podman", "podman version 5.4.2"),
         ("usr/bin/crun", "crun version 1.21\ncommit: 0"),
         (&format!("{HOOKS}/nvbind.json"), include_str!("../../../../hooks.d/nvbind.json")),
-        ("etc/cdi/nvidia.yaml", &format!("kind: nvidia.com/gpu\nmounts:\n- hostPath: {LIBRARY}\n")),
+        (
+            "etc/cdi/nvidia.yaml",
+            &format!("kind: nvidia.com/gpu\ncontainerEdits:\n  mounts:\n  - hostPath: {LIBRARY}\n"),
+        ),
         ("etc/subuid", "other:100000:65536\ntester:165536:65536\n"),
         ("etc/subgid", "4242:100000:65536\n"),
         ("run/systemd/system/unit", ""),
@@ -427,14 +431,24 @@ const CASES: &[Case] = &[
     }),
     warns(&["cdi"], "nvidia.yaml names /usr/lib64/libgone.so", |tree| {
         let spec = format!(
-            "kind: nvidia.com/gpu\nmounts:\n- hostPath: {LIBRARY}\n- hostPath: /usr/lib64/libgone.so\n"
+            "kind: nvidia.com/gpu\ncontainerEdits:\n  mounts:\n  - hostPath: {LIBRARY}\n  - hostPath: /usr/lib64/libgone.so\n"
         );
         tree.write("etc/cdi/nvidia.yaml", spec);
     }),
     warns(&["cdi"], "nvidia.json names /gone", |tree| {
         tree.write(
             "var/run/cdi/nvidia.json",
-            "{\n\"kind\": \"nvidia.com/gpu\",\n\"hostPath\": \"/gone\",\n}",
+            r#"{"kind": "nvidia.com/gpu", "containerEdits": {"deviceNodes": [{"path": "/gone"}]}}"#,
+        );
+    }),
+    fails(&["cdi"], "sudo nvbind setup --cdi", |tree| {
+        tree.write("etc/cdi/nvbind.json", specification("/gone/nvbind-hook"));
+    }),
+    fails(&["cdi"], "sudo nvbind setup --cdi --replace", |tree| {
+        tree.write("etc/cdi/nvbind.json", specification("/usr/libexec/nvbind/nvbind-hook"));
+        tree.write(
+            "etc/cdi/nvidia.yaml",
+            "kind: nvidia.com/gpu\ndevices:\n- name: '0'\n  containerEdits: {env: [A=1]}\n",
         );
     }),
     fails(&["subids"], "usermod --add-subuids 165536-231071 tester", |tree| {
@@ -471,6 +485,11 @@ const CASES: &[Case] = &[
 /// What `--fix` would run for a user: all else needs root, or is not nvbind's to decide.
 const SAFE: &[&str] = &["nvbind setup --user", "nvbind setup --user --driver-root /driver", "nvbind devices"];
 
+/// nvbind's own specification, with a hook at this place.
+fn specification(hook: &str) -> String {
+    Specification { kind: Cdi::Nvidia, hook, options: &[], names: &[] }.document().to_string()
+}
+
 #[test]
 fn each_way_to_break_a_machine_is_told_by_its_check_and_by_no_other() {
     for Case { breaks, fails, warns, says } in CASES {
@@ -492,8 +511,9 @@ fn every_check_that_can_complain_is_made_to() {
     let told: Vec<&str> =
         CASES.iter().flat_map(|case| case.fails.iter().chain(case.warns)).copied().collect();
     let untold: Vec<&str> = CHECKS.iter().map(|check| check.id).filter(|id| !told.contains(id)).collect();
-    // It needs the driver to be unloaded, and has a test of its own.
-    assert_eq!(untold, ["secure-boot"]);
+    // The first needs the driver to be unloaded, and has a test of its own; the other a device cgroup, and is made to
+    // complain in a lane (`job`).
+    assert_eq!(untold, ["secure-boot", "denied"]);
 }
 
 #[test]

@@ -6,17 +6,11 @@ use super::options::Options;
 use crate::choice::Choice;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
-use nvbind_core::request::{
-    CAPABILITIES_ANNOTATION, DEVICES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, Gpus, ISOLATE_ANNOTATION,
-};
+use nvbind_core::request::{ANNOTATIONS, DEVICES_VARIABLE, Gpus, PREFIX};
 use std::ffi::OsStr;
 
-/// nvbind's annotations.
-const ANNOTATIONS: [&str; 4] =
-    [GPU_ANNOTATION, CAPABILITIES_ANNOTATION, EXTRAS_ANNOTATION, ISOLATE_ANNOTATION];
-
 /// What a key begins with that is meant for nvbind, whatever its letters' case.
-const MEANT: [&str; 3] = ["io.nvbind.", "io.nvbind/", "nvbind.io/"];
+const MEANT: [&str; 3] = [PREFIX, "io.nvbind/", "nvbind.io/"];
 
 /// Nodes of GPUs: a number follows, which is not the GPU's index.
 const NODE: &str = "/dev/nvidia";

@@ -4,7 +4,6 @@
 mod object;
 mod quantity;
 mod share;
-pub(crate) mod yaml;
 
 #[cfg(test)]
 mod rules_tests;
@@ -15,6 +14,7 @@ use crate::choice;
 use crate::driver::{self, Machine};
 use crate::podman::kube_play::KEEP_GROUPS;
 use crate::podman::mistakes;
+use crate::yaml;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::request::{

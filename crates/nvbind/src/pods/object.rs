@@ -1,11 +1,12 @@
 //! The pods of a file, their containers, and what these ask for.
 
-use super::yaml::{Node, Value};
 use super::{Error, quantity};
 use crate::choice::Choice;
 use crate::podman::{mistakes, nested};
+use crate::yaml::{Node, Value};
 use nvbind_core::request::{
     CAPABILITIES_ANNOTATION, DEVICES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, Gpus, ISOLATE_ANNOTATION,
+    PREFIX,
 };
 use nvbind_core::visible_devices;
 
@@ -23,9 +24,6 @@ const CONTAINERS: [(&str, &str); 2] = [("initContainers", "init container"), ("c
 
 /// What the classes of NVIDIA's runtimes begin with (`runtimeClassName`).
 const RUNTIME_CLASS: &str = "nvidia";
-
-/// What nvbind's annotations begin with.
-const NVBINDS: &str = "io.nvbind.";
 
 /// Those that hold for all containers of a pod, or for none.
 const WHOLE: [&str; 3] = [CAPABILITIES_ANNOTATION, EXTRAS_ANNOTATION, ISOLATE_ANNOTATION];
@@ -165,7 +163,7 @@ pub(super) fn read(object: &Node) -> Result<Pod, Error> {
     let mut lost = texts(of_template.filter(|_| place(object) != Some(&[])));
     check_keys(pod.filter(|_| place(object) != Some(&[])), &title)?;
     check_keys(Some(object), &title)?;
-    lost.retain(|(key, _)| key.starts_with(NVBINDS));
+    lost.retain(|(key, _)| key.starts_with(PREFIX));
     for (key, value) in &lost {
         if let Some((_, other)) = annotations.iter().find(|(known, other)| known == key && other != value) {
             let (one, other) = (other.clone(), value.clone());
@@ -401,7 +399,7 @@ pub(super) fn change(object: &mut Node, pod: &Pod, change: &Change) -> Result<()
         let annotations = object.get_mut("metadata").and_then(|metadata| metadata.map_at("annotations"));
         let annotations = annotations.ok_or_else(|| wrong("metadata.annotations"))?;
         // podman refuses what `podman kube generate` would make of those with a container's name the next time.
-        let is_lost = |key: &str| key.starts_with(NVBINDS) && key.contains('/');
+        let is_lost = |key: &str| key.starts_with(PREFIX) && key.contains('/');
         annotations.retain(|(key, _)| !key.as_text().is_some_and(is_lost));
         let new = change.annotations.iter().map(|(key, value)| (Node::text(key), Node::text(value)));
         annotations.extend(new);

@@ -1,6 +1,7 @@
 //! Why nothing was installed or removed, and what to do about it.
 
 use crate::args;
+use crate::driver;
 use crate::failure::Failure;
 use crate::podman::containers_conf;
 use nvbind_core::exit::Exit;
@@ -50,6 +51,8 @@ pub(super) enum Error {
     UserIsRoot,
     #[error(transparent)]
     Configuration(#[from] containers_conf::Error),
+    #[error(transparent)]
+    Driver(#[from] driver::Error),
     #[error("nvbind's own hook JSON is broken")]
     Template(#[source] serde_json::Error),
 }
@@ -66,7 +69,8 @@ impl Error {
             Error::Read { source, .. } | Error::Write { source, .. } | Error::Remove { source, .. } => {
                 Some(source.kind())
             }
-            Error::NoHook { .. }
+            Error::Driver(_)
+            | Error::NoHook { .. }
             | Error::OtherInstallation { .. }
             | Error::InTheWay { .. }
             | Error::Upwards { .. }
@@ -120,6 +124,7 @@ impl Explain for Error {
                 Exit::Permission
             }
             (Error::Untrusted(_), _) => Exit::Permission,
+            (Error::Driver(error), _) => error.exit(),
             (Error::Template(_) | Error::ManPages(_), _) => Exit::Bug,
             _ => Exit::Request,
         }
