@@ -96,7 +96,7 @@ pub const ISOLATE_ANNOTATION: &str = "io.nvbind.isolate";
 pub const PREFIX: &str = "io.nvbind.";
 
 /// All annotations that there are.
-const ANNOTATIONS: [&str; 4] =
+pub const ANNOTATIONS: [&str; 4] =
     [GPU_ANNOTATION, CAPABILITIES_ANNOTATION, EXTRAS_ANNOTATION, ISOLATE_ANNOTATION];
 
 /// Sees that those of a container's annotations that are nvbind's are known: a mistyped one would be passed over, and
@@ -237,6 +237,14 @@ impl Request {
 }
 
 impl Gpus {
+    /// Reads a selection.
+    ///
+    /// # Errors
+    /// When a word is not in the grammar.
+    pub fn parse(selection: &str) -> Result<Gpus, Error> {
+        parse_gpus(selection)
+    }
+
     /// What either of two asks for.
     #[must_use]
     pub fn union(self, other: Gpus) -> Gpus {

@@ -116,10 +116,14 @@ pub(crate) fn run_options() -> [Arg; 14] {
         value(
             "gpu",
             "SEL",
-            "GPUs: all, none, or a comma list of index, range, UUID, PCI address, MIG device [default: \
-             gpu.default_selection of the configuration, or all]",
+            "GPUs: all, none, any:N (so many), or a comma list of index, range, UUID, PCI address, MIG device; may be \
+             repeated [default: gpu.default_selection of the configuration, or all]",
         ),
-        value("gpus", "SEL", "The same"),
+        value(
+            "gpus",
+            "REQUEST",
+            "GPUs as `docker run` has them: all, a number, or device=0,1, also with capabilities=utility",
+        ),
         value(
             "capabilities",
             "LIST",
@@ -137,7 +141,7 @@ pub(crate) fn run_options() -> [Arg; 14] {
         value(
             "runtime",
             "RUNTIME",
-            "The OCI runtime that podman uses: crun, runc or a path; podman: its default",
+            "The OCI runtime that podman uses: crun, runc or a path; podman, and Docker's nvidia: podman's default",
         )
         .value_hint(ValueHint::AnyPath),
         switch("rootless", "Refuse to start a container as root"),
@@ -255,9 +259,13 @@ pub(crate) enum Cdi {
 /// Options of `nvbind plan`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Plan {
-    /// GPUs: all, none, or a comma list of index (0), range (0-3), UUID, PCI address, MIG device (0:1 or UUID)
-    #[arg(long, value_name = "SEL", default_value = "all", alias = "gpus")]
-    pub(crate) gpu: String,
+    /// GPUs: all (the default), none, any:N (so many), or a comma list of index (0), range (0-3), UUID, PCI address,
+    /// MIG device (0:1 or UUID)
+    #[arg(long, value_name = "SEL")]
+    pub(crate) gpu: Option<String>,
+    /// GPUs as Docker has them: all, a number, or device=0,1
+    #[arg(long, value_name = "REQUEST", conflicts_with = "gpu")]
+    pub(crate) gpus: Option<String>,
     /// Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
     #[arg(long, value_name = "LIST")]
     pub(crate) capabilities: Option<String>,

@@ -4,12 +4,14 @@
 mod additions;
 mod args;
 mod cdi;
+mod choice;
 mod commands;
 mod config;
 mod docker;
 mod doctor;
 mod driver;
 mod failure;
+mod free;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod generate;

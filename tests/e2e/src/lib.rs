@@ -51,6 +51,7 @@ const CONTAINERS: &[&[Case]] = &[
     drivers::real::CASES,
     containers::stages::CASES,
     command_line::shim::CASES,
+    command_line::asking::CASES,
     command_line::setup::CASES,
     compose::CASES,
     command_line::config::CASES,

@@ -2,7 +2,7 @@
 //! configuration says, and becomes podman.
 
 use crate::failure::Failure;
-use crate::launch::{self, PODMAN_FAILED};
+use crate::launch::{self, Counts, PODMAN_FAILED};
 use crate::messages::Messages;
 use crate::output;
 use crate::podman::command_line::{CommandLine, Verb};
@@ -30,7 +30,7 @@ fn start(verb: Verb, arguments: Vec<OsString>, messages: Messages) -> Result<(),
         log::warn!("{note}");
     }
     if line.options.own.dry_run {
-        let mut command = launch::command(&launch::preview(&line, verb)?.arguments());
+        let mut command = launch::command(&launch::preview(&line, verb, Counts::Choose)?.arguments());
         command.push("\n");
         return Ok(output::print(command.as_bytes())?);
     }

@@ -14,6 +14,7 @@ mod nodes;
 mod packages;
 mod podman;
 mod programs;
+mod quadlets;
 mod registries;
 mod report;
 mod security;
@@ -116,6 +117,7 @@ const CHECKS: &[Check] = &[
     check("subids", "this user has subordinate ids", user::subids),
     check("linger", "this user's containers outlive the session", user::linger),
     check("services", "services that run podman as a user outlive that user's session", services::services),
+    check("quadlets", "Quadlets ask for GPUs in words that are read", quadlets::quadlets),
     check("cgroup", "cgroup version", user::cgroup),
     check("selinux", "SELinux lets containers use the devices", security::selinux),
     check("apparmor", "AppArmor lets this user's podman make namespaces", security::apparmor),

@@ -61,6 +61,7 @@ fn healthy() -> fixture::Machine {
         ("home/.config/nvbind/config.toml", "[gpu]\ndefault_selection = \"0\"\n"),
         ("etc/passwd", "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n"),
         ("etc/systemd/system/web.service", "[Service]\nUser=1000\nExecStart=/usr/bin/podman run web\n"),
+        ("etc/containers/systemd/users/web.container", "[Container]\nImage=i\nAnnotation=io.nvbind.gpu=0\n"),
         ("etc/systemd/system/mail.service", "[Service]\nUser=mail\nExecStart=/usr/sbin/mail\n"),
         ("var/lib/systemd/linger/alice", ""),
     ] {
@@ -306,6 +307,14 @@ const CASES: &[Case] = &[
     warns(&["services"], "mail.service runs podman as mail", |tree| {
         let start = "[Service]\nExecStart=\nExecStart=nvbind run mail\n";
         tree.write("etc/systemd/system/mail.service.d/gpu.conf", start);
+    }),
+    warns(&["quadlets"], "own.container: its Exec= is `nvbind run` itself", |tree| {
+        let unit = "[Container]\nImage=i\nExec=nvbind run --gpu all i serve\n";
+        tree.write("home/.config/containers/systemd/own.container", unit);
+    }),
+    warns(&["quadlets"], "write Exec=serve and Annotation=io.nvbind.gpu=all", |tree| {
+        let unit = "[Container]\nImage=i\nExec=nvbind run --gpu all i serve\n";
+        tree.write("etc/containers/systemd/users/4242/own.container", unit);
     }),
     fails(&["apparmor"], "--reinstall", |tree| remove(tree, "etc/apparmor.d/podman")),
     fails(&["apparmor"], "lets /usr/bin/podman make", |tree| {

@@ -82,6 +82,12 @@ impl Explain for Error {
     }
 
     fn hint(&self) -> Option<String> {
+        // Whatever is typed here becomes an annotation.
+        if let Error::NoAnnotations(_) = self {
+            return Some(
+                "nvbind asks by an annotation; `podman run --device nvidia.com/gpu=0` does not".into(),
+            );
+        }
         self.explained().hint()
     }
 }
