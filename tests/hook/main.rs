@@ -26,6 +26,7 @@ mod machine;
 mod mutations;
 mod narrowed;
 mod nvml;
+mod records;
 mod requests;
 mod requirements;
 mod room;

@@ -37,6 +37,7 @@ pub mod nvml;
 pub mod oci;
 pub mod pci;
 pub mod plan;
+pub mod record;
 pub mod render;
 pub mod request;
 pub mod requirements;

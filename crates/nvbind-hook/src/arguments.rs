@@ -30,6 +30,9 @@ impl Explain for Error {
     }
 }
 
+/// The stage in the container's namespaces (OCI runtime-spec, config.md, "createContainer Hooks").
+pub(crate) const CREATE_CONTAINER: &str = "createContainer";
+
 /// Which hook this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StageName {
@@ -50,7 +53,7 @@ pub(crate) struct Arguments {
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let stage = match words.next().as_ref().and_then(|word| word.to_str()) {
         Some("prestart") => StageName::Prestart,
-        Some("createContainer") => StageName::CreateContainer,
+        Some(CREATE_CONTAINER) => StageName::CreateContainer,
         _ => return Err(Error::Usage),
     };
     let mut arguments = Arguments { stage, source: Source::Annotation, driver_root: None, config: None };
