@@ -235,6 +235,22 @@ fn a_directory_of_records_that_others_could_change_is_not_used() {
 }
 
 #[test]
+fn a_refused_start_waits_a_moment_for_its_reason_to_be_shown_and_never_for_long() {
+    let Some(mut world) = World::new() else { return };
+    world.start();
+    // Of a process that is there and shows nothing, of one that is gone, and of none.
+    for start in [format!("{}-1", std::process::id()), "4194305-1".to_owned(), "1".to_owned()] {
+        world.request(&format!(r#""io.nvbind.gpu":"7","io.nvbind.start":"{start}""#));
+        assert_eq!(hook_in_time(&world).code, Some(3));
+        let [record] = all(RECORDS).try_into().unwrap();
+        assert_eq!(record.start, Some(start));
+    }
+    // A start that succeeds has nothing to show.
+    world.request(&format!(r#""io.nvbind.gpu":"0","io.nvbind.start":"{}-1""#, std::process::id()));
+    assert_eq!(hook_in_time(&world).code, Some(0));
+}
+
+#[test]
 fn no_room_for_a_record_is_no_reason_to_fail_otherwise() {
     let Some(mut world) = World::new() else { return };
     world.start();

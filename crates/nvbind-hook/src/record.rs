@@ -6,15 +6,24 @@
 //! namespace of the container's own that name cannot be given either; the next hook does it, and readers read spares.
 
 use nix::unistd::geteuid;
-use nvbind_core::record::{COUNT_LIMIT, Directory, Record, places};
+use nvbind_core::record::{COUNT_LIMIT, Directory, Record, SHOWN, places, starter, user};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, renameat, statat, unlinkat};
 use rustix::io::Result;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How many hooks of one user can fail at the same moment, each with a record.
 const SPARES: usize = 16;
+
+/// As long as the hook waits for its record to be shown. Only a start that has failed already waits.
+const SHOWN_WITHIN: Duration = Duration::from_millis(500);
+
+/// How often it looks.
+const POLL: Duration = Duration::from_millis(1);
 
 /// An open spare, and the directory that it is in.
 #[derive(Debug)]
@@ -30,8 +39,7 @@ impl Spare {
     /// written: the system's log has the reason still. `in_container` is for a hook that runs in the container's
     /// namespaces already, where its user may be another one than the container's.
     pub(crate) fn open(in_container: bool) -> Option<Spare> {
-        let map = fs::read_to_string("/proc/self/uid_map").ok()?;
-        let places = places(outer_root(&map)?);
+        let places = places(user()?);
         // A directory in /tmp would be made for that other user.
         let places = places.into_iter().take(if in_container { 1 } else { usize::MAX });
         let owner = geteuid().as_raw();
@@ -49,15 +57,34 @@ impl Spare {
         None
     }
 
-    /// Writes the record, and gives the file its name. Whatever fails, nobody waits for it.
+    /// Writes the record, and gives the file its name. Where something fails, there is none.
     pub(crate) fn write(&self, record: &Record) {
         let Some(line) = record.to_line() else { return };
-        if (&self.file).write_all(line.as_bytes()).is_ok()
-            && renameat(&self.directory, &self.name, &self.directory, record.file_name()).is_ok()
-        {
+        if (&self.file).write_all(line.as_bytes()).is_err() {
+            return;
+        }
+        if renameat(&self.directory, &self.name, &self.directory, record.file_name()).is_ok() {
             let _ = prune(&self.directory);
         }
+        // Later the runtime fails, podman ends, and a service or a shell goes on without waiting for anybody else.
+        if record.start.as_deref().and_then(starter).is_some_and(is_running) {
+            self.wait_until_shown();
+        }
     }
+
+    /// Waits until `nvbind run` has shown the record, but never long: the container does not start in any case.
+    fn wait_until_shown(&self) {
+        let since = Instant::now();
+        while since.elapsed() < SHOWN_WITHIN
+            && !fstat(&self.file).is_ok_and(|stat| stat.st_mode & 0o777 == SHOWN)
+        {
+            thread::sleep(POLL);
+        }
+    }
+}
+
+fn is_running(process: u32) -> bool {
+    Path::new(&format!("/proc/{process}")).exists()
 }
 
 /// Locks the spare of this name, empty; a record that a hook could not name gets its name first.
@@ -98,28 +125,4 @@ fn prune(directory: &Directory) -> Result<()> {
         unlinkat(directory, &name, AtFlags::empty())?;
     }
     Ok(())
-}
-
-/// The user who is root in this user namespace (user_namespaces(7), `uid_map`).
-fn outer_root(uid_map: &str) -> Option<u32> {
-    uid_map.lines().find_map(|line| {
-        let mut ids = line.split_whitespace();
-        (ids.next() == Some("0")).then(|| ids.next()?.parse().ok()).flatten()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_record_goes_to_the_user_who_is_root_here() {
-        for (map, uid) in [
-            ("0 0 4294967295\n", Some(0)),
-            ("         0       2000          1\n 1 300000 65536\n", Some(2000)),
-            ("", None),
-        ] {
-            assert_eq!(outer_root(map), uid);
-        }
-    }
 }

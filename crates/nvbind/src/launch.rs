@@ -131,19 +131,29 @@ pub(crate) fn preview(line: &CommandLine, verb: Verb) -> Result<Invocation, Fail
     Ok(line.invocation(verb, has_nvidias, &device_rules(&line.options, plan.as_ref())))
 }
 
+/// A container whose start can begin.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) invocation: Invocation,
+    /// Whether the hook runs on this machine.
+    pub(crate) is_local: bool,
+}
+
 /// What podman is told, with everything ready for the container. Fails where it would start without its GPUs, or not
 /// start for a reason that crun does not tell.
-pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Invocation, Failure> {
+pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Prepared, Failure> {
     let directories = engine::hooks_dirs(&line.options)?;
     let request = request(line)?;
     let Some(directories) = directories else {
-        return Ok(line.invocation(verb, false, &device_rules(&line.options, None)));
+        let invocation = line.invocation(verb, false, &device_rules(&line.options, None));
+        return Ok(Prepared { invocation, is_local: false });
     };
     let hook = HookOptions::from(engine::hook(&directories)?);
     let keeps_groups = line.options.values("group-add").any(|group| group == "keep-groups");
     let plan = driver::make_ready(&hook, request, keeps_groups)?;
     let rules = device_rules(&line.options, Some(&plan));
-    Ok(line.invocation(verb, hooks::has_nvidias(&directories), &rules))
+    let invocation = line.invocation(verb, hooks::has_nvidias(&directories), &rules);
+    Ok(Prepared { invocation, is_local: true })
 }
 
 /// What the hook will be asked.

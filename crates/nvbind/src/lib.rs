@@ -20,6 +20,7 @@ mod podman;
 mod pods;
 mod profiles;
 mod service;
+mod watcher;
 
 #[cfg(test)]
 #[expect(dead_code, reason = "it serves the tests of several crates")]
@@ -58,6 +59,10 @@ pub fn main() -> ExitCode {
         Command::Completions(options) => commands::completions::completions(&options),
         Command::Man(options) => commands::man::man(&options),
         Command::Nvml(options) => commands::nvml::nvml(&options),
+        Command::Watch(options) => {
+            watcher::watch(&options.start, options.podman, options.terminal);
+            Ok(())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

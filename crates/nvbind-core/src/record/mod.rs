@@ -6,9 +6,10 @@
 
 mod places;
 
-pub use places::{Directory, Place, places, read};
+pub use places::{Directory, Place, places, read, user};
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// How many records a directory keeps; the oldest go.
@@ -16,6 +17,9 @@ pub const COUNT_LIMIT: usize = 64;
 
 /// No record is larger, in bytes: an id of 1 KiB, and a reason of 4 KiB of which JSON may escape each byte.
 pub const SIZE_LIMIT: u64 = 32 << 10;
+
+/// The mode of a record that `nvbind run` has shown: by it, the hook knows that it need not wait.
+pub const SHOWN: u32 = 0o400;
 
 /// The longest name of a file, in bytes (`NAME_MAX` of Linux's `limits.h`).
 const NAME_LIMIT: usize = 255;
@@ -114,6 +118,19 @@ pub fn is_start(token: &str) -> bool {
     token.len() <= START_LIMIT && is_plain(token)
 }
 
+/// The token of a start by this process, with the time since 1970. No other start of this machine has it: a process has
+/// its id for longer than the clock has its time.
+#[must_use]
+pub fn start_token(process: u32, time: Duration) -> String {
+    format!("{process}-{}", time.as_nanos())
+}
+
+/// The process that a token is of.
+#[must_use]
+pub fn starter(token: &str) -> Option<u32> {
+    token.split_once('-')?.0.parse().ok()
+}
+
 fn is_plain(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric() || "_+-".contains(first))
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte))
@@ -122,7 +139,7 @@ fn is_plain(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::Duration;
+    use time::Duration as Span;
     use time::macros::datetime;
 
     #[test]
@@ -154,10 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_names_the_process_that_starts_podman() {
+        let token = start_token(4242, Duration::new(1_800_000_000, 5));
+        assert_eq!(token, "4242-1800000000000000005");
+        assert!(is_start(&token));
+        assert_eq!(starter(&token), Some(4242));
+        for other in ["", "4242", "-1", "a-1", "99999999999-1"] {
+            assert_eq!(starter(other), None, "{other}");
+        }
+        assert!(!is_start("../x") && !is_start("") && !is_start(&"1".repeat(65)));
+    }
+
+    #[test]
     fn the_age_is_that_of_the_clock() {
         let record = Record::new("a", 2, String::new());
-        assert_eq!(record.age(record.time + Duration::milliseconds(3_599_999)), Some(3599));
-        assert_eq!(record.age(record.time - Duration::hours(1)), None);
+        assert_eq!(record.age(record.time + Span::milliseconds(3_599_999)), Some(3599));
+        assert_eq!(record.age(record.time - Span::hours(1)), None);
         assert_eq!(record.time.nanosecond() % 1_000_000, 0);
     }
 }

@@ -3,8 +3,9 @@
 use super::{Record, SIZE_LIMIT};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, open, openat};
 use rustix::io::{Errno, Result};
+use rustix::process::geteuid;
 use std::cmp::Reverse;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,26 @@ const RECORDS: &str = "failures";
 pub struct Place {
     base: PathBuf,
     names: [String; 2],
+}
+
+/// The user of this process, as the machine knows them: whoever is root in the user namespace of rootless podman is an
+/// ordinary user outside (user_namespaces(7), `uid_map`). None where that cannot be told.
+#[must_use]
+pub fn user() -> Option<u32> {
+    outer(&fs::read_to_string("/proc/self/uid_map").ok()?, geteuid().as_raw())
+}
+
+fn outer(map: &str, uid: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return None;
+        };
+        let offset = uid.checked_sub(inside).filter(|offset| *offset < count)?;
+        outside.checked_add(offset)
+    })
 }
 
 /// The places for a user, the best first. The user's own directory is systemd's (pam_systemd(8)), and missing without a
@@ -140,11 +161,13 @@ impl Directory {
         Record::parse(&content)
     }
 
-    /// All records in it, in no order.
-    #[must_use]
-    pub fn records(&self) -> Vec<Record> {
-        let names = self.names().unwrap_or_default();
-        names.iter().filter_map(|name| self.record(name)).collect()
+    /// All records in it, each with its file's name, in no order.
+    pub fn records(&self) -> impl Iterator<Item = (String, Record)> {
+        let names = self.names().unwrap_or_default().into_iter();
+        names.filter_map(|name| {
+            let record = self.record(&name)?;
+            Some((name, record))
+        })
     }
 }
 
@@ -153,8 +176,9 @@ impl Directory {
 #[must_use]
 pub fn read(root: &Path, uid: u32, owner: u32) -> Vec<Record> {
     let open = |place: Place| place.below(root).open(owner, |_, _| Err(Errno::NOENT)).ok();
+    let directories: Vec<Directory> = places(uid).into_iter().filter_map(open).collect();
     let mut records: Vec<Record> =
-        places(uid).into_iter().filter_map(open).flat_map(|directory| directory.records()).collect();
+        directories.iter().flat_map(Directory::records).map(|(_, record)| record).collect();
     records.sort_by_key(|record| Reverse(record.time));
     records
 }
@@ -163,7 +187,6 @@ pub fn read(root: &Path, uid: u32, owner: u32) -> Vec<Record> {
 mod tests {
     use super::*;
     use rustix::fs::mkdirat;
-    use std::fs;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
     use tempfile::TempDir;
 
@@ -178,6 +201,22 @@ mod tests {
         let owner = root.path().metadata().unwrap().uid();
         let place = places(4242).pop().unwrap().below(root.path());
         (root, place, owner)
+    }
+
+    #[test]
+    fn a_user_is_who_they_are_outside_of_their_namespace() {
+        let rootless = "         0       2000          1\n         1     300000      65536\n";
+        for (map, uid, expected) in [
+            ("0 0 4294967295\n", 0, Some(0)),
+            ("0 0 4294967295\n", 1000, Some(1000)),
+            (rootless, 0, Some(2000)),
+            (rootless, 5, Some(300_004)),
+            (rootless, 65537, None),
+            ("", 0, None),
+            ("0 x 1\n", 0, None),
+        ] {
+            assert_eq!(outer(map, uid), expected, "{map} {uid}");
+        }
     }
 
     #[test]
