@@ -27,6 +27,7 @@ pub mod gpu_name;
 pub mod host;
 pub mod input;
 pub mod inventory;
+pub mod isolation;
 pub mod ldcache;
 mod list;
 pub mod listing;

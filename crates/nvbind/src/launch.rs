@@ -13,6 +13,7 @@ use crate::podman::invocation::Invocation;
 use crate::podman::options::Options;
 use crate::podman::own::{self, Own};
 use crate::podman::{engine, hooks, shell};
+use crate::preflight;
 use clap::CommandFactory;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
@@ -150,7 +151,8 @@ pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Prepared, Failur
     };
     let hook = HookOptions::from(engine::hook(&directories)?);
     let keeps_groups = line.options.values("group-add").any(|group| group == "keep-groups");
-    let plan = driver::make_ready(&hook, request, keeps_groups)?;
+    let (host, plan) = driver::make_ready(&hook, request, keeps_groups)?;
+    preflight::check(line, verb, &host, &plan)?;
     let rules = device_rules(&line.options, Some(&plan));
     let invocation = line.invocation(verb, hooks::has_nvidias(&directories), &rules);
     Ok(Prepared { invocation, is_local: true })

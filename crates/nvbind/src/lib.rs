@@ -18,6 +18,7 @@ mod nvml;
 mod output;
 mod podman;
 mod pods;
+mod preflight;
 mod profiles;
 mod service;
 mod watcher;

@@ -1,10 +1,10 @@
 //! Whatever the hook refuses, `nvbind run` says why, and its end is podman's own.
 
 use crate::case::{CRUN, Case, RELEASE, ROOTLESS, RUNTIME, SYSTEMD, WHO};
-use crate::command_line::shim::{LIMIT, NVBIND, nvbind};
+use crate::command_line::shim::{LIMIT, NOT_STARTED, NVBIND, nvbind};
 use crate::container::{ASK, GPU, PLAIN, run, then_remove};
 use crate::ended::{Ended, claim};
-use crate::lane::Lane;
+use crate::lane::{DRIVER, Lane};
 use crate::podman::{IMAGE, Podman, Runtime, Said, User, as_user, said};
 use nvbind_fixtures::error::Doing;
 use nvbind_fixtures::limits::limited;
@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("reason-of-start", of_start).each(&[RUNTIME, WHO, RELEASE]).takes(3),
     Case::new("reason-without-session", without_session).each(&[RELEASE]).only(&[&[CRUN, ROOTLESS]]).takes(3),
     Case::new("reason-in-service", in_service).each(&[WHO, RELEASE]).only(&[&[SYSTEMD, CRUN]]).takes(4),
+    Case::new("before-podman", before_podman).each(&[WHO, RELEASE]).only(&[&[CRUN]]).takes(4),
     Case::new("podmans-end", end).each(&[RUNTIME, WHO, RELEASE]).takes(8),
 ];
 
@@ -114,6 +115,45 @@ fn claim_recorded(podman: Podman) -> Result<(), Ended> {
     let is_told = matches!(first.as_slice(), [who, why, code]
         if who.contains(&format!("Z  {GPU} (")) && why.contains(DIRECTORY) && code.starts_with("  exit code 5: "));
     claim(is_told, "the record does not tell of it", || last.told())
+}
+
+/// What the command line shows is told before podman starts anything, and what the image shows before it is only made.
+fn before_podman(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    const REQUIRES: &str = "localhost/nvbind-requires";
+    let archive = format!("{PAYLOAD}/image.tar");
+    podman.must(&["import", "--change=ENV NVIDIA_REQUIRE_CUDA=cuda>=13.0", &archive, REQUIRES])?;
+    let dev = format!("--volume={DRIVER}/dev:/other");
+    let ended = then_remove(podman, || {
+        for (verb, options, image, reason) in [
+            ("run", &["--env=NVIDIA_REQUIRE_CUDA=cuda>=13.0"][..], IMAGE, Some("NVIDIA_REQUIRE_CUDA")),
+            ("create", &[], REQUIRES, Some("NVIDIA_REQUIRE_CUDA")),
+            ("create", &["--env=NVIDIA_DISABLE_REQUIRE=1"], REQUIRES, None),
+            ("run", &["--isolate", &dev], IMAGE, Some("isolation was asked for")),
+            ("run", &["--isolate", "--security-opt=unmask=ALL"], IMAGE, Some("isolation was asked for")),
+            ("create", &["--isolate"], IMAGE, None),
+        ] {
+            let fixed = [verb, "--network=none", "--gpu=0", "--name", GPU, "--runtime=crun"];
+            let words = [&fixed[..], options, &[image, "true"]].concat();
+            let ended = nvbind(podman.user, &words)?;
+            let told = match reason {
+                Some(reason) => {
+                    ended.code == NOT_STARTED && ended.err.starts_with(&format!("nvbind: {reason}"))
+                }
+                None => ended.code == 0,
+            };
+            claim(told, "the pre-flight is not as the hook", || ended.told())?;
+            let is_there = podman.run(&["container", "exists", GPU])?.code == 0;
+            claim(is_there == reason.is_none(), "a container is there that was refused", || ended.told())?;
+            podman.remove(&["--ignore", GPU])?;
+        }
+        // What only the image says, podman's start tells.
+        let words = ["run", "--network=none", "--gpu=0", "--name", GPU, "--runtime=crun", REQUIRES, "true"];
+        let refused = nvbind(podman.user, &words)?;
+        let told = refused.code == RUNTIME_FAILED && refused.err.contains("nvbind: NVIDIA_REQUIRE_CUDA");
+        claim(told, "the image's requirement is not told", || refused.told())
+    });
+    let removed = podman.must(&["rmi", "--force", REQUIRES]).map(drop);
+    ended.and(removed)
 }
 
 /// What podman starts by itself is found by its name.
