@@ -112,7 +112,7 @@ fn parts(calls: &[Call]) -> Vec<Part> {
     let first = |is_it: &dyn Fn(&Call) -> bool| calls.iter().position(is_it).unwrap();
     // The log is the first thing, and the record is opened when everything is decided.
     let log = first(&|call| call.name() == "socket");
-    let record = first(&|call| call.to_string().contains("last-failure"));
+    let record = first(&|call| call.to_string().contains(".spare-"));
     let part = |at| match at {
         at if at < log => Part::Runtime,
         at if at < record => Part::Decision,

@@ -27,6 +27,7 @@ mod machine;
 mod mutations;
 mod narrowed;
 mod nvml;
+mod records;
 mod requests;
 mod requirements;
 mod room;

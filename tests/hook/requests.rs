@@ -1,12 +1,10 @@
 //! The hook's arguments, the state on stdin, and what the annotations ask for.
 
-use crate::world::{Ended, HOOK, World};
-use crate::{Case, case, check};
+use crate::world::{HOOK, World};
+use crate::{Case, case, check, records};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::Mode;
 use nvbind_core::oci::STATE_LIMIT;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::process::Command;
 
 /// The GPUs of the fixture, as a refusal lists them.
@@ -317,55 +315,6 @@ fn closed_or_odd_standard_streams_end_in_a_documented_code() {
 }
 
 #[test]
-fn the_last_failure_is_recorded_for_those_to_whom_crun_shows_nothing() {
-    let Some(mut world) = World::new() else { return };
-    world.start();
-    let record = "/run/nvbind/last-failure";
-    for (gpu, line) in [
-        ("gpu0", "exit code 2: container c0ffee: \"gpu0\" is no GPU: write an index (0), a range (0-3), a UUID (GPU-…), a PCI address (0000:01:00.0), a MIG device (0:1 or MIG-…), all or none\n".to_owned()),
-        ("7", format!("exit code 3: container c0ffee: there is no GPU 7; {}\n", there_is!())),
-    ] {
-        world.request(&format!(r#""io.nvbind.gpu":"{gpu}""#));
-        world.hook();
-        assert_eq!(std::fs::read_to_string(record).unwrap(), line);
-    }
-}
-
-/// Runs the hook for as long as a runtime would wait: what hangs ends with 137.
-fn hook_in_time(world: &World) -> Ended {
-    let mut command = Command::new("timeout");
-    world.run(command.args(["--signal=KILL", "20", HOOK]).args(&world.arguments).env_clear())
-}
-
-#[test]
-fn what_stands_in_the_place_of_the_record_neither_blocks_a_start_nor_is_written_to() {
-    let Some(mut world) = World::new() else { return };
-    let record = Path::new("/run/nvbind/last-failure");
-    let kept = world.path("outside/kept");
-    let places: [&dyn Fn(); 4] = [
-        &|| nix::unistd::mkfifo(record, Mode::from_bits_truncate(0o666)).unwrap(),
-        &|| std::os::unix::fs::symlink(&kept, record).unwrap(),
-        &|| std::fs::hard_link("/run/other", record).unwrap(),
-        &|| std::fs::create_dir(record).unwrap(),
-    ];
-    std::fs::write("/run/other", "of others\n").unwrap();
-    std::fs::create_dir(record.parent().unwrap()).unwrap();
-    for make in places {
-        make();
-        // One that asks for nothing, one that is served, one that is refused.
-        for (annotations, code) in [("", 0), (r#""io.nvbind.gpu":"0""#, 0), (r#""io.nvbind.gpu":"7""#, 3)] {
-            world.request(annotations);
-            world.start();
-            let ended = hook_in_time(&world);
-            assert_eq!(ended.code, Some(code), "{annotations}: {}", ended.says);
-        }
-        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "of the host\n");
-        assert_eq!(std::fs::read_to_string("/run/other").unwrap(), "of others\n");
-        std::fs::remove_file(record).or_else(|_directory| std::fs::remove_dir(record)).unwrap();
-    }
-}
-
-#[test]
 fn a_log_that_nobody_reads_does_not_keep_a_container_from_starting() {
     let Some(mut world) = World::new() else { return };
     // The machine's own /dev may have no socket to mount one on.
@@ -382,7 +331,7 @@ fn a_log_that_nobody_reads_does_not_keep_a_container_from_starting() {
     while sender.send_to(b"full", "/dev/log").is_ok() {}
     world.request(r#""io.nvbind.gpu":"0""#);
     world.start();
-    let ended = hook_in_time(&world);
+    let ended = records::hook_in_time(&world);
     assert_eq!(ended.code, Some(0), "{}", ended.says);
     drop(log);
 }
@@ -394,8 +343,8 @@ fn a_message_repeats_no_more_of_an_annotation_than_anybody_reads() {
     world.start();
     let ended = world.hook();
     assert_eq!(ended.code, Some(2));
-    let record = std::fs::read_to_string("/run/nvbind/last-failure").unwrap();
-    for text in [ended.says, record] {
+    let [record] = records::all("/run/nvbind/failures").try_into().unwrap();
+    for text in [ended.says, record.reason] {
         assert!((4 << 10..5 << 10).contains(&text.len()), "{} bytes", text.len());
     }
 }

@@ -3,6 +3,7 @@
 use crate::cgroup;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
+use nvbind_core::isolation::{self, Seen};
 use nvbind_core::node_access::{Needed, other_remedy};
 use rustix::io::Errno;
 use std::path::PathBuf;
@@ -69,8 +70,11 @@ pub enum Error {
     #[error("no place in the container for {what}: {why}")]
     NoPlace { what: String, why: &'static str },
     /// An isolated container that is not.
-    #[error("isolation was asked for, but the container would see {what} by {by}; leave one of them out")]
-    Seen { what: String, by: String },
+    #[error(transparent)]
+    Seen(#[from] Seen),
+    /// What would show an isolated container more cannot be looked at.
+    #[error(transparent)]
+    Isolation(#[from] isolation::Error),
     /// The device cgroup could not be changed.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
@@ -101,7 +105,8 @@ impl Error {
 impl Explain for Error {
     fn exit(&self) -> Exit {
         match self {
-            Error::Gone { .. } | Error::Seen { .. } => Exit::Request,
+            Error::Gone { .. } | Error::Seen(_) => Exit::Request,
+            Error::Isolation(error) => error.exit(),
             Error::Source { source, .. } | Error::NoRootfs { source, .. }
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>
             {

@@ -17,6 +17,29 @@ pub enum Exit {
     Bug = 70,
 }
 
+impl Exit {
+    /// All of them.
+    const ALL: [Exit; 5] = [Exit::Request, Exit::Driver, Exit::Permission, Exit::Rootfs, Exit::Bug];
+
+    /// The one with this number.
+    #[must_use]
+    pub fn find(code: u8) -> Option<Exit> {
+        Exit::ALL.into_iter().find(|exit| *exit as u8 == code)
+    }
+
+    /// What it means for a container, in a few words.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Request => "the request, the configuration or the runtime's input is wrong",
+            Exit::Driver => "the driver or a GPU is missing, or the image requires another driver",
+            Exit::Permission => "permissions, the kernel or the configuration do not allow it",
+            Exit::Rootfs => "the container's root filesystem is refused",
+            Exit::Bug => "a bug in nvbind",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)

@@ -35,6 +35,9 @@ pub const CAPABILITIES_ANNOTATION: &str = "io.nvbind.capabilities";
 /// The annotation that asks for what goes beyond the GPUs, or is shared with other containers.
 pub const EXTRAS_ANNOTATION: &str = "io.nvbind.extras";
 
+/// The annotation by which `nvbind run` finds the record of its own start. It asks for nothing.
+pub const START_ANNOTATION: &str = "io.nvbind.start";
+
 /// The variable of the container's environment that narrows the capabilities where the annotation is absent.
 pub const CAPABILITIES_VARIABLE: &str = "NVIDIA_DRIVER_CAPABILITIES";
 

@@ -31,6 +31,9 @@ impl Explain for Error {
     }
 }
 
+/// The stage in the container's namespaces (OCI runtime-spec, config.md, "createContainer Hooks").
+pub(crate) const CREATE_CONTAINER: &str = "createContainer";
+
 /// Which hook this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StageName {
@@ -53,7 +56,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Argumen
         words.next().is_some_and(|name| Path::new(&name).file_name() == Some(DOCKERS_NAME.as_ref()));
     let stage = match words.next().as_ref().and_then(|word| word.to_str()) {
         Some("prestart") => StageName::Prestart,
-        Some("createContainer") => StageName::CreateContainer,
+        Some(CREATE_CONTAINER) => StageName::CreateContainer,
         _ => return Err(Error::Usage),
     };
     let source = if is_dockers { Source::Docker } else { Source::Annotation };

@@ -3,7 +3,7 @@
 use crate::arguments::{self, Arguments, StageName};
 use crate::bundle;
 use crate::harden;
-use crate::report;
+use crate::report::{self, Subject};
 use crate::source;
 use nvbind_apply::{Container, Stage};
 use nvbind_core::exit::Exit;
@@ -11,6 +11,8 @@ use nvbind_core::failure::{Explain, Failure};
 use nvbind_core::nvml::Program;
 use nvbind_core::oci::{Config, STATE_LIMIT, State};
 use nvbind_core::plan::{Entry, Plan};
+use nvbind_core::record::is_start;
+use nvbind_core::request::START_ANNOTATION;
 use nvbind_core::requirements;
 use nvbind_core::resolve::{self, Policy};
 use nvbind_core::settings::Settings;
@@ -25,8 +27,8 @@ const VARIABLES_TOLD: usize = 4;
 /// Why a container does not start.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// The container's id, as far as it is known.
-    pub(crate) container: String,
+    /// The container.
+    pub(crate) subject: Subject,
     pub(crate) failure: Failure,
 }
 
@@ -54,8 +56,8 @@ impl Explain for InputError {
 
 /// Does everything that the state on `stdin` asks for.
 pub(crate) fn run(words: impl Iterator<Item = OsString>, stdin: impl Read) -> Result<(), Refusal> {
-    let mut container = String::new();
-    steps(words, stdin, &mut container).map_err(|failure| Refusal { container, failure })
+    let mut subject = Subject::default();
+    steps(words, stdin, &mut subject).map_err(|failure| Refusal { subject, failure })
 }
 
 /// What Podman says to the runtime for `--group-add keep-groups` (crun(1), `run.oci.keep_original_groups`).
@@ -64,11 +66,14 @@ const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 fn steps(
     words: impl Iterator<Item = OsString>,
     stdin: impl Read,
-    container: &mut String,
+    subject: &mut Subject,
 ) -> Result<(), Failure> {
+    let mut words = words.peekable();
+    subject.in_container = words.peek().is_some_and(|stage| stage == arguments::CREATE_CONTAINER);
     let arguments = arguments::parse(words)?;
     let state = read_state(stdin)?;
-    container.clone_from(&state.id);
+    subject.id.clone_from(&state.id);
+    subject.start = state.annotations.get(START_ANNOTATION).filter(|token| is_start(token)).cloned();
     let source = arguments.source;
     if !source.is_for(&state) {
         return Ok(());
@@ -106,7 +111,7 @@ fn steps(
         bundle: &bundle.path,
         config: &bundle.config,
     };
-    report::prepare_record();
+    report::prepare_record(subject);
     if let Some(view) = nvbind_apply::apply(&plan, &host, &target)? {
         let gpus = plan.gpus.len();
         log::info!("container {}: {gpus} GPUs and {files} files of the driver, at {view}", state.id);

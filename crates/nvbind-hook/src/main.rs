@@ -16,10 +16,12 @@
 #[cfg(not(any(target_feature = "crt-static", test, doc, clippy, miri)))]
 compile_error!("build nvbind-hook from inside the workspace: .cargo/config.toml links it statically");
 
+mod ancestors;
 mod arguments;
 mod bundle;
 mod harden;
 mod hook;
+mod record;
 mod report;
 mod source;
 
@@ -39,10 +41,10 @@ fn main() -> ExitCode {
     }
     report::start();
     if let Err(error) = harden::harden() {
-        return report::failure("", &error);
+        return report::failure(&report::Subject::default(), &error);
     }
     match hook::run(std::env::args_os(), io::stdin().lock()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(refusal) => report::failure(&refusal.container, &*refusal.failure),
+        Err(refusal) => report::failure(&refusal.subject, &*refusal.failure),
     }
 }

@@ -1,25 +1,21 @@
-//! One line to stderr (runc shows it), to syslog, and, for a failure, to a file that outlives the container.
+//! One line to stderr (runc shows it), to syslog, and, for a failure, to a record that outlives the container.
 //!
 //! crun shows nothing of a hook but its exit code, so the line has to be found elsewhere.
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
-use nix::fcntl::OFlag;
-use nix::unistd::geteuid;
+use crate::ancestors::Ancestors;
+use crate::record::Spare;
+use log::{Level, LevelFilter, Log, Metadata};
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::message::{self, printable};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use nvbind_core::record::Record;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 const NAME: &str = "nvbind-hook";
-
-/// The name of the record of the last failure, in `/run/nvbind` or, rootless, `/run/user/UID/nvbind`.
-const RECORD: &str = "last-failure";
 
 /// Where the system's log listens (syslog(3)).
 const SYSLOG: &str = "/dev/log";
@@ -69,7 +65,7 @@ impl Log for Lines {
         metadata.level() <= Level::Info
     }
 
-    fn log(&self, record: &Record<'_>) {
+    fn log(&self, record: &log::Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
@@ -93,47 +89,45 @@ impl Log for Lines {
     fn flush(&self) {}
 }
 
+/// The container that the hook was started for, as far as it is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Subject {
+    pub(crate) id: String,
+    /// What `nvbind run` calls the start.
+    pub(crate) start: Option<String>,
+    /// Whether the hook runs in the container's namespaces from the beginning.
+    pub(crate) in_container: bool,
+}
+
 /// Reports why a container does not start, everywhere, and gives the exit code.
-pub(crate) fn failure(container: &str, error: &dyn Explain) -> ExitCode {
+pub(crate) fn failure(subject: &Subject, error: &dyn Explain) -> ExitCode {
     let mut line = message::line(error);
     if let Some(hint) = error.hint() {
         line = format!("{line}; {hint}");
     }
-    if !container.is_empty() {
-        line = format!("container {container}: {line}");
+    let reason = shorten(printable(&line));
+    if !subject.id.is_empty() {
+        line = format!("container {}: {line}", subject.id);
     }
     log::error!("{line}");
-    if let Some(mut record) = record() {
-        let line = shorten(printable(&line));
-        // Where it cannot be written, syslog and stderr have the line still.
-        let _ = record.set_len(0).and_then(|()| writeln!(record, "exit code {}: {line}", error.exit() as u8));
+    // Where it cannot be written, syslog and stderr have the line still.
+    if let Some(spare) = spare(subject) {
+        let Ancestors { runtime, name } = Ancestors::find();
+        let record = Record::new(&subject.id, error.exit() as u8, reason);
+        spare.write(&Record { runtime, name, start: subject.start.clone(), ..record });
     }
     error.exit().into()
 }
 
-/// Opens the record, where there can be one. To be called before the container's namespaces are joined: afterwards this
+/// Opens what a record can be written to. To be called before the container's namespaces are joined: afterwards this
 /// process may be another user, and paths lead elsewhere.
-pub(crate) fn prepare_record() {
-    record();
+pub(crate) fn prepare_record(subject: &Subject) {
+    spare(subject);
 }
 
-fn record() -> Option<&'static File> {
-    static FILE: OnceLock<Option<File>> = OnceLock::new();
-    FILE.get_or_init(open_record).as_ref()
-}
-
-/// Where there is no record, or something else stands in its place, syslog and stderr have the line still.
-fn open_record() -> Option<File> {
-    let directory = record_directory()?;
-    DirBuilder::new().recursive(true).mode(0o755).create(&directory).ok()?;
-    let mut options = OpenOptions::new();
-    // A FIFO in its place would block.
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    options.write(true).create(true).mode(0o644).custom_flags(flags.bits());
-    let file = options.open(format!("{directory}/{RECORD}")).ok()?;
-    let is_ours =
-        |file: &fs::Metadata| file.is_file() && file.uid() == geteuid().as_raw() && file.nlink() == 1;
-    file.metadata().is_ok_and(|file| is_ours(&file)).then_some(file)
+fn spare(subject: &Subject) -> Option<&'static Spare> {
+    static SPARE: OnceLock<Option<Spare>> = OnceLock::new();
+    SPARE.get_or_init(|| Spare::open(subject.in_container)).as_ref()
 }
 
 /// A message as far as anybody reads it: it can repeat what an annotation of megabytes says.
@@ -146,22 +140,6 @@ fn shorten(mut line: String) -> String {
     line
 }
 
-/// root's, or that of the user who is root in this user namespace (user_namespaces(7), `uid_map`).
-fn record_directory() -> Option<String> {
-    let map = fs::read_to_string("/proc/self/uid_map").ok()?;
-    match outer_root(&map)? {
-        0 => Some("/run/nvbind".to_owned()),
-        uid => Some(format!("/run/user/{uid}/nvbind")),
-    }
-}
-
-fn outer_root(uid_map: &str) -> Option<u32> {
-    uid_map.lines().find_map(|line| {
-        let mut ids = line.split_whitespace();
-        (ids.next() == Some("0")).then(|| ids.next()?.parse().ok()).flatten()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,16 +149,5 @@ mod tests {
         assert_eq!(shorten("é".to_owned()), "é");
         let long = shorten("é".repeat(LINE_LIMIT));
         assert_eq!((long.len(), long.ends_with("é…")), (LINE_LIMIT + '…'.len_utf8(), true));
-    }
-
-    #[test]
-    fn the_record_goes_to_the_user_who_is_root_here() {
-        for (map, uid) in [
-            ("0 0 4294967295\n", Some(0)),
-            ("         0       2000          1\n 1 300000 65536\n", Some(2000)),
-            ("", None),
-        ] {
-            assert_eq!(outer_root(map), uid);
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::cdi;
 use crate::messages::Messages;
+use crate::watcher;
 use clap::{Arg, ArgAction, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use std::ffi::OsString;
@@ -95,6 +96,9 @@ pub(crate) enum Command {
     /// Print what NVML says of GPUs and MIG devices, as JSON; the other commands and the hook run this
     #[command(hide = true)]
     Nvml(Nvml),
+    /// Print why the hook refused a container; `nvbind run` starts this beside podman
+    #[command(hide = true, name = watcher::COMMAND)]
+    Watch(Watch),
 }
 
 /// The numbers of `nvbind_core::exit`.
@@ -399,4 +403,17 @@ pub(crate) struct Nvml {
     /// Ask for memory and CUDA's version, too
     #[arg(long)]
     pub(crate) details: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Watch {
+    /// What the record of the start has to say
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) start: String,
+    /// The process that starts the container: this one's parent
+    #[arg(long, value_name = "PID")]
+    pub(crate) podman: i32,
+    /// The container has a terminal
+    #[arg(long)]
+    pub(crate) terminal: bool,
 }

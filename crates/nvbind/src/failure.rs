@@ -41,6 +41,12 @@ impl Failure {
         ExitCode::from(self.code)
     }
 
+    /// What is wrong, without the remedy.
+    #[cfg(test)]
+    pub(crate) fn message(&self) -> String {
+        line(&*self.error)
+    }
+
     fn text(&self) -> String {
         let mut text = format!("{BAD}nvbind:{BAD:#} {}\n", printable(&line(&*self.error)));
         if let Some(hint) = &self.hint {

@@ -16,6 +16,7 @@ use crate::podman::invocation::{Invocation, Wanted};
 use crate::podman::options::Options;
 use crate::podman::own::{self, Own, Runtime};
 use crate::podman::{engine, hooks, mistakes, nested, shell};
+use crate::preflight;
 use clap::CommandFactory;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
@@ -250,24 +251,36 @@ pub(crate) fn preview(line: &CommandLine, verb: Verb, counts: Counts) -> Result<
     Ok(line.invocation(verb, &wanted, has_nvidias, &device_rules(&line.options, plan.as_ref())))
 }
 
+/// A container whose start can begin.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) invocation: Invocation,
+    /// Whether the hook runs on this machine.
+    pub(crate) is_local: bool,
+}
+
 /// What podman is told, with everything ready for the container. Fails where it would start without its GPUs, or not
 /// start for a reason that crun does not tell.
-pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Invocation, Failure> {
+pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Prepared, Failure> {
     let Some(directories) = engine::hooks_dirs(&line.options)? else {
         let wanted = wanted(line, |_count| Err(Error::Elsewhere.into()))?;
         request(line, &wanted)?;
-        return Ok(line.invocation(verb, &wanted, false, &device_rules(&line.options, None)));
+        let invocation = line.invocation(verb, &wanted, false, &device_rules(&line.options, None));
+        return Ok(Prepared { invocation, is_local: false });
     };
     let hook = || Ok::<_, Failure>(HookOptions::from(engine::hook(&directories)?));
     let wanted = wanted(line, |count| choose(&hook()?, Modules::Load, count))?;
     let has_nvidias = hooks::has_nvidias(&directories);
     let Some(request) = request(line, &wanted)? else {
-        return Ok(line.invocation(verb, &wanted, has_nvidias, &[]));
+        let invocation = line.invocation(verb, &wanted, has_nvidias, &[]);
+        return Ok(Prepared { invocation, is_local: true });
     };
     let keeps_groups = line.options.values("group-add").any(|group| group == "keep-groups");
-    let plan = driver::make_ready(&hook()?, request, keeps_groups)?;
+    let (host, plan) = driver::make_ready(&hook()?, request, keeps_groups)?;
+    preflight::check(line, verb, &host, &plan)?;
     let rules = device_rules(&line.options, Some(&plan));
-    Ok(line.invocation(verb, &wanted, has_nvidias, &rules))
+    let invocation = line.invocation(verb, &wanted, has_nvidias, &rules);
+    Ok(Prepared { invocation, is_local: true })
 }
 
 /// What the hook will be asked; none for a container that is to have nothing of the driver.

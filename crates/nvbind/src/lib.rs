@@ -21,9 +21,11 @@ mod nvml;
 mod output;
 mod podman;
 mod pods;
+mod preflight;
 mod profiles;
 mod service;
 mod version;
+mod watcher;
 mod yaml;
 
 #[cfg(test)]
@@ -63,6 +65,10 @@ pub fn main() -> ExitCode {
         Command::Completions(options) => commands::completions::completions(&options),
         Command::Man(options) => commands::man::man(&options),
         Command::Nvml(options) => commands::nvml::nvml(&options),
+        Command::Watch(options) => {
+            watcher::watch(&options.start, options.podman, options.terminal);
+            Ok(())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

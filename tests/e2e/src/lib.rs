@@ -50,6 +50,7 @@ const CONTAINERS: &[&[Case]] = &[
     drivers::layouts::CASES,
     drivers::real::CASES,
     containers::stages::CASES,
+    command_line::reasons::CASES,
     command_line::shim::CASES,
     command_line::asking::CASES,
     command_line::setup::CASES,

@@ -2,7 +2,7 @@
 
 use super::to_json;
 use crate::args;
-use crate::doctor::{self, Machine, Record, Status};
+use crate::doctor::{self, Failures, Machine, Status};
 use crate::failure::Failure;
 use crate::output;
 use nvbind_core::exit::Exit;
@@ -58,7 +58,7 @@ fn judge(failed: usize) -> Result<(), Failure> {
 }
 
 fn last(json: bool) -> Result<(), Failure> {
-    let record = Record::read(&Machine::this())?;
-    let text = if json { to_json(&record)? } else { record.text() };
+    let failures = Failures::read(&Machine::this());
+    let text = if json { to_json(&failures)? } else { failures.text() };
     Ok(output::print(text.as_bytes())?)
 }

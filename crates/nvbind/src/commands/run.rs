@@ -1,13 +1,14 @@
 //! `nvbind run` and `nvbind create`: makes sure that podman will run the hook, adds the annotation and what the
-//! configuration says, and becomes podman.
+//! configuration says, and becomes podman; a watcher beside it prints why the hook refuses what podman starts.
 
 use crate::failure::Failure;
-use crate::launch::{self, Counts, PODMAN_FAILED};
+use crate::launch::{self, Counts, PODMAN_FAILED, Prepared};
 use crate::messages::Messages;
 use crate::output;
 use crate::podman::command_line::{CommandLine, Verb};
 use crate::podman::engine;
-use crate::service;
+use crate::{service, watcher};
+use nvbind_core::request::START_ANNOTATION;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -34,7 +35,14 @@ fn start(verb: Verb, arguments: Vec<OsString>, messages: Messages) -> Result<(),
         command.push("\n");
         return Ok(output::print(command.as_bytes())?);
     }
-    let arguments = launch::prepare(&line, verb)?.arguments();
+    let Prepared { mut invocation, is_local } = launch::prepare(&line, verb)?;
+    if verb == Verb::Run && is_local {
+        match watcher::start(line.options.is_on("tty")) {
+            Ok(token) => invocation.annotate(START_ANNOTATION, &token),
+            Err(error) => log::debug!("goes without a watcher: {error}"),
+        }
+    }
+    let arguments = invocation.arguments();
     log::debug!("runs {}", launch::command(&arguments).to_string_lossy());
     Err(engine::become_podman(&arguments).into())
 }

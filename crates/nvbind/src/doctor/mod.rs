@@ -29,7 +29,7 @@ mod tests;
 pub(crate) use facts::Facts;
 use fix::Fix;
 pub(crate) use fixes::run_fixes;
-pub(crate) use last::Record;
+pub(crate) use last::Failures;
 pub(crate) use report::Report;
 use serde::Serialize;
 pub(crate) use subject::Machine;
@@ -88,8 +88,9 @@ const fn check(id: &'static str, title: &'static str, run: fn(&Facts<'_>) -> Fin
     Check { id, title, run }
 }
 
-/// All of them, in the order in which things depend on each other.
+/// All of them: what brings most people here first, then in the order in which things depend on each other.
 const CHECKS: &[Check] = &[
+    check("recent", "the hook refused no container within the last hour", last::recent),
     check("config", "the configuration that the hook reads is valid", configuration::of_hook),
     check(
         "own-config",

@@ -1,16 +1,18 @@
 //! A healthy machine, broken in one way at a time: the check that is for it tells so, and no other.
 
 use super::display::tests::cookies;
-use super::{CHECKS, Fix, Machine, Record, Report, Status, examine, run_fixes};
+use super::{CHECKS, Failures, Fix, Machine, Report, Status, examine, run_fixes};
 use crate::cdi::{Kind as Cdi, Specification};
 use crate::config::{Kind, Layer};
 use crate::driver::User;
 use crate::fixture;
 use crate::podman::containers_conf::Sources;
+use nvbind_core::record::Record;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use time::OffsetDateTime;
 
 const HOOKS: &str = "usr/share/containers/oci/hooks.d";
 const HOOK: &str = "usr/libexec/nvbind/nvbind-hook";
@@ -521,9 +523,9 @@ fn every_check_that_can_complain_is_made_to() {
     let told: Vec<&str> =
         CASES.iter().flat_map(|case| case.fails.iter().chain(case.warns)).copied().collect();
     let untold: Vec<&str> = CHECKS.iter().map(|check| check.id).filter(|id| !told.contains(id)).collect();
-    // The first needs the driver to be unloaded, and has a test of its own; the other a device cgroup, and is made to
-    // complain in a lane (`job`).
-    assert_eq!(untold, ["secure-boot", "denied"]);
+    // The first needs a record of this moment, the second the driver to be unloaded: each has a test of its own. The
+    // third needs a device cgroup, and is made to complain in a lane (`job`).
+    assert_eq!(untold, ["recent", "secure-boot", "denied"]);
 }
 
 #[test]
@@ -853,18 +855,60 @@ fn a_hook_with_a_configuration_of_its_own_is_not_installed_over() {
     assert_eq!((fix.text().as_str(), fix.to_run()), ("nvbind setup", None));
 }
 
+/// The record of a refused container, in a place of this machine's that only its owner can use.
+fn refuse(tree: &fixture::Machine, place: &str, container: &str, age: i64, reason: &str) {
+    let record = Record {
+        time: OffsetDateTime::now_utc() - time::Duration::seconds(age),
+        name: Some(format!("{container}-name")),
+        ..Record::new(container, 3, reason.to_owned())
+    };
+    let failures = format!("{place}/failures");
+    tree.write(&format!("{failures}/{container}"), record.to_line().unwrap());
+    for directory in [place, &failures] {
+        fs::set_permissions(tree.path(directory), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+}
+
 #[test]
-fn the_last_failure_is_the_users_own() {
+fn the_failures_of_a_user_are_listed_newest_first_from_all_places() {
     let tree = healthy();
-    tree.write("run/nvbind/last-failure", "exit code 3: container c: no GPU\n");
-    let record = |uid| Record::read(&machine(&tree, uid)).unwrap().text();
-    assert_eq!(record(0), "exit code 3: container c: no GPU\n");
-    let none =
-        format!("no failure is recorded in {}\n", tree.path("run/user/4242/nvbind/last-failure").display());
-    assert_eq!(record(USER), none);
-    // The hook makes the file when it starts, and writes when it fails.
-    tree.write("run/user/4242/nvbind/last-failure", "");
-    assert_eq!(record(USER), none);
-    tree.write("run/user/4242/nvbind/last-failure", "exit code 4: \u{1b}[2J\n");
-    assert_eq!(record(USER), "exit code 4: \\u{1b}[2J\n");
+    let text = |uid| {
+        let text = Failures::read(&machine(&tree, uid)).text();
+        // The first word of a container's line is the time.
+        let lines = text.lines().map(|line| line.split_once("Z  ").map_or(line, |(_, subject)| subject));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let places = ["run/user/4242/nvbind/failures", "tmp/nvbind-4242/failures"];
+    let places = places.map(|place| tree.path(place).display().to_string());
+    assert_eq!(text(USER), format!("no failure is recorded in {}", places.join(" or ")));
+    refuse(&tree, "run/nvbind", "roots", 10, "no GPU");
+    assert!(text(USER).starts_with("no failure is recorded"));
+    let means = "exit code 3: the driver or a GPU is missing, or the image requires another driver";
+    assert_eq!(text(0), format!("roots-name (roots)\n  no GPU\n  {means}"));
+    refuse(&tree, "run/user/4242/nvbind", "second", 20, "no \u{1b}[2J");
+    refuse(&tree, "tmp/nvbind-4242", "first", 10, "no driver");
+    let first = format!("first-name (first)\n  no driver\n  {means}");
+    assert_eq!(text(USER), format!("{first}\nsecond-name (second)\n  no \\u{{1b}}[2J\n  {means}"));
+}
+
+#[test]
+fn a_failure_of_the_last_hour_comes_first() {
+    let tree = healthy();
+    let first = || {
+        let report = report(&tree, USER);
+        let finding = report.finding("recent");
+        assert!(report.text().contains("recent"), "{}", report.text());
+        (finding.status, finding.detail.clone())
+    };
+    assert_eq!(first(), (Status::Ok, "the hook refused no container within the last hour".to_owned()));
+    refuse(&tree, "run/user/4242/nvbind", "old", 3700, "no driver");
+    refuse(&tree, "run/user/4242/nvbind", "future", -3700, "no driver");
+    assert_eq!(first().0, Status::Ok);
+    refuse(&tree, "run/user/4242/nvbind", "new", 130, "no GPU");
+    assert_eq!(first(), (Status::Warn, "new-name (new) was refused 2 minutes ago: no GPU".to_owned()));
+    refuse(&tree, "run/user/4242/nvbind", "newer", 10, "no node");
+    let text = report(&tree, USER).text();
+    let text = anstream::adapter::strip_str(&text).to_string();
+    let line = "warn    recent       newer-name (newer) was refused less than a minute ago: no node (and 1 more: `nvbind doctor --last`)\n";
+    assert!(text.starts_with(line), "{text}");
 }

@@ -174,10 +174,16 @@ impl HookOptions {
 }
 
 /// Sees that a container that asks for this will get it, and has the modules loaded and the nodes made that it needs,
-/// as far as this user may: rootful the hook does that by itself, but in a rootless container nothing can. Returns what
-/// the container will get.
-pub(crate) fn make_ready(hook: &HookOptions, request: Request, keeps_groups: bool) -> Result<Plan, Error> {
-    make_ready_on(&hook.open(Modules::Load)?, request, keeps_groups)
+/// as far as this user may: rootful the hook does that by itself, but in a rootless container nothing can. Returns the
+/// machine, and what the container will get.
+pub(crate) fn make_ready(
+    hook: &HookOptions,
+    request: Request,
+    keeps_groups: bool,
+) -> Result<(Host, Plan), Error> {
+    let machine = hook.open(Modules::Load)?;
+    let plan = make_ready_on(&machine, request, keeps_groups)?;
+    Ok((machine.into_host(), plan))
 }
 
 /// The same on a machine that is open.

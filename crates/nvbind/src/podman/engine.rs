@@ -4,6 +4,7 @@ use super::containers_conf::{Error, Sources};
 use super::hooks::{self, Installed};
 use super::lexer::Given;
 use super::options::Options;
+use nvbind_core::child;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use std::ffi::OsString;
@@ -11,6 +12,10 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
+
+/// Podman may have to wait for another one that holds a lock of its storage.
+const ASKED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why podman does not run.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,11 @@ impl Explain for NotStarted {
 pub(crate) fn become_podman(arguments: &[OsString]) -> NotStarted {
     let error = Command::new("podman").args(arguments).exec();
     if error.kind() == io::ErrorKind::NotFound { NotStarted::Missing } else { NotStarted::Failed(error) }
+}
+
+/// What podman prints, asked something that it answers without starting a container; none where it does not.
+pub(crate) fn ask(arguments: &[OsString]) -> Option<Vec<u8>> {
+    child::read_output_with_environment(Command::new("podman").args(arguments), ASKED_WITHIN).ok()
 }
 
 /// Where a podman with these options looks for hooks; none where the container starts on another machine.

@@ -39,6 +39,12 @@ pub(crate) struct Invocation {
 }
 
 impl Invocation {
+    /// Adds an annotation before all options: one of the same name that the user gives wins.
+    pub(crate) fn annotate(&mut self, key: &str, value: &str) {
+        let value = Some(format!("{key}={value}").into());
+        self.options.insert(0, Group::new("annotation", value, Origin::Nvbind));
+    }
+
     /// podman's arguments, without `podman` itself.
     #[must_use]
     pub(crate) fn arguments(&self) -> Vec<OsString> {

@@ -3,5 +3,6 @@
 pub(crate) mod asking;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod reasons;
 pub(crate) mod setup;
 pub(crate) mod shim;

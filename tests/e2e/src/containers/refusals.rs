@@ -109,13 +109,24 @@ pub(crate) fn refused(podman: Podman, options: &[&str], codes: &[i32], text: &st
     traces::claim_nothing_mounted(&mounts, &podman.mounts()?)
 }
 
-/// What the hook wrote down of the last container that it did not let start.
+/// What the hook wrote down of the last container that it did not let start: the record's JSON.
 pub(crate) fn last_failure(user: User) -> Result<String, Ended> {
     let path = match user {
-        User::Root => "/run/nvbind/last-failure".to_owned(),
-        User::Rootless => format!("/run/user/{USER_ID}/nvbind/last-failure"),
+        User::Root => "/run/nvbind/failures".to_owned(),
+        User::Rootless => format!("/run/user/{USER_ID}/nvbind/failures"),
     };
-    Ok(fs::read_to_string(&path).on("read", Path::new(&path))?)
+    let directory = Path::new(&path);
+    let mut newest = None;
+    for entry in fs::read_dir(directory).on("read", directory)? {
+        let path = entry.on("read", directory)?.path();
+        let record = fs::read_to_string(&path).on("read", &path)?;
+        let time = fs::metadata(&path).and_then(|file| file.modified()).on("look at", &path)?;
+        // A spare is empty.
+        if !record.is_empty() {
+            newest = newest.max(Some((time, record)));
+        }
+    }
+    Ok(newest.map(|(_, record)| record).unwrap_or_default())
 }
 
 /// Makes a driver root by a script that gets its place and the good one's, and makes it nvbind's for the body.
