@@ -16,7 +16,7 @@ archive, or a clone, which is built with cargo.
   --uninstall    remove what was installed with the same --prefix or --user
   --help         show this
 
-The other options are those of nvbind setup: --prefix DIR, --user, --visible-devices, --cdi, --cdi-names, --replace,
+The other options are those of nvbind setup: --prefix DIR, --user, --visible-devices, --cdi, --cdi-names, --replace, --docker,
 --driver-root DIR, --device-group GROUP, --device-mode MODE, --etc, --dry-run.
 END
 }
@@ -119,7 +119,7 @@ while [ "$left" -gt 0 ]; do
     --user) [ "$prefix" != /usr/local ] || prefix=${HOME-}/.local ;;
     --uninstall) uninstall=1 ;;
     --driver-root=* | --device-group=* | --device-mode=* | --visible-devices | --etc | --dry-run) ;;
-    --cdi | --cdi-names | --replace) ;;
+    --cdi | --cdi-names | --replace | --docker) ;;
     --help)
         usage
         exit

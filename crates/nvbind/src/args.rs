@@ -331,10 +331,14 @@ pub(crate) struct Setup {
     #[arg(long, conflicts_with = "user")]
     pub(crate) cdi: bool,
     /// With names for this machine's GPUs by UUID and PCI address, and for its MIG devices
-    #[arg(long, requires = "cdi")]
+    #[arg(long)]
     pub(crate) cdi_names: bool,
+    /// Also install what Docker needs, by its version, for `docker run --device nvidia.com/gpu=0` and `--gpus`: with
+    /// --cdi, features.cdi in daemon.json, a link to the hook under the name that Docker looks for
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) docker: bool,
     /// Move others' specifications of nvidia.com/gpu away that are in the way of nvbind's
-    #[arg(long, requires = "cdi")]
+    #[arg(long)]
     pub(crate) replace: bool,
     /// Mode of the driver's device nodes from its next load on: 0600 (root alone), 0660 (a group), 0666 (everybody,
     /// which is the driver's own default)
@@ -344,7 +348,7 @@ pub(crate) struct Setup {
     #[arg(long, value_name = "GROUP")]
     pub(crate) device_group: Option<String>,
     /// Remove what setup with the same prefix installed
-    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices", "cdi", "device_mode", "device_group"])]
+    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices", "cdi", "docker", "device_mode", "device_group"])]
     pub(crate) uninstall: bool,
     /// Print what would be installed or removed, and change nothing
     #[arg(long)]

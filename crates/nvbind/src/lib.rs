@@ -7,6 +7,7 @@ mod cdi;
 mod choice;
 mod commands;
 mod config;
+mod docker;
 mod doctor;
 mod driver;
 mod failure;
@@ -22,6 +23,7 @@ mod podman;
 mod pods;
 mod profiles;
 mod service;
+mod version;
 mod yaml;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Bugs of podman and the runtimes that a container with GPUs meets, by the version that has them no longer.
 
 use super::subject::{Program, text};
-use super::version::Version;
 use super::{Facts, Finding, packages};
+use crate::version::Version;
 use serde_json::Value;
 
 struct Bug {

@@ -3,6 +3,7 @@
 mod bugs;
 mod configuration;
 mod display;
+mod docker;
 mod driver;
 mod facts;
 mod fix;
@@ -21,7 +22,6 @@ mod services;
 mod subject;
 mod system;
 mod user;
-mod version;
 
 #[cfg(test)]
 mod tests;
@@ -113,6 +113,7 @@ const CHECKS: &[Check] = &[
     check("static", "the hook needs no library", hook::is_static),
     check("other-hook", "NVIDIA's own hook is not there", hook::nvidias),
     check("cdi", "CDI specifications can be used", system::cdi),
+    check("docker", "Docker's containers get GPUs from nvbind", docker::docker),
     check("subids", "this user has subordinate ids", user::subids),
     check("linger", "this user's containers outlive the session", user::linger),
     check("services", "services that run podman as a user outlive that user's session", services::services),

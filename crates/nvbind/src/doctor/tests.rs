@@ -136,10 +136,10 @@ fn a_healthy_machine_has_nothing_to_fix() {
         assert_eq!(wrong, (vec![], vec![]), "{}", report.text());
     }
     // Secure Boot is asked only where no driver is loaded.
-    assert_eq!(report(&tree, USER).ids(Status::Skipped), ["secure-boot"]);
+    assert_eq!(report(&tree, USER).ids(Status::Skipped), ["secure-boot", "docker"]);
     assert_eq!(
         report(&tree, 0).ids(Status::Skipped),
-        ["secure-boot", "access", "subids", "linger", "selinux"]
+        ["secure-boot", "access", "docker", "subids", "linger", "selinux"]
     );
 }
 
@@ -450,6 +450,16 @@ const CASES: &[Case] = &[
             "etc/cdi/nvidia.yaml",
             "kind: nvidia.com/gpu\ndevices:\n- name: '0'\n  containerEdits: {env: [A=1]}\n",
         );
+    }),
+    warns(&["docker"], "sudo nvbind setup --docker", |tree| {
+        tree.write("usr/bin/dockerd", "Docker version 26.1.5+dfsg1, build a72d7cd");
+        mode(tree, "usr/bin/dockerd", 0o755);
+    }),
+    fails(&["docker"], "nvidia-container-runtime-hook leads nowhere", |tree| {
+        tree.write("usr/bin/dockerd", "Docker version 20.10.24+dfsg1, build 297e128");
+        mode(tree, "usr/bin/dockerd", 0o755);
+        std::os::unix::fs::symlink("/gone/nvbind-hook", tree.path("usr/bin/nvidia-container-runtime-hook"))
+            .unwrap();
     }),
     fails(&["subids"], "usermod --add-subuids 165536-231071 tester", |tree| {
         tree.write("etc/subuid", "other:100000:65536\n");

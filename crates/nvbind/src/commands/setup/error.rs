@@ -1,6 +1,7 @@
 //! Why nothing was installed or removed, and what to do about it.
 
 use crate::args;
+use crate::docker;
 use crate::driver;
 use crate::failure::Failure;
 use crate::podman::containers_conf;
@@ -53,6 +54,12 @@ pub(super) enum Error {
     Configuration(#[from] containers_conf::Error),
     #[error(transparent)]
     Driver(#[from] driver::Error),
+    #[error("dockerd is in none of {}", docker::PATH.join(", "))]
+    NoDocker,
+    #[error("{} --version does not tell a version", path.display())]
+    DockersVersion { path: PathBuf },
+    #[error(transparent)]
+    Docker(#[from] docker::daemon_json::Error),
     #[error("nvbind's own hook JSON is broken")]
     Template(#[source] serde_json::Error),
 }
@@ -70,6 +77,9 @@ impl Error {
                 Some(source.kind())
             }
             Error::Driver(_)
+            | Error::NoDocker
+            | Error::DockersVersion { .. }
+            | Error::Docker(_)
             | Error::NoHook { .. }
             | Error::OtherInstallation { .. }
             | Error::InTheWay { .. }

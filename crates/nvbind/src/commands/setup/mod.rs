@@ -2,6 +2,7 @@
 
 mod content;
 mod device_files;
+mod docker;
 mod error;
 mod executables;
 mod layout;
@@ -47,7 +48,9 @@ fn act(options: &args::Setup) -> Result<(), Error> {
     if options.user && nix::unistd::geteuid().is_root() {
         return Err(Error::UserIsRoot);
     }
-    let options = absolute(options)?;
+    let mut options = absolute(options)?;
+    // Each of these is about devices of CDI, one of two ways for Docker.
+    options.cdi |= options.docker || options.cdi_names || options.replace;
     let sources = Sources::of_this_process();
     let layout = Layout::new(&options, &bases(&options, &sources)?);
     if options.uninstall {
@@ -100,10 +103,20 @@ fn install(
     let names =
         if options.cdi_names { driver::device_names(options.driver_root.clone())? } else { Vec::new() };
     let (steps, notes) = decide(layout, executables, options, sources, &names)?;
+    let others = others_hook(layout).map(|(_, hook)| hook);
+    let hook = others.as_deref().or_else(|| layout.path(Item::Hook));
+    let docker = match hook.filter(|_| options.docker) {
+        Some(hook) => Some(docker::plan(layout, hook)?),
+        None => None,
+    };
     if options.replace {
         Rivals::find(layout).move_away(options.dry_run)?;
     }
     steps::install(&steps, options.dry_run)?;
+    if let Some(docker) = docker {
+        docker.carry_out(options.dry_run)?;
+        docker.notes.iter().for_each(|note| log::warn!("{note}"));
+    }
     notes.iter().for_each(|note| log::warn!("{note}"));
     Ok(())
 }
@@ -217,6 +230,7 @@ fn uninstall(layout: &Layout, dry_run: bool) -> Result<(), Error> {
             hook.display()
         ));
     }
+    docker::undo(layout, dry_run)?;
     let removals = steps::removals(files);
     steps::remove(&removals, dry_run)?;
     notes::removed(layout, &removals).iter().for_each(|note| log::warn!("{note}"));
