@@ -197,3 +197,16 @@ fn a_plan_is_asked_for_in_the_same_words() {
     assert_eq!(plan(&["--gpus", "0"]).code, 2);
     assert_eq!(plan(&["--gpus", "3"]).code, 3);
 }
+
+#[test]
+fn a_number_is_of_those_that_the_configuration_allows() {
+    let world = World::new();
+    world.write("restricted.toml", "[security]\nrestrict_devices = true\nallowed_devices = [\"1\"]\n");
+    world.hook(&["--config", world.path("restricted.toml").to_str().unwrap()]);
+    assert_eq!(told(&world, "--gpus 1", &[]).0, SECOND);
+    world.refuses(
+        &["run", "--gpus", "2", "IMAGE"],
+        NOT_STARTED,
+        &["this machine has 1 that can be given whole"],
+    );
+}

@@ -77,6 +77,11 @@ pub enum Error {
     /// An annotation that there is not.
     #[error("there is no annotation {0}: there are {list}", list = ANNOTATIONS.join(", "))]
     Annotation(String),
+    /// One with a container's name, which podman gives to all containers of a pod.
+    #[error(
+        "{0} is how `podman kube generate` writes an annotation of one container: play the file by `nvbind kube play`, or write {1}"
+    )]
+    OfContainer(String, &'static str),
     /// An annotation that says more of a request, where there is none.
     #[error("{0} asks for no GPU by itself: add {GPU_ANNOTATION}=all, or the GPUs that are meant")]
     NoGpus(String),
@@ -109,8 +114,13 @@ pub const ANNOTATIONS: [&str; 4] =
 /// When one is not known.
 pub fn check_annotations<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
     let mut own = names.into_iter().filter(|name| name.starts_with(PREFIX));
-    own.find(|name| !ANNOTATIONS.contains(name))
-        .map_or(Ok(()), |name| Err(Error::Annotation(name.to_owned())))
+    let Some(name) = own.find(|name| !ANNOTATIONS.contains(name)) else { return Ok(()) };
+    let whole =
+        name.split_once('/').and_then(|(whole, _)| ANNOTATIONS.into_iter().find(|known| *known == whole));
+    Err(match whole {
+        Some(whole) => Error::OfContainer(name.to_owned(), whole),
+        None => Error::Annotation(name.to_owned()),
+    })
 }
 
 /// The GPUs that a container asks for.
@@ -331,6 +341,8 @@ mod tests {
         let error = check_annotations(["io.nvbind.gpu", "io.nvbind.gpus"]).unwrap_err();
         let says = "there is no annotation io.nvbind.gpus: there are io.nvbind.gpu, io.nvbind.capabilities,";
         assert!(error.to_string().starts_with(says), "{error}");
+        let error = check_annotations(["io.nvbind.gpu/one"]).unwrap_err().to_string();
+        assert!(error.ends_with("play the file by `nvbind kube play`, or write io.nvbind.gpu"), "{error}");
     }
 
     #[test]

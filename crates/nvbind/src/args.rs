@@ -34,7 +34,8 @@ pub(crate) enum Command {
     /// Run a container with GPUs: `podman run`, with nvbind's annotation
     ///
     /// The options below may stand anywhere before IMAGE, mixed with those of `podman run` and with podman's global
-    /// ones, which all reach podman untouched and in order.
+    /// ones, which all reach podman untouched and in order. Those that ask for GPUs (`--device nvidia.com/gpu=0`,
+    /// `--env NVIDIA_VISIBLE_DEVICES=0`) become the annotation.
     #[command(
         disable_help_flag = true,
         override_usage = "nvbind run [OPTIONS] [PODMAN OPTIONS] IMAGE [COMMAND [ARG...]]",

@@ -115,7 +115,20 @@ fn what_podman_gets() {
             "--module m -H tcp://h run --annotation io.nvbind.gpu=all -c 512 I",
         ),
         ("-rit I", "run --annotation io.nvbind.gpu=all -rit I"),
+        // what asks for GPUs is the annotation's
+        ("--device nvidia.com/gpu=1 --device /dev/x I", "run --annotation io.nvbind.gpu=1 --device /dev/x I"),
+        ("-iteNVIDIA_VISIBLE_DEVICES=1 I", "run --annotation io.nvbind.gpu=1 -it I"),
+        (
+            "--annotation=io.nvbind.gpu=1 --annotation a=b I",
+            "run --annotation io.nvbind.gpu=1 --annotation a=b I",
+        ),
+        (
+            "--gpus device=1,capabilities=utility I",
+            "run --annotation io.nvbind.gpu=1 --annotation io.nvbind.capabilities=utility I",
+        ),
         // the OCI runtime
+        ("--runtime nvidia I", "run --annotation io.nvbind.gpu=all I"),
+        ("--runtime /usr/bin/nvidia-container-runtime.cdi I", "run --annotation io.nvbind.gpu=all I"),
         ("--runtime podman I", "run --annotation io.nvbind.gpu=all I"),
         ("--rm --runtime crun I", "--runtime crun run --annotation io.nvbind.gpu=all --rm I"),
         ("--runtime=/opt/runc I", "--runtime /opt/runc run --annotation io.nvbind.gpu=all I"),
