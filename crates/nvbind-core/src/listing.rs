@@ -27,6 +27,9 @@ pub struct ListedGpu {
     /// Its memory in bytes; of [`Question::Details`](crate::nvml::Question::Details), where NVML can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// How many of these bytes are in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
     /// Its MIG devices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mig: Vec<ListedMig>,

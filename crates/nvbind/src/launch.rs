@@ -7,7 +7,7 @@ use crate::choice::Choice;
 use crate::config::{self, Configuration, Origin};
 use crate::driver::{self, HookOptions, Machine, Modules};
 use crate::failure::Failure;
-use crate::free;
+use crate::free::{self, Free};
 use crate::messages::Messages;
 use crate::output;
 use crate::podman::asked;
@@ -21,6 +21,7 @@ use clap::CommandFactory;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::gpu_name::GpuName;
+use nvbind_core::message::line;
 use nvbind_core::plan::Plan;
 use nvbind_core::request::{Gpus, Request};
 use std::ffi::{OsStr, OsString};
@@ -217,13 +218,39 @@ fn wanted(
     Ok(Wanted { gpus, capabilities: asked.capabilities })
 }
 
-/// So many GPUs of this machine, as this hook will find it.
-pub(crate) fn choose(hook: &HookOptions, modules: Modules, count: u32) -> Result<Vec<GpuName>, Failure> {
-    match Machine::open_with(hook, modules)?.whole_gpus()? {
-        Some(gpus) => Ok(free::choose(count, &gpus)?),
-        None if count == 1 => Ok(vec![GpuName::Index(0)]),
-        None => Err(free::Error::Few { count, there: 1 }.into()),
+/// The process of the container that this one takes the place of, with `--replace`.
+fn replaced(options: &Options) -> Vec<u32> {
+    match options.values("name").next_back().and_then(OsStr::to_str) {
+        Some(name) if options.is_on("replace") => {
+            engine::processes(options, &["container", "inspect", "--format={{.State.Pid}}", name])
+        }
+        Some(_) | None => Vec::new(),
     }
+}
+
+/// So many GPUs of this machine, as this hook will find it.
+pub(crate) fn choose(
+    hook: &HookOptions,
+    modules: Modules,
+    count: u32,
+    replaced: &[u32],
+) -> Result<Vec<GpuName>, Failure> {
+    let machine = Machine::open_with(hook, modules)?;
+    let gpus = match machine.whole_gpus()? {
+        Some(gpus) => gpus,
+        None if count == 1 => return Ok(vec![GpuName::Index(0)]),
+        None => return Err(free::Error::Few { count, there: 1 }.into()),
+    };
+    let free = Free::look(gpus.iter().map(|gpu| &gpu.node), replaced);
+    let chosen = free::choose(count, &gpus, &free, || machine.memory_in_use())?;
+    let names = chosen.iter().map(|gpu| free::name(gpu)).collect();
+    // Until podman ends: then the container runs and can be seen, or has ended.
+    if modules == Modules::Load
+        && let Err(error) = free.keep(chosen.iter().map(|gpu| &gpu.node))
+    {
+        log::warn!("another start at this moment may choose the same GPU: {}", line(&error));
+    }
+    Ok(names)
 }
 
 /// What podman would be told, as far as that is known without changing anything.
@@ -233,7 +260,7 @@ pub(crate) fn preview(line: &CommandLine, verb: Verb, counts: Counts) -> Result<
     let wanted = wanted(line, |count| match (counts, directories.as_deref()) {
         (Counts::Choose, Some(directories)) => {
             let hook = hooks::find(directories).map(HookOptions::from).unwrap_or_default();
-            choose(&hook, Modules::Leave, count)
+            choose(&hook, Modules::Leave, count, &replaced(&line.options))
         }
         (Counts::Choose, None) => Err(Error::Elsewhere.into()),
         (Counts::Keep, _) => Ok(Vec::new()),
@@ -269,7 +296,7 @@ pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Prepared, Failur
         return Ok(Prepared { invocation, is_local: false });
     };
     let hook = || Ok::<_, Failure>(HookOptions::from(engine::hook(&directories)?));
-    let wanted = wanted(line, |count| choose(&hook()?, Modules::Load, count))?;
+    let wanted = wanted(line, |count| choose(&hook()?, Modules::Load, count, &replaced(&line.options)))?;
     let has_nvidias = hooks::has_nvidias(&directories);
     let Some(request) = request(line, &wanted)? else {
         let invocation = line.invocation(verb, &wanted, has_nvidias, &[]);

@@ -53,6 +53,7 @@ const CONTAINERS: &[&[Case]] = &[
     command_line::reasons::CASES,
     command_line::shim::CASES,
     command_line::asking::CASES,
+    command_line::free::CASES,
     command_line::setup::CASES,
     compose::CASES,
     command_line::config::CASES,

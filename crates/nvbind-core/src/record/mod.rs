@@ -6,7 +6,7 @@
 
 mod places;
 
-pub use places::{Directory, Place, places, read, user};
+pub use places::{Directory, Place, claims, places, read, user};
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

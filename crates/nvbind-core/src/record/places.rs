@@ -16,6 +16,9 @@ const ENTRIES: usize = 1024;
 /// The last directory of every place.
 const RECORDS: &str = "failures";
 
+/// The same of every place for locks.
+const CLAIMS: &str = "claims";
+
 /// A place for the records of a user's containers: directories of the user's, below one that the system has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -48,7 +51,17 @@ fn outer(map: &str, uid: u32) -> Option<u32> {
 /// one of this name first can only keep records from being written.
 #[must_use]
 pub fn places(uid: u32) -> Vec<Place> {
-    let place = |base: String, name: String| Place { base: base.into(), names: [name, RECORDS.to_owned()] };
+    places_of(uid, RECORDS)
+}
+
+/// The same for locks of GPUs that a start has chosen.
+#[must_use]
+pub fn claims(uid: u32) -> Vec<Place> {
+    places_of(uid, CLAIMS)
+}
+
+fn places_of(uid: u32, last: &str) -> Vec<Place> {
+    let place = |base: String, name: String| Place { base: base.into(), names: [name, last.to_owned()] };
     match uid {
         0 => vec![place("/run".to_owned(), "nvbind".to_owned())],
         uid => vec![

@@ -1,8 +1,9 @@
 //! `nvbind kube play`: turns what the pods of Kubernetes files ask for into annotations and variables, and becomes
 //! podman.
 
-use crate::driver::{HookOptions, Machine};
+use crate::driver::{HookOptions, Machine, UnitId};
 use crate::failure::Failure;
+use crate::free::Free;
 use crate::launch::{self, PODMAN_FAILED};
 use crate::messages::Messages;
 use crate::output;
@@ -13,6 +14,7 @@ use crate::pods::{self, Documents};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
+use nvbind_core::inventory::DeviceNode;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -104,11 +106,26 @@ fn change(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
     let directories = engine::hooks_dirs(&line.options)?;
     let mut machine = directories.as_deref().map(open).transpose()?;
     let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
-    let changes = documents.share(machine.as_mut(), has_nvidias)?;
+    let is_counted = documents.asks_for_numbers();
+    let nodes: Vec<(UnitId, DeviceNode)> = machine.iter().flat_map(Machine::nodes).collect();
+    let replaced = || -> Vec<u32> {
+        let filters: Vec<String> = documents.names().map(|name| format!("--filter=pod={name}")).collect();
+        let of_pod = |filter: &String| engine::processes(&line.options, &["ps", "--format={{.Pid}}", filter]);
+        filters.iter().filter(|_| line.options.is_on("replace")).flat_map(of_pod).collect()
+    };
+    let free = is_counted.then(|| Free::look(nodes.iter().map(|(_, node)| node), &replaced()));
+    let is_busy = |node: &DeviceNode| free.as_ref().is_some_and(|free| !free.has(node));
+    let busy = nodes.iter().filter(|(_, node)| is_busy(node)).map(|(id, _)| *id).collect();
+    let (changes, given) = documents.share(machine.as_mut(), busy, has_nvidias)?;
     for asked in documents.requests(&changes)? {
         let Some(machine) = machine.as_ref().filter(|_| !line.options.own.dry_run) else { continue };
         let ready = machine.make_ready(asked.request, asked.keeps_groups);
         ready.map_err(|source| pods::Error::Driver { owner: asked.container, source })?;
+    }
+    // Until podman ends: then the containers run and can be seen.
+    if let Some(free) = free.filter(|_| !line.options.own.dry_run) {
+        let kept = nodes.iter().filter(|(id, _)| given.contains(id)).map(|(_, node)| node);
+        free.keep(kept).map_err(Error::Memory)?;
     }
     Ok(is_to_change.then(|| documents.write(&changes)).transpose()?)
 }

@@ -19,7 +19,7 @@ pub(crate) fn plan(options: args::Plan) -> Result<(), Failure> {
     };
     let gpus = match choice {
         Choice::Named(gpus) => gpus,
-        Choice::Any(count) => Gpus::Listed(launch::choose(&hook, Modules::Leave, count)?),
+        Choice::Any(count) => Gpus::Listed(launch::choose(&hook, Modules::Leave, count, &[])?),
         // Of a variable alone.
         Choice::Nothing => Gpus::None,
     };

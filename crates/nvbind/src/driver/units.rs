@@ -1,13 +1,15 @@
 //! The GPUs of this machine, and the parts of divided ones, as things that are handed out.
 
 use super::{Error, HookOptions, Modules, make_ready_on};
-use nvbind_core::inventory::{Gpu, Inventory, MigDevice};
+use nvbind_core::inventory::{DeviceNode, Gpu, Inventory, MigDevice};
 use nvbind_core::listing::MigIdentity;
+use nvbind_core::message::line;
 use nvbind_core::nvml;
 use nvbind_core::request::Request;
 use nvbind_core::resolve::{self, Resolver};
 use nvbind_core::security::Allowed;
 use nvbind_core::select;
+use std::collections::BTreeMap;
 
 /// A GPU, or a MIG device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,40 @@ impl Machine {
         let mut gpus = select::select(&request, &self.inventory).map_err(plan_error)?;
         gpus.retain(|gpu| gpu.mig.is_empty());
         Ok(Some(gpus))
+    }
+
+    /// The memory in use on each GPU, in bytes by its index, as far as NVML tells.
+    pub(crate) fn memory_in_use(&self) -> BTreeMap<u32, u64> {
+        let listing = match self.resolver.ask_details(&self.inventory) {
+            Some(Ok(listing)) => listing,
+            Some(Err(error)) => {
+                log::debug!("which GPUs are idle is not known: {}", line(&error));
+                return BTreeMap::new();
+            }
+            None => return BTreeMap::new(),
+        };
+        let used = |gpu: &Gpu| {
+            let listed = listing.gpus.iter().find(|listed| listed.pci == gpu.pci)?;
+            Some((gpu.index, listed.used?))
+        };
+        self.inventory.gpus.iter().filter_map(used).collect()
+    }
+
+    /// The units that can be chosen by a number, each with the node that lets a program use it.
+    pub(crate) fn nodes(&self) -> Vec<(UnitId, DeviceNode)> {
+        self.inventory
+            .gpus
+            .iter()
+            .flat_map(|gpu| {
+                let whole = gpu.mig.is_empty().then(|| ((gpu.index, None), gpu.node.clone()));
+                let parts = gpu.mig.iter().map(|device| {
+                    let [_, compute_instance] = &device.access;
+                    let id = (gpu.index, Some((device.gpu_instance, device.compute_instance)));
+                    (id, compute_instance.node.clone())
+                });
+                whole.into_iter().chain(parts)
+            })
+            .collect()
     }
 
     /// What a request means here.

@@ -207,13 +207,13 @@ impl Nvml {
 
     /// How many bytes of memory a GPU has; none where it has none of its own, or where only root may know, as of one
     /// that is divided.
-    pub(super) fn memory(&self, gpu: Device) -> Result<Option<u64>, Error> {
+    pub(super) fn memory(&self, gpu: Device) -> Result<Option<(u64, u64)>, Error> {
         let mut memory = Memory::default();
         // SAFETY: the handle is NVML's own, and the structure is the one that nvml.h has for this name.
         let code = unsafe { (self.memory.function)(gpu.0, &raw mut memory) };
         match self.check(&self.memory, code) {
             Err(error) if error.is(&[Code::NOT_SUPPORTED, Code::NO_PERMISSION]) => Ok(None),
-            other => other.map(|()| Some(memory.total)),
+            other => other.map(|()| Some((memory.total, memory.used))),
         }
     }
 

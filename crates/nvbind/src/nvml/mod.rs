@@ -87,7 +87,8 @@ fn gpu(nvml: &Nvml, index: u32, question: Question) -> Result<ListedGpu, Error> 
         Question::Devices => None,
         Question::Details => nvml.memory(device)?,
     };
-    Ok(ListedGpu { pci: nvml.pci(device)?, uuid: nvml.uuid(device)?, memory, mig })
+    let (memory, used) = memory.unzip();
+    Ok(ListedGpu { pci: nvml.pci(device)?, uuid: nvml.uuid(device)?, memory, used, mig })
 }
 
 fn mig_device(nvml: &Nvml, gpu: &Divided<'_>, index: u32, device: Device) -> Result<ListedMig, Error> {

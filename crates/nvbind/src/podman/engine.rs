@@ -2,7 +2,7 @@
 
 use super::containers_conf::{Error, Sources};
 use super::hooks::{self, Installed};
-use super::lexer::Given;
+use super::lexer::{Given, Group};
 use super::options::Options;
 use nvbind_core::child;
 use nvbind_core::exit::Exit;
@@ -48,6 +48,15 @@ pub(crate) fn become_podman(arguments: &[OsString]) -> NotStarted {
 /// What podman prints, asked something that it answers without starting a container; none where it does not.
 pub(crate) fn ask(arguments: &[OsString]) -> Option<Vec<u8>> {
     child::read_output_with_environment(Command::new("podman").args(arguments), ASKED_WITHIN).ok()
+}
+
+/// The processes of containers that a podman with these options tells by these words, as `inspect
+/// --format={{.State.Pid}} NAME`; none where there is no such container.
+pub(crate) fn processes(options: &Options, words: &[&str]) -> Vec<u32> {
+    let global = options.for_podman().filter(|group| group.is_global()).flat_map(Group::arguments);
+    let arguments: Vec<OsString> = global.chain(words.iter().map(OsString::from)).collect();
+    let output = ask(&arguments).unwrap_or_default();
+    String::from_utf8_lossy(&output).split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
 /// Where a podman with these options looks for hooks; none where the container starts on another machine.

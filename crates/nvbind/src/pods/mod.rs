@@ -11,7 +11,7 @@ mod rules_tests;
 mod tests;
 
 use crate::choice;
-use crate::driver::{self, Machine};
+use crate::driver::{self, Machine, UnitId};
 use crate::podman::kube_play::KEEP_GROUPS;
 use crate::podman::mistakes;
 use crate::yaml;
@@ -23,6 +23,7 @@ use nvbind_core::request::{
 };
 use object::Container;
 pub(crate) use object::{Change, Pod};
+use std::collections::BTreeSet;
 
 /// Why a file has no GPUs to give. Containers are named with their pod, pods with their kind.
 #[derive(Debug, thiserror::Error)]
@@ -208,13 +209,26 @@ impl Documents {
         self.pods.iter().any(|pod| pod.annotation(GPU_ANNOTATION).is_some())
     }
 
-    /// Gives every container that asks for GPUs its own of them.
+    /// The names by which podman knows the pods: it calls those of a Deployment and the like `NAME-pod`.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        let names = self.pods.iter().filter_map(|pod| pod.title.split_once(' '));
+        names.flat_map(|(_kind, name)| [name.to_owned(), format!("{name}-pod")])
+    }
+
+    /// Whether a container asks for a number of GPUs.
+    pub(crate) fn asks_for_numbers(&self) -> bool {
+        self.pods.iter().flat_map(|pod| &pod.containers).any(Container::asks_for_a_number)
+    }
+
+    /// Gives every container that asks for GPUs its own of them, and those that ask for a number none that are busy.
+    /// Also tells which these have.
     pub(crate) fn share(
         &self,
         machine: Option<&mut Machine>,
+        busy: BTreeSet<UnitId>,
         has_nvidias_hook: bool,
-    ) -> Result<Vec<Change>, Error> {
-        share::share(&self.pods, machine, has_nvidias_hook)
+    ) -> Result<(Vec<Change>, BTreeSet<UnitId>), Error> {
+        share::share(&self.pods, machine, busy, has_nvidias_hook)
     }
 
     /// What the hook will be asked by each container with these changes.

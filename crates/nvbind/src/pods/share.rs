@@ -27,13 +27,14 @@ struct Share {
 }
 
 /// Decides for every pod; nothing changes in one whose containers ask for nothing. `machine` is where they are to run,
-/// if that is this one.
+/// if that is this one; what others have there is `busy`. Also tells what went to who asked for a number.
 pub(super) fn share(
     pods: &[Pod],
     machine: Option<&mut Machine>,
+    busy: BTreeSet<UnitId>,
     has_nvidias_hook: bool,
-) -> Result<Vec<Change>, Error> {
-    let mut sharing = Sharing { pods, machine, named: BTreeSet::new(), given: BTreeSet::new() };
+) -> Result<(Vec<Change>, BTreeSet<UnitId>), Error> {
+    let mut sharing = Sharing { pods, machine, busy, named: BTreeSet::new(), given: BTreeSet::new() };
     let mut shares = pods.iter().map(|pod| sharing.named(pod)).collect::<Result<Vec<_>, _>>()?;
     // Who may have some alone chooses first.
     for is_limited in [true, false] {
@@ -44,7 +45,8 @@ pub(super) fn share(
             }
         }
     }
-    Ok(pods.iter().zip(&shares).map(|(pod, shares)| change(pod, shares, has_nvidias_hook)).collect())
+    let changes = pods.iter().zip(&shares).map(|(pod, shares)| change(pod, shares, has_nvidias_hook));
+    Ok((changes.collect(), sharing.given))
 }
 
 /// GPUs on their way to containers.
@@ -52,6 +54,8 @@ pub(super) fn share(
 struct Sharing<'a> {
     pods: &'a [Pod],
     machine: Option<&'a mut Machine>,
+    /// Those that are not free.
+    busy: BTreeSet<UnitId>,
     /// Those that the file names.
     named: BTreeSet<UnitId>,
     /// Those that went to who asked for a number.
@@ -174,7 +178,8 @@ impl Sharing<'_> {
                 known.map_err(|source| Error::Driver { owner: container.title.clone(), source })?;
                 let whole = request(limit.unwrap_or(ALL), &pod.title)?;
                 let all = self.units(&whole, &pod.title)?;
-                let fitting = |unit: &&Unit| unit.kind == kind && !self.named.contains(&unit.id);
+                let is_there = |id: &UnitId| !self.named.contains(id) && !self.busy.contains(id);
+                let fitting = |unit: &&Unit| unit.kind == kind && is_there(&unit.id);
                 let fitting: Vec<&Unit> = all.iter().filter(fitting).collect();
                 let is_init = container.role == Role::Init;
                 let is_beside = |id: &UnitId| of_sidecars.iter().any(|(other, one)| *other < at && one == id);
@@ -223,6 +228,7 @@ impl Sharing<'_> {
         let allowed = self.machine.as_deref().and_then(|machine| machine.allowed());
         let which = [
             (!self.named.is_empty()).then(|| ", without what the file names".to_owned()),
+            (!self.busy.is_empty()).then(|| ", without what running containers have".to_owned()),
             limit.map(|selection| format!(", of {GPU_ANNOTATION}={selection}")),
             allowed.map(|allowed| format!(", as {allowed}")),
             (has_mig && !kind.is_mig())
@@ -263,6 +269,11 @@ impl Ask {
 }
 
 impl Container {
+    /// Whether it asks for any so many.
+    pub(super) fn asks_for_a_number(&self) -> bool {
+        self.asks.iter().any(|ask| ask.number().is_some_and(|(_, number)| number > 0))
+    }
+
     /// How many of a kind it asks for.
     fn number_of(&self, kind: &UnitKind) -> usize {
         let numbers = self.asks.iter().filter_map(Ask::number).filter(|(asked, _)| asked == kind);

@@ -28,7 +28,7 @@ pub(super) fn played_on(
         documents.add("pod.yaml", text)?;
         let mut machine = Machine::open(&HookOptions::of_config(&config))
             .map_err(|source| Error::Driver { owner: "machine".to_owned(), source })?;
-        let changes = documents.share(Some(&mut machine), has_nvidias)?;
+        let (changes, _) = documents.share(Some(&mut machine), BTreeSet::new(), has_nvidias)?;
         documents.requests(&changes)?;
         documents.write(&changes)
     };
@@ -326,7 +326,7 @@ fn another_machines_gpus_are_named_and_not_counted() {
     let share = |asks: &str| {
         let mut documents = Documents::default();
         documents.add("pod.yaml", &pod("a", "", &[("x", &limits(asks))])).unwrap();
-        let changes = documents.share(None, false)?;
+        let (changes, _) = documents.share(None, BTreeSet::new(), false)?;
         Ok::<_, Error>(said(&documents.write(&changes)?))
     };
     assert_eq!(share("nvidia.com/gpu=3: 1").unwrap(), "3 | 3");

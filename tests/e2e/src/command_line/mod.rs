@@ -3,6 +3,7 @@
 pub(crate) mod asking;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod free;
 pub(crate) mod reasons;
 pub(crate) mod setup;
 pub(crate) mod shim;
