@@ -16,8 +16,8 @@ archive, or a clone, which is built with cargo.
   --uninstall    remove what was installed with the same --prefix or --user
   --help         show this
 
-The other options are those of nvbind setup: --prefix DIR, --user, --visible-devices, --driver-root DIR, --device-group GROUP,
---device-mode MODE, --etc, --dry-run.
+The other options are those of nvbind setup: --prefix DIR, --user, --visible-devices, --cdi, --cdi-names, --replace, --docker,
+--driver-root DIR, --device-group GROUP, --device-mode MODE, --etc, --dry-run.
 END
 }
 
@@ -119,6 +119,7 @@ while [ "$left" -gt 0 ]; do
     --user) [ "$prefix" != /usr/local ] || prefix=${HOME-}/.local ;;
     --uninstall) uninstall=1 ;;
     --driver-root=* | --device-group=* | --device-mode=* | --visible-devices | --etc | --dry-run) ;;
+    --cdi | --cdi-names | --replace | --docker) ;;
     --help)
         usage
         exit

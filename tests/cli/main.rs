@@ -5,6 +5,7 @@
     reason = "a test stops at the first surprise, in its helpers too"
 )]
 
+mod asking;
 mod config;
 mod kube;
 #[path = "../fixtures/machine.rs"]

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 /// Puts into config.json what a CDI library makes of these devices: the acting hook, and a marker for each.
-fn with_devices(world: &mut World, names: &[&str]) {
+pub(crate) fn with_devices(world: &mut World, names: &[&str]) {
     let marker = |name: &&str| {
         format!(r#"{{"path":"/usr/libexec/nvbind/nvbind-hook","args":["nvbind-hook","gpu","{name}"]}}"#)
     };
@@ -27,7 +27,7 @@ fn hook(world: &mut World) -> (Option<i32>, String) {
 }
 
 /// Which of the two GPUs' nodes the container has, by index.
-fn gpus(world: &World) -> Vec<&'static str> {
+pub(crate) fn gpus(world: &World) -> Vec<&'static str> {
     let nodes = [("0", "dev/nvidia1"), ("1", "dev/nvidia0")];
     nodes.into_iter().filter(|(_, node)| world.inside(node).exists()).map(|(index, _)| index).collect()
 }

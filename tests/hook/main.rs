@@ -13,6 +13,7 @@
 mod bundles;
 mod cdi;
 mod compat;
+mod docker;
 mod drivers;
 mod executable;
 mod extras;

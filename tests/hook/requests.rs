@@ -169,7 +169,42 @@ const REQUESTS: &[Case] = &[
         r#"container c0ffee: "../imex" is no extra: there are mps, imex, imex:N (a channel below 1048576), nvswitch, gds, gdrcopy, infiniband"#,
         |world| world.request(r#""io.nvbind.gpu":"all","io.nvbind.extras":"mps,../imex""#),
     ),
+    case(
+        "a mistyped annotation",
+        2,
+        "container c0ffee: there is no annotation io.nvbind.gpus: there are io.nvbind.gpu, io.nvbind.capabilities, io.nvbind.extras, io.nvbind.isolate",
+        |world| world.request(r#""io.nvbind.gpus":"0""#),
+    ),
+    case(
+        "a mistyped annotation beside another",
+        2,
+        "container c0ffee: there is no annotation io.nvbind.capability: there are io.nvbind.gpu, io.nvbind.capabilities, io.nvbind.extras, io.nvbind.isolate",
+        |world| world.request(r#""io.nvbind.gpu":"0","io.nvbind.capability":"utility""#),
+    ),
+    case(
+        "capabilities of no GPU",
+        2,
+        "container c0ffee: io.nvbind.capabilities asks for no GPU by itself: add io.nvbind.gpu=all, or the GPUs that are meant",
+        |world| world.request(r#""io.nvbind.capabilities":"compute""#),
+    ),
 ];
+
+#[test]
+fn in_a_pod_an_annotation_of_no_gpu_is_anothers() {
+    for (annotations, code) in [
+        (r#""io.nvbind.capabilities":"compute","io.kubernetes.cri-o.SandboxID":"ab""#, 0),
+        (r#""io.nvbind.isolate":"true","io.kubernetes.cri.sandbox-id":"ab""#, 0),
+        (r#""io.nvbind.gpus":"0","io.kubernetes.cri-o.SandboxID":"ab""#, 2),
+    ] {
+        let Some(mut world) = World::new() else { return };
+        world.request(annotations);
+        world.start();
+        let before = world.snapshot();
+        let ended = world.hook();
+        assert_eq!(ended.code, Some(code), "{annotations}: {}", ended.says);
+        world.assert_same(&before, annotations);
+    }
+}
 
 const ARGUMENTS: &[(&[&str], i32, &str)] = &[
     (
@@ -248,7 +283,7 @@ fn without_the_annotation_nothing_is_read() {
     let Some(mut world) = World::new() else { return };
     world.start();
     let before = world.snapshot();
-    for annotations in ["{}", r#"{"io.nvbind.capabilities":"cuda","io.nvbind.gpus":"all"}"#] {
+    for annotations in ["{}", r#"{"io.nvbindx.gpu":"all","nvbind.gpu":"all"}"#] {
         state(&mut world, &format!(r#"{{"id":"a","bundle":"/not/here","annotations":{annotations}}}"#));
         world.arguments = ["prestart", "--driver-root", "/not/here"].map(str::to_owned).to_vec();
         let ended = world.hook();

@@ -1,5 +1,6 @@
 //! What can be wrong with config.toml.
 
+use crate::cdi::with_devices;
 use crate::world::World;
 use crate::{Case, case, check};
 use nix::sys::stat::Mode;
@@ -207,6 +208,38 @@ const RESTRICTED: &[Case] = &[
         },
     ),
 ];
+
+const ANNOTATIONS: &[Case] = &[
+    case(
+        "the request",
+        4,
+        "container c0ffee: annotations ask for no GPU here, since an image may bring its own (security.annotations is false in @/config.toml); ask by --device nvidia.com/gpu=NAME, without io.nvbind annotations",
+        |world| sound_with(world, "[security]\nannotations = false\n"),
+    ),
+    case(
+        "what widens another request",
+        4,
+        "container c0ffee: annotations ask for no GPU here, since an image may bring its own (security.annotations is false in @/config.toml); ask by --device nvidia.com/gpu=NAME, without io.nvbind annotations",
+        |world| {
+            sound_with(world, "[security]\nannotations = false\n");
+            with_devices(world, &["0"]);
+            world.request(r#""io.nvbind.extras":"mps""#);
+            world.arguments.insert(1, "--cdi".to_owned());
+        },
+    ),
+];
+
+#[test]
+fn where_annotations_ask_for_nothing_a_container_with_one_is_refused_and_a_device_is_given() {
+    check(ANNOTATIONS);
+    let Some(mut world) = World::new() else { return };
+    sound_with(&mut world, "[security]\nannotations = false\n");
+    with_devices(&mut world, &["0"]);
+    world.arguments.insert(1, "--cdi".to_owned());
+    world.start();
+    let ended = world.hook();
+    assert_eq!(ended.code, Some(0), "{}", ended.says);
+}
 
 #[test]
 fn a_gpu_that_the_configuration_does_not_allow_is_refused() {

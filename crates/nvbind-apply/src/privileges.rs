@@ -2,7 +2,8 @@
 //! brings, and starts no program any more.
 
 use crate::error::Error;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
 
 /// To mount, to make device nodes and to give them their owner, and to change what the image's users own.
@@ -13,7 +14,7 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::FOWNER);
 
 /// Address space: several times what the largest files and lists take that are read.
-const MEMORY: u64 = 512 << 20;
+const MEMORY: rlim_t = 512 << 20;
 
 /// Gives up every capability but [`CAPABILITIES`], the gain of any by a program, and memory beyond [`MEMORY`].
 pub(crate) fn limit() -> Result<(), Error> {
@@ -30,9 +31,12 @@ fn give_up() -> rustix::io::Result<()> {
     set_no_new_privs(true)
 }
 
+/// By nix, as rustix takes it that nobody's limits can be refused, and panics or passes over it where they are.
 fn limit_memory() -> rustix::io::Result<()> {
-    let maximum = getrlimit(Resource::As).maximum.map_or(MEMORY, |maximum| maximum.min(MEMORY));
-    setrlimit(Resource::As, Rlimit { current: Some(maximum), maximum: Some(maximum) })
+    let system = |errno: nix::Error| Errno::from_raw_os_error(errno as i32);
+    let (_soft, hard) = getrlimit(Resource::RLIMIT_AS).map_err(system)?;
+    let maximum = hard.min(MEMORY);
+    setrlimit(Resource::RLIMIT_AS, maximum, maximum).map_err(system)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -435,11 +436,21 @@ fn find_root_closed(
     if fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(Some(Closed::ReadOnly));
     }
-    // That of a build is elsewhere (`run_linux.go` of buildah: `buildah…` in the directory for temporary files).
-    let is_podmans = bundle.ends_with("userdata");
     let is_containers = is_in_storage(path, bundle) || mount.is_some_and(|mount| is_whole_overlay(&mount));
-    Ok(if is_podmans && is_containers { None } else { Some(Closed::Outlives) })
+    Ok(if is_an_engines(bundle) && is_containers { None } else { Some(Closed::Outlives) })
 }
+
+/// Whether the bundle is where Podman and CRI-O, or containerd and with it Docker, keep those of containers. That of a
+/// step of a build is elsewhere: `buildah…` in the directory for temporary files (`run_linux.go` of buildah), or below
+/// `buildkit/executor` (`executor/runcexecutor` of BuildKit).
+fn is_an_engines(bundle: &Path) -> bool {
+    let tasks = bundle.ancestors().nth(2).and_then(Path::file_name);
+    bundle.ends_with("userdata") || CONTAINERD.iter().any(|name| tasks == Some(OsStr::new(name)))
+}
+
+/// The directories in which containerd's shims keep bundles, by namespace and container (the plugins' ids in
+/// `core/runtime/v2` and, before containerd 2, `runtime/v1`).
+const CONTAINERD: [&str; 2] = ["io.containerd.runtime.v2.task", "io.containerd.runtime.v1.linux"];
 
 /// Whether Podman's storage driver keeps it: the bundle is `STORAGE/DRIVER-containers/ID/userdata`, and the root
 /// filesystem below `STORAGE/DRIVER`. Beside that are volumes, which outlive the container.
@@ -508,6 +519,20 @@ mod tests {
         assert!(!is_in_storage(Path::new("/var/lib/containers/storage/volumes/v/_data"), bundle));
         assert!(!is_in_storage(Path::new("/home/me/rootfs"), bundle));
         assert!(!is_in_storage(Path::new("/home/me/rootfs"), Path::new("/a/b/userdata")));
+    }
+
+    #[test]
+    fn a_bundle_of_a_container_is_told_from_one_of_a_build() {
+        for (bundle, expected) in [
+            ("/var/lib/containers/storage/overlay-containers/ab/userdata", true),
+            ("/run/containerd/io.containerd.runtime.v2.task/moby/ab", true),
+            ("/run/user/1000/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/ab", true),
+            ("/run/containerd/io.containerd.runtime.v1.linux/k8s.io/ab", true),
+            ("/var/lib/docker/buildkit/executor/ab", false),
+            ("/var/tmp/buildah123", false),
+        ] {
+            assert_eq!(is_an_engines(Path::new(bundle)), expected, "{bundle}");
+        }
         let mountinfo = "36 35 98:0 / /merged rw,noatime shared:1 - overlay overlay rw,lowerdir=/l\n\
                          37 35 98:0 /home/me/rootfs /home/me/rootfs rw - overlay overlay rw\n\
                          38 35 0:50 / /m rw - fuse.fuse-overlayfs fuse-overlayfs rw\n\

@@ -9,6 +9,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount, 
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The largest state that is read from stdin. Podman's is a few kilobytes; annotations may be long.
@@ -80,11 +81,28 @@ impl State {
     }
 }
 
+/// The name under which Docker looks for a hook that serves `--gpus` (`nvidiaHook` in daemon/nvidia_linux.go of moby).
+pub const DOCKERS_NAME: &str = "nvidia-container-runtime-hook";
+
 /// Whether a hook is NVIDIA's own (libnvidia-container's and nvidia-container-toolkit's packages).
 #[must_use]
 pub fn is_nvidias_hook(path: &Path) -> bool {
-    let names = ["nvidia-container-runtime-hook", "nvidia-container-toolkit"];
-    path.file_name().is_some_and(|name| names.iter().any(|known| name == *known))
+    has_nvidias_name(path) && !is_nvbinds(path)
+}
+
+/// Whether a hook is nvbind's under the name that Docker looks for: a link of that name.
+#[must_use]
+pub fn is_dockers_name_for_nvbind(path: &Path) -> bool {
+    has_nvidias_name(path) && is_nvbinds(path)
+}
+
+fn has_nvidias_name(path: &Path) -> bool {
+    [DOCKERS_NAME, "nvidia-container-toolkit"].iter().any(|known| path.file_name() == Some(OsStr::new(known)))
+}
+
+/// Where the links of a path end.
+fn is_nvbinds(path: &Path) -> bool {
+    std::fs::canonicalize(path).is_ok_and(|path| path.file_name() == Some(OsStr::new(HOOK)))
 }
 
 /// The fields of config.json that matter here (OCI runtime-spec, config.md and config-linux.md).

@@ -22,7 +22,7 @@ use crate::extras::Extras;
 use crate::failure::Explain;
 use crate::gpu_name::{self, GpuName};
 use crate::list;
-use crate::security::{Allowed, Security};
+use crate::security::{Allowed, Numbers, Security};
 use serde::Serialize;
 use std::fmt;
 
@@ -74,6 +74,12 @@ pub enum Error {
         "{0:?} is no extra: there are mps, imex, imex:N (a channel below 1048576), nvswitch, gds, gdrcopy, infiniband"
     )]
     Extra(String),
+    /// An annotation that there is not.
+    #[error("there is no annotation {0}: there are {list}", list = ANNOTATIONS.join(", "))]
+    Annotation(String),
+    /// An annotation that says more of a request, where there is none.
+    #[error("{0} asks for no GPU by itself: add {GPU_ANNOTATION}=all, or the GPUs that are meant")]
+    NoGpus(String),
     /// Neither yes nor no.
     #[error("io.nvbind.isolate is {0:?}: write true or false")]
     Isolate(String),
@@ -88,6 +94,24 @@ impl Explain for Error {
 /// The annotation by which a container shares nothing of the driver's with others, and is refused where it could see
 /// the GPUs that it did not ask for.
 pub const ISOLATE_ANNOTATION: &str = "io.nvbind.isolate";
+
+/// What the names of all of nvbind's annotations begin with. The hook runs for each of these.
+pub const PREFIX: &str = "io.nvbind.";
+
+/// All annotations that there are for people to write.
+pub const ANNOTATIONS: [&str; 4] =
+    [GPU_ANNOTATION, CAPABILITIES_ANNOTATION, EXTRAS_ANNOTATION, ISOLATE_ANNOTATION];
+
+/// Sees that those of a container's annotations that are nvbind's are known: a mistyped one would be passed over, and
+/// the container start without what was asked.
+///
+/// # Errors
+/// When one is not known.
+pub fn check_annotations<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+    let mut own = names.into_iter().filter(|name| name.starts_with(PREFIX));
+    own.find(|name| !ANNOTATIONS.contains(name) && *name != START_ANNOTATION)
+        .map_or(Ok(()), |name| Err(Error::Annotation(name.to_owned())))
+}
 
 /// The GPUs that a container asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +209,8 @@ impl Request {
             Gpus::Listed(names) => Some(names),
         };
         let mut allowed = self.allowed;
-        allowed.extend(names.map(|names| Allowed { names, by: GPU_ANNOTATION.to_owned() }));
+        let by = GPU_ANNOTATION.to_owned();
+        allowed.extend(names.map(|names| Allowed { names, by, numbers: Numbers::OfProcess }));
         Ok(Some(Request { gpus, allowed, ..self }))
     }
 
@@ -215,6 +240,14 @@ impl Request {
 }
 
 impl Gpus {
+    /// Reads a selection.
+    ///
+    /// # Errors
+    /// When a word is not in the grammar.
+    pub fn parse(selection: &str) -> Result<Gpus, Error> {
+        parse_gpus(selection)
+    }
+
     /// What either of two asks for.
     #[must_use]
     pub fn union(self, other: Gpus) -> Gpus {
@@ -290,6 +323,17 @@ mod tests {
         ] {
             assert_eq!(parse_gpus(text).unwrap().to_string(), same);
         }
+    }
+
+    #[test]
+    fn a_mistyped_annotation_is_told_with_those_that_there_are() {
+        assert_eq!(
+            check_annotations(ANNOTATIONS.into_iter().chain([START_ANNOTATION, "io.nvbindx.gpu", "org.x"])),
+            Ok(())
+        );
+        let error = check_annotations(["io.nvbind.gpu", "io.nvbind.gpus"]).unwrap_err();
+        let says = "there is no annotation io.nvbind.gpus: there are io.nvbind.gpu, io.nvbind.capabilities,";
+        assert!(error.to_string().starts_with(says), "{error}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `[security]` of the configuration: which GPUs containers may have, who may ask for them, and how containers are
 //! confined.
 
+use crate::exit::Exit;
+use crate::failure::Explain;
 use crate::gpu_name::GpuName;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -17,6 +19,8 @@ pub struct Security {
     pub allowed_devices: Vec<GpuName>,
     /// Whether `NVIDIA_VISIBLE_DEVICES` of a container without CAP_SYS_ADMIN is a request, too, where it is one at all.
     pub visible_devices_when_unprivileged: bool,
+    /// Whether annotations are requests: where they are not, GPUs are asked for as devices of CDI.
+    pub annotations: bool,
     /// Whether `nvbind run` starts containers for others than root.
     pub allow_rootless: bool,
     /// Values of podman's `--security-opt`.
@@ -32,10 +36,26 @@ impl Default for Security {
             restrict_devices: false,
             allowed_devices: Vec::new(),
             visible_devices_when_unprivileged: false,
+            annotations: true,
             allow_rootless: true,
             security_opts: Vec::new(),
             file: String::new(),
         }
+    }
+}
+
+/// Annotations ask for nothing on this machine, and a container has one.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "annotations ask for no GPU here, since an image may bring its own (security.annotations is false in {file}); ask by --device nvidia.com/gpu=NAME, without io.nvbind annotations"
+)]
+pub struct NoAnnotations {
+    file: String,
+}
+
+impl Explain for NoAnnotations {
+    fn exit(&self) -> Exit {
+        Exit::Permission
     }
 }
 
@@ -46,6 +66,17 @@ pub struct Allowed {
     pub names: Vec<GpuName>,
     /// What says so.
     pub by: String,
+    /// By which numbers it names them.
+    pub numbers: Numbers,
+}
+
+/// What a number of a GPU counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// All GPUs of the machine: root's configuration means the same GPU in every job.
+    OfMachine,
+    /// Those that this process may use, as a request does.
+    OfProcess,
 }
 
 impl Security {
@@ -60,12 +91,21 @@ impl Security {
         &self.file
     }
 
+    /// Sees that a container may ask by annotations.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn allow_annotations(&self) -> Result<(), NoAnnotations> {
+        if self.annotations { Ok(()) } else { Err(NoAnnotations { file: self.file.clone() }) }
+    }
+
     /// What containers may have; none where they may have everything.
     #[must_use]
     pub fn allowed(&self) -> Option<Allowed> {
         let allowed = || Allowed {
             names: self.allowed_devices.clone(),
             by: format!("security.allowed_devices of {}", self.file),
+            numbers: Numbers::OfMachine,
         };
         self.restrict_devices.then(allowed)
     }

@@ -7,7 +7,7 @@
 use crate::capability::Capabilities;
 use crate::exit::Exit;
 use crate::failure::Explain;
-use crate::oci::{Config, is_nvidias_hook};
+use crate::oci::{Config, is_dockers_name_for_nvbind, is_nvidias_hook};
 use crate::request::{self, CAPABILITIES_VARIABLE, LIST_LIMIT, Request, VOID};
 use std::path::Path;
 
@@ -59,12 +59,31 @@ pub fn find_nvidias_hook(config: &Config) -> Option<(&Path, &str)> {
     Some((config.hook_programs().find(|path| is_nvidias_hook(path))?, value))
 }
 
+/// What Docker asks for by `--gpus`, in a container that it runs nvbind's hook for under the name that it knows: it
+/// puts the variable behind all that the image and the user say, and only a specification of CDI may put `void` behind
+/// it.
+#[must_use]
+pub fn find_dockers(config: &Config) -> Option<&str> {
+    if !config.hook_programs().any(is_dockers_name_for_nvbind) {
+        return None;
+    }
+    let values = config.environment().filter(|(name, value)| *name == VARIABLE && *value != VOID);
+    values.map(|(_, value)| value).last()
+}
+
 /// The request that this is, if it asks for something.
 ///
 /// # Errors
 /// When it names no GPUs.
 pub fn parse_request(config: &Config) -> Result<Option<Request>, Error> {
-    let Some(value) = find_value(config) else { return Ok(None) };
+    find_value(config).map(|value| parse(config, value)).transpose()
+}
+
+/// The request that this value of the variable is, with the capabilities of the container's environment.
+///
+/// # Errors
+/// When it names no GPUs.
+pub fn parse(config: &Config, value: &str) -> Result<Request, Error> {
     if value.len() > LIST_LIMIT {
         return Err(Error::TooLong);
     }
@@ -72,8 +91,7 @@ pub fn parse_request(config: &Config) -> Result<Option<Request>, Error> {
         return Err(Error::Cdi(name.to_owned()));
     }
     let selection: Vec<&str> = split_words(value).collect();
-    let request = Request::parse(&selection.join(","), None, Some(find_capabilities(config)));
-    request.map(Some).map_err(Error::Selection)
+    Request::parse(&selection.join(","), None, Some(find_capabilities(config))).map_err(Error::Selection)
 }
 
 /// Empty ones are passed over.

@@ -3,8 +3,9 @@
 use crate::source::Source;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
+use nvbind_core::oci::DOCKERS_NAME;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the command line is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,14 +50,17 @@ pub(crate) struct Arguments {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Reads the arguments after the program's name.
+/// Reads the program's name and the arguments after it.
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
+    let is_dockers =
+        words.next().is_some_and(|name| Path::new(&name).file_name() == Some(DOCKERS_NAME.as_ref()));
     let stage = match words.next().as_ref().and_then(|word| word.to_str()) {
         Some("prestart") => StageName::Prestart,
         Some(CREATE_CONTAINER) => StageName::CreateContainer,
         _ => return Err(Error::Usage),
     };
-    let mut arguments = Arguments { stage, source: Source::Annotation, driver_root: None, config: None };
+    let source = if is_dockers { Source::Docker } else { Source::Annotation };
+    let mut arguments = Arguments { stage, source, driver_root: None, config: None };
     while let Some(word) = words.next() {
         let (option, value) = match word.to_str() {
             Some("--visible-devices") => {
@@ -84,7 +88,18 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Arguments, Error> {
-        parse(line.split_whitespace().map(OsString::from))
+        parse(["nvbind-hook"].into_iter().chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    #[test]
+    fn under_the_name_that_docker_knows_it_is_dockers() {
+        for (name, source) in [
+            ("nvbind-hook", Source::Annotation),
+            ("nvidia-container-runtime-hook", Source::Docker),
+            ("/usr/bin/nvidia-container-runtime-hook", Source::Docker),
+        ] {
+            assert_eq!(parse([name, "prestart"].map(OsString::from).into_iter()).unwrap().source, source);
+        }
     }
 
     #[test]

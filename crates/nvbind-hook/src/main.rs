@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The second is a marker in config.json, by which a device of the CDI specification names a GPU for the first: it
-//! reads the state and does nothing.
+//! reads the state and does nothing. Under the name `nvidia-container-runtime-hook` it serves Docker's `--gpus`.
 //!
 //! It runs as root with input that others control. So it is linked statically (no loader runs, whatever LD_PRELOAD
 //! says), reads nothing of its environment, starts no program but the `nvbind` that it was installed with (see
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     if let Err(error) = harden::harden() {
         return report::failure(&report::Subject::default(), &error);
     }
-    match hook::run(std::env::args_os().skip(1), io::stdin().lock()) {
+    match hook::run(std::env::args_os(), io::stdin().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => report::failure(&refusal.subject, &*refusal.failure),
     }

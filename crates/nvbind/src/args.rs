@@ -71,7 +71,7 @@ pub(crate) enum Command {
     /// Show the profiles of `nvbind run --profile`
     #[command(subcommand)]
     Profile(Profile),
-    /// Print the specification by which engines are asked for GPUs as devices of CDI
+    /// The specifications by which engines are asked for GPUs as devices of CDI
     #[command(subcommand)]
     Cdi(Cdi),
     /// Check all that a container with GPUs needs of this machine
@@ -120,10 +120,14 @@ pub(crate) fn run_options() -> [Arg; 14] {
         value(
             "gpu",
             "SEL",
-            "GPUs: all, none, or a comma list of index, range, UUID, PCI address, MIG device [default: \
-             gpu.default_selection of the configuration, or all]",
+            "GPUs: all, none, any:N (so many), or a comma list of index, range, UUID, PCI address, MIG device; may be \
+             repeated [default: gpu.default_selection of the configuration, or all]",
         ),
-        value("gpus", "SEL", "The same"),
+        value(
+            "gpus",
+            "REQUEST",
+            "GPUs as `docker run` has them: all, a number, or device=0,1, also with capabilities=utility",
+        ),
         value(
             "capabilities",
             "LIST",
@@ -141,7 +145,7 @@ pub(crate) fn run_options() -> [Arg; 14] {
         value(
             "runtime",
             "RUNTIME",
-            "The OCI runtime that podman uses: crun, runc or a path; podman: its default",
+            "The OCI runtime that podman uses: crun, runc or a path; podman, and Docker's nvidia: podman's default",
         )
         .value_hint(ValueHint::AnyPath),
         switch("rootless", "Refuse to start a container as root"),
@@ -236,7 +240,7 @@ pub(crate) enum Profile {
 /// Subcommands of `nvbind cdi`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cdi {
-    /// Print it as JSON, for `/etc/cdi/nvbind.json`: it is the same for every driver
+    /// Print one as JSON: it is the same for every driver. `nvbind setup --cdi` installs both kinds
     Print {
         /// By which names devices are asked for
         #[arg(long, value_enum, default_value_t = cdi::Kind::Nvidia)]
@@ -244,15 +248,28 @@ pub(crate) enum Cdi {
         /// Where the hook is installed [default: the hook of this nvbind]
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         hook: Option<PathBuf>,
+        /// With names for this machine's GPUs by UUID and PCI address, and for its MIG devices
+        #[arg(long)]
+        names: bool,
     },
+    /// Print which files have which devices, and which of them engines take
+    List,
+    /// Check them: exit status 2 where a container that asks for a device of nvbind's would not start
+    Check,
+    /// Remove nvbind's
+    Remove,
 }
 
 /// Options of `nvbind plan`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Plan {
-    /// GPUs: all, none, or a comma list of index (0), range (0-3), UUID, PCI address, MIG device (0:1 or UUID)
-    #[arg(long, value_name = "SEL", default_value = "all", alias = "gpus")]
-    pub(crate) gpu: String,
+    /// GPUs: all (the default), none, any:N (so many), or a comma list of index (0), range (0-3), UUID, PCI address,
+    /// MIG device (0:1 or UUID)
+    #[arg(long, value_name = "SEL")]
+    pub(crate) gpu: Option<String>,
+    /// GPUs as Docker has them: all, a number, or device=0,1
+    #[arg(long, value_name = "REQUEST", conflicts_with = "gpu")]
+    pub(crate) gpus: Option<String>,
     /// Parts of the driver: compute, utility, graphics, video, display, ngx, compat32, all
     #[arg(long, value_name = "LIST")]
     pub(crate) capabilities: Option<String>,
@@ -313,6 +330,19 @@ pub(crate) struct Setup {
     /// Take the variable NVIDIA_VISIBLE_DEVICES for a request, too, by a second hook JSON
     #[arg(long)]
     pub(crate) visible_devices: bool,
+    /// Also install specifications for the Container Device Interface, so that engines take `--device nvidia.com/gpu=0`
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) cdi: bool,
+    /// With names for this machine's GPUs by UUID and PCI address, and for its MIG devices
+    #[arg(long)]
+    pub(crate) cdi_names: bool,
+    /// Also install what Docker needs, by its version, for `docker run --device nvidia.com/gpu=0` and `--gpus`: with
+    /// --cdi, features.cdi in daemon.json, a link to the hook under the name that Docker looks for
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) docker: bool,
+    /// Move others' specifications of nvidia.com/gpu away that are in the way of nvbind's
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// Mode of the driver's device nodes from its next load on: 0600 (root alone), 0660 (a group), 0666 (everybody,
     /// which is the driver's own default)
     #[arg(long, value_name = "MODE")]
@@ -321,7 +351,7 @@ pub(crate) struct Setup {
     #[arg(long, value_name = "GROUP")]
     pub(crate) device_group: Option<String>,
     /// Remove what setup with the same prefix installed
-    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices", "device_mode", "device_group"])]
+    #[arg(long, conflicts_with_all = ["driver_root", "visible_devices", "cdi", "docker", "device_mode", "device_group"])]
     pub(crate) uninstall: bool,
     /// Print what would be installed or removed, and change nothing
     #[arg(long)]

@@ -3,28 +3,37 @@
 
 use crate::additions::{self, Caller, This};
 use crate::args::Cli;
+use crate::choice::Choice;
 use crate::config::{self, Configuration, Origin};
-use crate::driver::{self, HookOptions};
+use crate::driver::{self, HookOptions, Machine, Modules};
 use crate::failure::Failure;
+use crate::free;
 use crate::messages::Messages;
 use crate::output;
+use crate::podman::asked;
 use crate::podman::command_line::{CommandLine, Verb};
-use crate::podman::invocation::Invocation;
+use crate::podman::invocation::{Invocation, Wanted};
 use crate::podman::options::Options;
-use crate::podman::own::{self, Own};
-use crate::podman::{engine, hooks, shell};
+use crate::podman::own::{self, Own, Runtime};
+use crate::podman::{engine, hooks, mistakes, nested, shell};
 use crate::preflight;
 use clap::CommandFactory;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
+use nvbind_core::gpu_name::GpuName;
 use nvbind_core::plan::Plan;
-use nvbind_core::request::Request;
+use nvbind_core::request::{Gpus, Request};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal};
+use std::fs;
+use std::io::{self, IsTerminal, Read};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 /// What podman, too, exits with for its own errors, so that they can be told from the container's (podman-run(1)).
 pub(crate) const PODMAN_FAILED: u8 = 125;
+
+/// More than any file of variables has.
+const MAX_VARIABLES: u64 = 1 << 20;
 
 /// Why no container is started.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +45,22 @@ enum Error {
     Rootless { origin: Option<Origin> },
     #[error("an isolated container cannot be --privileged: it would see all GPUs")]
     Privileged,
+    /// The GPUs of another machine are not known here.
+    #[error("a number of GPUs is asked for, and podman starts the container on another machine")]
+    Elsewhere,
+    /// Which ones are free is known at the start.
+    #[error("a number of GPUs cannot stand in this file, which is read without nvbind")]
+    Counted,
+    /// nvbind would have to be in the image.
+    #[error("the container's command is `nvbind run` itself, which is not in the image")]
+    Nested { instead: String },
 }
 
 impl Explain for Error {
     fn exit(&self) -> Exit {
         match self {
             Error::Root | Error::Rootless { .. } => Exit::Permission,
-            Error::Privileged => Exit::Request,
+            Error::Privileged | Error::Elsewhere | Error::Counted | Error::Nested { .. } => Exit::Request,
         }
     }
 
@@ -51,6 +69,11 @@ impl Explain for Error {
             Error::Root => Some("run it as the user who is to own the container".into()),
             Error::Rootless { .. } => None,
             Error::Privileged => Some("`--isolate=false` starts it without isolation".into()),
+            Error::Elsewhere => Some("name them: `--gpu 0,1`".into()),
+            Error::Nested { instead } => Some(format!("after the image write `{instead}` alone")),
+            Error::Counted => Some(
+                "name them, `--gpu 0,1`, or have them chosen at each start: `nvbind generate systemd`".into(),
+            ),
         }
     }
 }
@@ -61,7 +84,8 @@ fn place(origin: Option<&Origin>) -> String {
 
 /// A failure to read the arguments of `nvbind COMMAND`.
 pub(crate) fn explain_arguments(error: own::Error, command: &str) -> Failure {
-    Failure::from(error).with_hint(format!("see `nvbind {command} --help`"))
+    let hint = error.hint().unwrap_or_else(|| format!("see `nvbind {command} --help`"));
+    Failure::from(error).with_hint(hint)
 }
 
 /// Has the process print messages as the options before and after the command say.
@@ -113,59 +137,160 @@ pub(crate) fn configure(line: &mut CommandLine, verb: Verb) -> Result<(), Failur
     };
     let notes = additions::add(line, &configuration, caller)?;
     configuration.lost.iter().chain(&notes).for_each(|note| log::warn!("{note}"));
+    note_runtime(&line.options, &configuration);
+    let asked = asked(line)?;
+    mistakes::find(&line.options, &asked)?;
+    if asked.has_options {
+        log::warn!("options= of --gpus is left out: Docker's driver for NVIDIA's GPUs knows none either");
+    }
+    check_command(line)?;
     require_user(&line.options.own)
 }
 
+/// Refuses a container whose program would be nvbind, and which is to be the one that that would start.
+fn check_command(line: &CommandLine) -> Result<(), Failure> {
+    let text = |word: &OsString| word.to_string_lossy().into_owned();
+    let words: Vec<String> = line.container.command.iter().map(text).collect();
+    let image = line.container.image.as_ref().map(text).unwrap_or_default();
+    match nested::find(&words) {
+        Some(nested) if nested.is_for(&image) => {
+            let instead = shell::quote(nested.command.iter().map(OsStr::new));
+            Err(Error::Nested { instead: String::from_utf8_lossy(&instead).into_owned() }.into())
+        }
+        Some(nested) => {
+            log::warn!(
+                "the container's command is `nvbind run` of {}, which has to be in the image",
+                nested.image
+            );
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Says that NVIDIA's runtime is not what starts the container.
+pub(crate) fn note_runtime(options: &Options, configuration: &Configuration) {
+    let configured = OsStr::new(&configuration.settings.runtime.default_runtime);
+    let name = options.last("runtime").and_then(|given| given.value.as_deref()).unwrap_or(configured);
+    if Runtime::is_nvidias(name) {
+        log::warn!("--runtime {} is left out: podman's own runtime starts the container", name.display());
+    }
+}
+
+/// What the line asks for.
+fn asked(line: &CommandLine) -> Result<asked::Asked, Failure> {
+    let caller = asked::Caller { variable: &|name| std::env::var_os(name), file: &read_variables };
+    Ok(line.options.asked(caller)?)
+}
+
+/// The text of a file of `--env-file`. What is no file can be read once, and that is podman's.
+fn read_variables(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    let file =
+        fs::metadata(path).ok().filter(fs::Metadata::is_file).and_then(|_| fs::File::open(path).ok())?;
+    file.take(MAX_VARIABLES).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// What becomes of a number of GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// They are chosen now.
+    Choose,
+    /// They are chosen at each start of what is made here.
+    Keep,
+    /// They cannot be chosen.
+    Refuse,
+}
+
+/// What the container is to have, with its GPUs chosen.
+fn wanted(
+    line: &CommandLine,
+    choose: impl FnOnce(u32) -> Result<Vec<GpuName>, Failure>,
+) -> Result<Wanted, Failure> {
+    let asked = asked(line)?;
+    let gpus = match asked.choice {
+        Choice::Nothing => None,
+        Choice::Named(gpus) => Some(gpus),
+        Choice::Any(count) => Some(Gpus::Listed(choose(count)?)),
+    };
+    Ok(Wanted { gpus, capabilities: asked.capabilities })
+}
+
+/// So many GPUs of this machine, as this hook will find it.
+pub(crate) fn choose(hook: &HookOptions, modules: Modules, count: u32) -> Result<Vec<GpuName>, Failure> {
+    match Machine::open_with(hook, modules)?.whole_gpus()? {
+        Some(gpus) => Ok(free::choose(count, &gpus)?),
+        None if count == 1 => Ok(vec![GpuName::Index(0)]),
+        None => Err(free::Error::Few { count, there: 1 }.into()),
+    }
+}
+
 /// What podman would be told, as far as that is known without changing anything.
-pub(crate) fn preview(line: &CommandLine, verb: Verb) -> Result<Invocation, Failure> {
-    let request = request(line)?;
+pub(crate) fn preview(line: &CommandLine, verb: Verb, counts: Counts) -> Result<Invocation, Failure> {
     // Where podman's configuration is broken, podman says so.
     let directories = engine::hooks_dirs(&line.options).ok().flatten();
+    let wanted = wanted(line, |count| match (counts, directories.as_deref()) {
+        (Counts::Choose, Some(directories)) => {
+            let hook = hooks::find(directories).map(HookOptions::from).unwrap_or_default();
+            choose(&hook, Modules::Leave, count)
+        }
+        (Counts::Choose, None) => Err(Error::Elsewhere.into()),
+        (Counts::Keep, _) => Ok(Vec::new()),
+        (Counts::Refuse, _) => Err(Error::Counted.into()),
+    })?;
+    let request = request(line, &wanted)?;
     let has_nvidias = directories.as_deref().is_some_and(hooks::has_nvidias);
-    let plan = match directories.filter(|_| line.options.own.device_rules == Some(true)) {
-        Some(directories) => {
+    let plan = match directories.filter(|_| line.options.own.device_rules == Some(true)).zip(request) {
+        Some((directories, request)) => {
             let hook = HookOptions::from(engine::hook(&directories)?);
             Some(driver::preview(&hook, request)?.1)
         }
         None => None,
     };
-    Ok(line.invocation(verb, has_nvidias, &device_rules(&line.options, plan.as_ref())))
+    Ok(line.invocation(verb, &wanted, has_nvidias, &device_rules(&line.options, plan.as_ref())))
 }
 
 /// A container whose start can begin.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) invocation: Invocation,
-    /// Whether the hook runs on this machine.
-    pub(crate) is_local: bool,
+    /// Whether the hook acts, and on this machine.
+    pub(crate) has_hook: bool,
 }
 
 /// What podman is told, with everything ready for the container. Fails where it would start without its GPUs, or not
 /// start for a reason that crun does not tell.
 pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Prepared, Failure> {
-    let directories = engine::hooks_dirs(&line.options)?;
-    let request = request(line)?;
-    let Some(directories) = directories else {
-        let invocation = line.invocation(verb, false, &device_rules(&line.options, None));
-        return Ok(Prepared { invocation, is_local: false });
+    let Some(directories) = engine::hooks_dirs(&line.options)? else {
+        let wanted = wanted(line, |_count| Err(Error::Elsewhere.into()))?;
+        request(line, &wanted)?;
+        let invocation = line.invocation(verb, &wanted, false, &device_rules(&line.options, None));
+        return Ok(Prepared { invocation, has_hook: false });
     };
-    let hook = HookOptions::from(engine::hook(&directories)?);
+    let hook = || Ok::<_, Failure>(HookOptions::from(engine::hook(&directories)?));
+    let wanted = wanted(line, |count| choose(&hook()?, Modules::Load, count))?;
+    let has_nvidias = hooks::has_nvidias(&directories);
+    let Some(request) = request(line, &wanted)? else {
+        let invocation = line.invocation(verb, &wanted, has_nvidias, &[]);
+        return Ok(Prepared { invocation, has_hook: false });
+    };
     let keeps_groups = line.options.values("group-add").any(|group| group == "keep-groups");
-    let (host, plan) = driver::make_ready(&hook, request, keeps_groups)?;
+    let (host, plan) = driver::make_ready(&hook()?, request, keeps_groups)?;
     preflight::check(line, verb, &host, &plan)?;
     let rules = device_rules(&line.options, Some(&plan));
-    let invocation = line.invocation(verb, hooks::has_nvidias(&directories), &rules);
-    Ok(Prepared { invocation, is_local: true })
+    let invocation = line.invocation(verb, &wanted, has_nvidias, &rules);
+    Ok(Prepared { invocation, has_hook: true })
 }
 
-/// What the hook will be asked.
-fn request(line: &CommandLine) -> Result<Request, Failure> {
-    let request = line.request()?;
+/// What the hook will be asked; none for a container that is to have nothing of the driver.
+fn request(line: &CommandLine, wanted: &Wanted) -> Result<Option<Request>, Failure> {
+    let Some(request) = line.request(wanted)? else { return Ok(None) };
     // The commonest of what the hook refuses; crun would not tell its reason.
     if request.isolate && line.options.is_on("privileged") {
         return Err(Error::Privileged.into());
     }
-    Ok(request)
+    Ok(Some(request))
 }
 
 /// The rules that the hook will make by itself, for podman to keep as well: at `podman update` crun takes away what is

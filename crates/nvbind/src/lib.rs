@@ -4,11 +4,14 @@
 mod additions;
 mod args;
 mod cdi;
+mod choice;
 mod commands;
 mod config;
+mod docker;
 mod doctor;
 mod driver;
 mod failure;
+mod free;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod generate;
@@ -21,7 +24,9 @@ mod pods;
 mod preflight;
 mod profiles;
 mod service;
+mod version;
 mod watcher;
+mod yaml;
 
 #[cfg(test)]
 #[expect(dead_code, reason = "it serves the tests of several crates")]

@@ -153,6 +153,11 @@ pub const PACKAGERS: Recipe = Recipe {
     packages: &[
         &["libarchive-tools", "lintian", "makepkg", "pacman-package-manager", "rpm", "shellcheck"],
         SELINUX,
+        // The schema of CDI's specifications, and what judges by it.
+        &[
+            "golang-github-container-orchestrated-devices-container-device-interface-dev",
+            "python3-jsonschema",
+        ],
     ],
     updated: false,
     files: &[],

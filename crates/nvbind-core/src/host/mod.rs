@@ -12,7 +12,7 @@ use crate::failure::Explain;
 pub use directory::Directory;
 pub use roots::Roots;
 pub use rustix::fs::Stat;
-use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, Access, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -248,6 +248,23 @@ impl Tree {
         fs::fstat(self.open_unlinked(path, OFlags::empty())?).map_err(|errno| self.error(path, errno))
     }
 
+    /// Whether the device cgroup of this process denies a node, which access(2) asks without opening it: of all
+    /// that `inode_permission()` asks (the kernel's fs/namei.c) it alone answers EPERM for a node. What is not there
+    /// is not denied, and permission bits do not count: by those one process of a container may use a node and
+    /// another may not.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn is_denied_by_cgroup(&self, path: &str) -> Result<bool, Error> {
+        let Some(node) = self.locate(path).found()? else { return Ok(false) };
+        let wanted = Access::READ_OK | Access::WRITE_OK;
+        match fs::access(magic_link(&node), wanted) {
+            Ok(()) | Err(Errno::ACCESS) => Ok(false),
+            Err(Errno::PERM) => Ok(true),
+            Err(errno) => Err(self.error(path, errno)),
+        }
+    }
+
     /// Opens a directory by name only (`O_PATH`), no link followed.
     ///
     /// # Errors
@@ -293,9 +310,14 @@ impl Tree {
     }
 }
 
+/// The path that leads to a descriptor's file, wherever that stands (proc(5), `/proc/pid/fd`).
+fn magic_link(fd: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+}
+
 /// Where a descriptor's file stands.
 fn link_of(fd: impl AsFd) -> Result<PathBuf, Errno> {
-    let link = fs::readlink(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()), Vec::new())?;
+    let link = fs::readlink(magic_link(fd), Vec::new())?;
     Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
 }
 

@@ -14,8 +14,11 @@ const DEVICES: &str = "/sys/bus/pci/devices";
 /// A GPU of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gpu {
-    /// Position in PCI order.
+    /// Position in PCI order, of those that this process may use: as `nvidia-smi` counts in a job that has some of a
+    /// machine's.
     pub index: u32,
+    /// The same of all GPUs of the machine, by which root's configuration counts.
+    pub position: u32,
     /// The number in `/dev/nvidiaN`, which is not the index.
     pub minor: u32,
     /// UUID; unknown before the GPU's first use on some drivers.
@@ -32,6 +35,8 @@ pub struct Gpu {
     pub drm: Vec<DeviceNode>,
     /// The MIG devices that it is divided into, by GPU instance and compute instance.
     pub mig: Vec<MigDevice>,
+    /// Those of them that the device cgroup of this process denies, and that are not in `mig`.
+    pub denied_mig: Vec<MigDevice>,
 }
 
 impl Gpu {
@@ -59,14 +64,16 @@ impl Gpu {
     }
 }
 
-pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
+/// The GPUs that this process may use, and those that its device cgroup denies: a scheduler of jobs gives each job some
+/// of a machine's. What it denies could not be given to a container, and would be seen by no program in it.
+pub(super) fn read(host: &Host, majors: &Majors) -> Result<(Vec<Gpu>, Vec<Gpu>), Error> {
     let names = host.proc.names(PATH).found()?.unwrap_or_default();
     let mut addresses: Vec<(PciAddress, String)> = names
         .into_iter()
         .filter_map(|name| PciAddress::parse(&name).map(|address| (address, name)))
         .collect();
     addresses.sort();
-    let mut gpus = Vec::new();
+    let (mut gpus, mut denied) = (Vec::new(), Vec::new());
     for (pci, name) in addresses {
         let proc = format!("{PATH}/{name}");
         let path = format!("{proc}/information");
@@ -82,19 +89,29 @@ pub(super) fn read(host: &Host, majors: &Majors) -> Result<Vec<Gpu>, Error> {
             major: majors.gpu,
             minor: information.minor,
         };
-        gpus.push(Gpu {
-            index: u32::try_from(gpus.len()).unwrap_or(u32::MAX),
+        let mig = mig::read(&host.proc, information.minor, majors.of(mig::DRIVER).next())?;
+        let (mig, denied_mig) = mig::divide(&host.dev, mig)?;
+        let is_denied = host.dev.is_denied_by_cgroup(&node.path)? || mig.is_empty() && !denied_mig.is_empty();
+        let gpu = Gpu {
+            index: count(&gpus),
+            position: count(&gpus).saturating_add(count(&denied)),
             minor: information.minor,
             uuid: information.uuid,
             model: information.model,
             drm: drm_nodes(host, &pci)?,
-            mig: mig::read(&host.proc, information.minor, majors.of(mig::DRIVER).next())?,
+            mig,
+            denied_mig,
             pci,
             proc,
             node,
-        });
+        };
+        if is_denied { denied.push(gpu) } else { gpus.push(gpu) }
     }
-    Ok(gpus)
+    Ok((gpus, denied))
+}
+
+fn count(gpus: &[Gpu]) -> u32 {
+    u32::try_from(gpus.len()).unwrap_or(u32::MAX)
 }
 
 pub(super) struct Information {

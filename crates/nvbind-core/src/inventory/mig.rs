@@ -84,6 +84,18 @@ pub(super) fn read(proc: &Tree, gpu: u32, major: Option<u32>) -> Result<Vec<MigD
     Ok(devices)
 }
 
+/// Those that this process may use, and those that its device cgroup denies.
+pub(super) fn divide(dev: &Tree, devices: Vec<MigDevice>) -> Result<(Vec<MigDevice>, Vec<MigDevice>), Error> {
+    let (mut usable, mut denied) = (Vec::new(), Vec::new());
+    for device in devices {
+        let [gpu_instance, compute_instance] = &device.access;
+        let is_denied = dev.is_denied_by_cgroup(&gpu_instance.node.path)?
+            || dev.is_denied_by_cgroup(&compute_instance.node.path)?;
+        if is_denied { denied.push(device) } else { usable.push(device) }
+    }
+    Ok((usable, denied))
+}
+
 /// The numbers of the subdirectories that are called `PREFIXn`, in order.
 fn numbers(proc: &Tree, directory: &str, prefix: &str) -> Result<Vec<u32>, Error> {
     let names = proc.names(&format!("{DIRECTORY}/{directory}")).found()?.unwrap_or_default();

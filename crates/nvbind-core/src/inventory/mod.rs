@@ -122,8 +122,10 @@ impl Driver {
 pub struct Inventory {
     /// The driver that is loaded.
     pub driver: Driver,
-    /// The GPUs in PCI order, without those that the driver excludes.
+    /// The GPUs in PCI order, without those that the driver excludes and those that are denied.
     pub gpus: Vec<Gpu>,
+    /// Those that the device cgroup of this process denies.
+    pub denied: Vec<Gpu>,
     /// What is instead of GPUs in WSL2, which does not tell them.
     pub wsl: Option<Wsl>,
     /// The nodes beside `/dev/nvidiaN`, with their numbers where they can be injected: their
@@ -234,7 +236,7 @@ impl Inventory {
         }
         let driver = version::read(&host.proc)?;
         let majors = Majors::read(&host.proc)?;
-        let gpus = gpus::read(host, &majors)?;
+        let (gpus, denied) = gpus::read(host, &majors)?;
         let libraries = libraries::read(&host.files, &driver.version, wanted)?;
         let programs = programs::read(&host.files, wanted, PROGRAM_DIRECTORIES)?;
         let (proc, nodes) = procfs::read(&host.proc)?;
@@ -251,6 +253,7 @@ impl Inventory {
         }
         Ok(Inventory {
             gpus,
+            denied,
             wsl: None,
             control_nodes,
             libraries,

@@ -45,6 +45,7 @@ pub(super) fn read(host: &Host, node: DeviceNode, wanted: Capabilities) -> Resul
     Ok(Inventory {
         driver: Driver { version: Driver::WSL2.to_owned(), open_modules: false },
         gpus: Vec::new(),
+        denied: Vec::new(),
         wsl: Some(Wsl { node, store: read_store(&host.files)? }),
         control_nodes: Vec::new(),
         libraries: read_libraries(&host.files, wanted)?,

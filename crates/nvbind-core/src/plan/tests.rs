@@ -291,7 +291,8 @@ fn in_wsl2_all_gpus_are_one_and_the_driver_store_keeps_its_path() {
     }
     for (allowed, is_allowed) in [("0", true), ("0-3", true), ("1-3", false), ("GPU-ab", false)] {
         let names = vec![GpuName::parse(allowed).unwrap()];
-        let allowed = vec![Allowed { names, by: "/f".to_owned() }];
+        let allowed =
+            vec![Allowed { names, by: "/f".to_owned(), numbers: crate::security::Numbers::OfMachine }];
         for gpus in ["all", "0"] {
             let request = Request { allowed: allowed.clone(), ..Request::parse(gpus, None, None).unwrap() };
             let exit = plan(&request, &inventory).err().map(|error| error.exit());

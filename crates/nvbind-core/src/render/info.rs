@@ -19,6 +19,8 @@ pub struct InfoDocument<'a> {
     #[serde(serialize_with = "exactly")]
     cuda: Cuda,
     gpus: Vec<InfoGpu<'a>>,
+    /// PCI addresses.
+    denied: Vec<String>,
     capabilities: Vec<&'static str>,
     devices: Vec<&'a str>,
     libraries: Vec<LibraryEntry<'a>>,
@@ -67,6 +69,7 @@ impl<'a> InfoDocument<'a> {
             driver: &inventory.driver,
             cuda: cuda(&inventory.driver, listing),
             gpus: inventory.gpus.iter().map(|gpu| InfoGpu::new(gpu, listing, host)).collect(),
+            denied: inventory.denied.iter().map(|gpu| gpu.pci.to_string()).collect(),
             capabilities: inventory.capabilities().iter().map(Capability::name).collect(),
             devices: paths(nodes),
             libraries: inventory
@@ -128,6 +131,9 @@ pub fn info_text(inventory: &Inventory, listing: Option<&Listing>, host: &Host) 
         }
         text.push_str(&mig_lines(gpu));
     }
+    if !document.denied.is_empty() {
+        let _ = writeln!(text, "denied  {} by the device cgroup of this process", document.denied.join(", "));
+    }
     let _ = writeln!(text, "parts      {}", document.capabilities.join(","));
     let _ = writeln!(text, "devices    {}", document.devices.join(" "));
     let _ = writeln!(text, "libraries  {}", document.libraries.len());
@@ -187,6 +193,7 @@ mod tests {
                  "drm": [], "numa_node": null, "memory": null,
                  "mig": [{"gpu_instance": 2, "compute_instance": 0, "index": null, "uuid": null, "profile": null}]},
             ],
+            "denied": [],
             "capabilities": ["compute", "utility"],
             "devices": ["/dev/nvidia1", "/dev/dri/card2", "/dev/dri/renderD130", "/dev/nvidia0", "/dev/nvidiactl",
                         "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"],

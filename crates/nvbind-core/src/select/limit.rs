@@ -17,10 +17,11 @@ impl<'a> Limit<'a> {
     pub(super) fn new(allowed: &'a Allowed, gpus: &[Gpu]) -> Result<Limit<'a>, Error> {
         let mut parts = Choice::new();
         for name in &allowed.names {
-            let found = find(name, gpus);
+            let found = find(name, gpus, allowed.numbers);
             if found.len() as u64 > expected(name) {
                 let (name, there_is) = (name.to_string(), describe(gpus));
-                return Err(Error::AmbiguousAllowed { name, allowed: allowed.clone(), there_is });
+                let allowed = Box::new(allowed.clone());
+                return Err(Error::AmbiguousAllowed { name, allowed, there_is });
             }
             add(&mut parts, found);
         }

@@ -2,12 +2,15 @@
 
 mod limit;
 
+#[cfg(test)]
+mod tests;
+
 use crate::exit::Exit;
 use crate::failure::Explain;
 use crate::gpu_name::GpuName;
 use crate::inventory::{Gpu, Inventory, MigDevice};
 use crate::request::{Gpus, Request};
-use crate::security::Allowed;
+use crate::security::{Allowed, Numbers};
 use limit::Limit;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +25,16 @@ pub enum Error {
     /// A UUID prefix of several GPUs.
     #[error("{name} means more than one GPU; this machine has {there_is}")]
     Ambiguous { name: String, there_is: String },
+    /// A GPU that a scheduler of jobs, or a container around, keeps from this process.
+    #[error(
+        "the device cgroup denies GPU {name} to this process, as a job's does with the GPUs of other jobs; it may use {there_is}"
+    )]
+    Denied { name: String, there_is: String },
+    /// `all` where all are kept from this process.
+    #[error(
+        "the device cgroup denies all GPUs of this machine to this process: {denied}; ask the job scheduler for one, or whoever runs the container around"
+    )]
+    AllDenied { denied: String },
     /// `all` on a machine without a GPU.
     #[error("the driver is loaded but has no GPU; ask for io.nvbind.gpu=none to get its files alone")]
     NoGpu,
@@ -36,13 +49,16 @@ pub enum Error {
     NoneAllowed(Allowed),
     /// A UUID prefix of several GPUs among the allowed ones.
     #[error("{name} means more than one GPU; {allowed}, and this machine has {there_is}")]
-    AmbiguousAllowed { name: String, allowed: Allowed, there_is: String },
+    AmbiguousAllowed { name: String, allowed: Box<Allowed>, there_is: String },
 }
 
 impl Explain for Error {
     fn exit(&self) -> Exit {
         match self {
-            Error::NotAllowed { .. } | Error::NoneAllowed(_) => Exit::Permission,
+            Error::NotAllowed { .. }
+            | Error::NoneAllowed(_)
+            | Error::Denied { .. }
+            | Error::AllDenied { .. } => Exit::Permission,
             Error::AmbiguousAllowed { .. } => Exit::Request,
             Error::Unknown { .. } | Error::Ambiguous { .. } | Error::NoGpu | Error::Wsl { .. } => {
                 Exit::Driver
@@ -102,7 +118,7 @@ pub fn select(request: &Request, inventory: &Inventory) -> Result<Vec<Gpu>, Erro
     let mut choice = Choice::new();
     match &request.gpus {
         Gpus::None => {}
-        Gpus::All if gpus.is_empty() => return Err(Error::NoGpu),
+        Gpus::All if gpus.is_empty() => return Err(all_denied(inventory).unwrap_or(Error::NoGpu)),
         Gpus::All => {
             choice.extend(gpus.iter().map(all_of).enumerate());
             for limit in limits()? {
@@ -112,7 +128,7 @@ pub fn select(request: &Request, inventory: &Inventory) -> Result<Vec<Gpu>, Erro
         Gpus::Listed(names) => {
             let limits = limits()?;
             for name in names {
-                let found = find_exactly(name, gpus)?;
+                let found = find_exactly(name, inventory)?;
                 for limit in &limits {
                     limit.check(name, &found)?;
                 }
@@ -155,13 +171,38 @@ fn add(choice: &mut Choice, found: Vec<Found>) {
 }
 
 /// What a name means, all of it.
-fn find_exactly(name: &GpuName, gpus: &[Gpu]) -> Result<Vec<Found>, Error> {
-    let found = find(name, gpus);
+fn find_exactly(name: &GpuName, inventory: &Inventory) -> Result<Vec<Found>, Error> {
+    let found = find(name, &inventory.gpus, Numbers::OfProcess);
     match (found.len() as u64).cmp(&expected(name)) {
         Ordering::Equal => Ok(found),
-        Ordering::Greater => Err(Error::Ambiguous { name: name.to_string(), there_is: describe(gpus) }),
-        Ordering::Less => Err(Error::Unknown { name: name.to_string(), there_is: describe(gpus) }),
+        Ordering::Greater => {
+            Err(Error::Ambiguous { name: name.to_string(), there_is: describe(&inventory.gpus) })
+        }
+        Ordering::Less => Err(all_denied(inventory).unwrap_or_else(|| {
+            let (is_denied, name) = (is_denied(name, inventory), name.to_string());
+            if is_denied {
+                Error::Denied { name, there_is: describe(&inventory.gpus) }
+            } else {
+                Error::Unknown { name, there_is: there_is(inventory) }
+            }
+        })),
     }
+}
+
+/// Where this process may use no GPU of those that there are.
+fn all_denied(inventory: &Inventory) -> Option<Error> {
+    let is_so = inventory.gpus.is_empty() && !inventory.denied.is_empty();
+    is_so.then(|| Error::AllDenied { denied: list(&inventory.denied) })
+}
+
+/// Whether it is a GPU or a MIG device that is denied. A number is none: it counts those that are not.
+fn is_denied(name: &GpuName, inventory: &Inventory) -> bool {
+    let is_part =
+        |gpu: &Gpu| gpu.denied_mig.iter().any(|device| is_mig(name, gpu, device, Numbers::OfProcess));
+    let is_whole = |gpu: &Gpu| {
+        !matches!(name, GpuName::Index(_) | GpuName::Range(..)) && is_gpu(name, gpu, Numbers::OfProcess)
+    };
+    inventory.denied.iter().any(|gpu| is_whole(gpu) || is_part(gpu)) || inventory.gpus.iter().any(is_part)
 }
 
 /// How many GPUs or MIG devices a name means.
@@ -178,32 +219,33 @@ fn expected(name: &GpuName) -> u64 {
 }
 
 /// What a name fits.
-fn find(name: &GpuName, gpus: &[Gpu]) -> Vec<Found> {
+fn find(name: &GpuName, gpus: &[Gpu], numbers: Numbers) -> Vec<Found> {
     let mut found = Vec::new();
     for (position, gpu) in gpus.iter().enumerate() {
-        if is_gpu(name, gpu) {
+        if is_gpu(name, gpu, numbers) {
             found.push((position, None));
         }
-        let migs = gpu.mig.iter().enumerate().filter(|(_, device)| is_mig(name, gpu, device));
+        let migs = gpu.mig.iter().enumerate().filter(|(_, device)| is_mig(name, gpu, device, numbers));
         found.extend(migs.map(|(mig, _)| (position, Some(mig))));
     }
     found
 }
 
-fn is_gpu(name: &GpuName, gpu: &Gpu) -> bool {
+fn is_gpu(name: &GpuName, gpu: &Gpu, numbers: Numbers) -> bool {
     match name {
-        GpuName::Index(index) => gpu.index == *index,
-        GpuName::Range(first, last) => (*first..=*last).contains(&gpu.index),
+        GpuName::Index(index) => number(gpu, numbers) == *index,
+        GpuName::Range(first, last) => (*first..=*last).contains(&number(gpu, numbers)),
         GpuName::Pci(address) => gpu.pci == *address,
         GpuName::Uuid(prefix) => gpu.uuid.as_ref().is_some_and(|uuid| has_prefix(uuid, prefix)),
         GpuName::MigIndex { .. } | GpuName::MigUuid(_) | GpuName::MigInstance { .. } => false,
     }
 }
 
-fn is_mig(name: &GpuName, gpu: &Gpu, device: &MigDevice) -> bool {
+fn is_mig(name: &GpuName, gpu: &Gpu, device: &MigDevice, numbers: Numbers) -> bool {
     match name {
         GpuName::MigIndex { gpu: index, mig } => {
-            gpu.index == *index && device.identity.as_ref().is_some_and(|identity| identity.index == *mig)
+            number(gpu, numbers) == *index
+                && device.identity.as_ref().is_some_and(|identity| identity.index == *mig)
         }
         GpuName::MigUuid(prefix) => {
             device.identity.as_ref().is_some_and(|identity| has_prefix(&identity.uuid, prefix))
@@ -216,8 +258,33 @@ fn is_mig(name: &GpuName, gpu: &Gpu, device: &MigDevice) -> bool {
     }
 }
 
+fn number(gpu: &Gpu, numbers: Numbers) -> u32 {
+    match numbers {
+        Numbers::OfMachine => gpu.position,
+        Numbers::OfProcess => gpu.index,
+    }
+}
+
 fn has_prefix(uuid: &str, prefix: &str) -> bool {
     uuid.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// What there is for this process, and what there is beside it.
+fn there_is(inventory: &Inventory) -> String {
+    let usable = describe(&inventory.gpus);
+    if inventory.denied.is_empty() {
+        return usable;
+    }
+    format!("{usable}; the device cgroup denies this process {}", list(&inventory.denied))
+}
+
+/// GPUs without the numbers that they do not have for this process.
+fn list(denied: &[Gpu]) -> String {
+    let name = |gpu: &Gpu| match &gpu.uuid {
+        Some(uuid) => format!("{uuid} ({})", gpu.pci),
+        None => gpu.pci.to_string(),
+    };
+    denied.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 fn describe(gpus: &[Gpu]) -> String {
@@ -231,330 +298,4 @@ fn describe(gpus: &[Gpu]) -> String {
         all.extend(gpu.mig.iter().map(|device| gpu.name_of(device)));
     }
     all.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::listing::MigIdentity;
-    use crate::machine::{self, Machine};
-    use crate::pci::PciAddress;
-
-    /// What is chosen, as `index` with `!` where its DRM nodes are left out, and the instances of its MIG devices.
-    fn chosen(selection: &str, inventory: &Inventory) -> Result<Vec<String>, Error> {
-        chosen_of(&Request::parse(selection, None, None).unwrap(), inventory)
-    }
-
-    /// The same where only these are allowed.
-    fn chosen_within(allowed: &[&str], selection: &str, inventory: &Inventory) -> Result<Vec<String>, Error> {
-        let names = allowed.iter().map(|name| GpuName::parse(name).unwrap()).collect();
-        let allowed = vec![Allowed { names, by: "security.allowed_devices of /etc/x.toml".to_owned() }];
-        chosen_of(&Request { allowed, ..Request::parse(selection, None, None).unwrap() }, inventory)
-    }
-
-    fn chosen_of(request: &Request, inventory: &Inventory) -> Result<Vec<String>, Error> {
-        let of = |gpu: &Gpu| {
-            let instances =
-                gpu.mig.iter().map(|mig| format!(" {}/{}", mig.gpu_instance, mig.compute_instance));
-            let drm = if gpu.drm.is_empty() { "!" } else { "" };
-            format!("{}{drm}{}", gpu.index, instances.collect::<String>())
-        };
-        select(request, inventory).map(|gpus| gpus.iter().map(of).collect())
-    }
-
-    /// GPUs in a row, with minor numbers that count down from 31 and DRM numbers that leave some out.
-    fn gpus(count: u32) -> Machine {
-        let machine = Machine::new();
-        for index in 0..count {
-            let (card, render) = (format!("card{}", 3 * index + 1), format!("renderD{}", 128 + 2 * index));
-            let uuid = format!("GPU-{index:08x}-0000-0000-0000-000000000000");
-            machine.gpu(
-                &format!("{:04x}:{:02x}:00.0", index / 8, 1 + 16 * (index % 8)),
-                31 - index,
-                &uuid,
-                &[&card, &render],
-            );
-        }
-        machine
-    }
-
-    /// Two GPUs, the second divided into three MIG devices of which NVML told.
-    fn divided() -> Inventory {
-        let machine = gpus(2);
-        machine.mig(30, &[(1, 0, 12, 13), (2, 0, 21, 22), (2, 1, 21, 23)]);
-        let mut inventory = machine.inventory().unwrap();
-        // NVML's order is not that of the instances.
-        for (device, index) in inventory.gpus[1].mig.iter_mut().zip([2, 0, 4]) {
-            let uuid = format!("MIG-a{index}aaaaaa-0000-0000-0000-000000000000");
-            device.identity = Some(MigIdentity { index, uuid, profile: Some("1g.10gb".into()) });
-        }
-        inventory
-    }
-
-    #[test]
-    fn names_of_every_kind_find_their_gpu_once_and_in_order() {
-        let inventory = machine::two_gpus();
-        for (selection, expected) in [
-            ("all", vec!["0", "1"]),
-            ("none", vec![]),
-            ("1,0,1", vec!["0", "1"]),
-            ("0-1", vec!["0", "1"]),
-            ("1-1,0-1", vec!["0", "1"]),
-            ("GPU-b", vec!["1"]),
-            ("GPU-AAAA", vec!["0"]),
-            ("0000:41:00.0,1", vec!["1"]),
-        ] {
-            assert_eq!(chosen(selection, &inventory).unwrap(), expected, "{selection}");
-        }
-    }
-
-    #[test]
-    fn an_index_is_the_position_in_pci_order_on_machines_of_every_size() {
-        for count in [1_u32, 2, 8, 16] {
-            let inventory = gpus(count).inventory().unwrap();
-            let last = count - 1;
-            for selection in [format!("{last}"), format!("GPU-{last:08x}"), format!("{last}-{last}")] {
-                let request = Request::parse(&selection, None, None).unwrap();
-                let [gpu] = &select(&request, &inventory).unwrap()[..] else { panic!("{selection}") };
-                assert_eq!((gpu.index, gpu.minor), (last, 31 - last));
-                let drm: Vec<&str> = gpu.drm.iter().map(|node| node.path.as_str()).collect();
-                let (card, render) = (3 * last + 1, 128 + 2 * last);
-                assert_eq!(drm, [format!("/dev/dri/card{card}"), format!("/dev/dri/renderD{render}")]);
-            }
-            assert_eq!(chosen("all", &inventory).unwrap().len(), count as usize);
-            assert_eq!(chosen(&format!("0-{last}"), &inventory).unwrap().len(), count as usize);
-            assert!(matches!(chosen(&format!("0-{count}"), &inventory), Err(Error::Unknown { .. })));
-        }
-    }
-
-    #[test]
-    fn of_sixteen_gpus_only_the_divided_ones_have_mig_devices() {
-        let machine = gpus(16);
-        // By minor numbers, which count down from 31.
-        machine.mig(28, &[(7, 0, 70, 71), (13, 0, 130, 131)]);
-        machine.mig(16, &[(0, 0, 3, 4)]);
-        let inventory = machine.inventory().unwrap();
-        let all = chosen("all", &inventory).unwrap();
-        assert_eq!((all[3].as_str(), all[4].as_str(), all[15].as_str()), ("3! 7/0 13/0", "4", "15! 0/0"));
-        assert_eq!(chosen("MIG-GPU-00000003/13/0,14", &inventory).unwrap(), ["3! 13/0", "14"]);
-    }
-
-    #[test]
-    fn a_range_beyond_all_gpus_is_unknown_at_once() {
-        let error = chosen("0-4294967295", &machine::two_gpus()).unwrap_err();
-        assert!(error.to_string().starts_with("there is no GPU 0-4294967295; this machine has 0 (GPU-aaaa"));
-    }
-
-    #[test]
-    fn a_mig_device_is_found_by_every_name_and_alone() {
-        let inventory = divided();
-        for (selection, expected) in [
-            ("1:2", vec!["1! 1/0"]),
-            ("1:0", vec!["1! 2/0"]),
-            ("1:4,1:0,1:4", vec!["1! 2/0 2/1"]),
-            ("MIG-a0AAAAAA-0000-0000-0000-000000000000", vec!["1! 2/0"]),
-            ("MIG-a2", vec!["1! 1/0"]),
-            ("MIG-GPU-00000001/2/1", vec!["1! 2/1"]),
-            ("0,1:0", vec!["0", "1! 2/0"]),
-            ("1,1:0", vec!["1 2/0"]),
-        ] {
-            assert_eq!(chosen(selection, &inventory).unwrap(), expected, "{selection}");
-        }
-    }
-
-    #[test]
-    fn all_means_every_mig_device_and_a_divided_gpu_by_its_own_name_none_of_them() {
-        let inventory = divided();
-        for (selection, expected) in [
-            ("all", vec!["0", "1! 1/0 2/0 2/1"]),
-            ("0-1", vec!["0", "1"]),
-            ("1", vec!["1"]),
-            ("GPU-00000001", vec!["1"]),
-        ] {
-            assert_eq!(chosen(selection, &inventory).unwrap(), expected, "{selection}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_mig_device_lists_those_there_are() {
-        let there_is = "this machine has 0 (GPU-00000000-0000-0000-0000-000000000000, 0000:01:00.0), \
-                        1 (GPU-00000001-0000-0000-0000-000000000000, 0000:11:00.0), \
-                        1:2 (MIG-a2aaaaaa-0000-0000-0000-000000000000, 1g.10gb), \
-                        1:0 (MIG-a0aaaaaa-0000-0000-0000-000000000000, 1g.10gb), \
-                        1:4 (MIG-a4aaaaaa-0000-0000-0000-000000000000, 1g.10gb)";
-        let inventory = divided();
-        for name in ["1:1", "0:0", "2:0", "MIG-b", "MIG-GPU-00000001/1/1", "MIG-GPU-00000000/1/0"] {
-            let error = chosen(name, &inventory).unwrap_err();
-            assert_eq!(error.to_string(), format!("there is no GPU {name}; {there_is}"));
-        }
-        assert!(matches!(chosen("MIG-a", &inventory), Err(Error::Ambiguous { .. })));
-    }
-
-    #[test]
-    fn without_nvml_a_mig_device_is_listed_by_the_name_that_procfs_tells() {
-        let mut inventory = divided();
-        for device in &mut inventory.gpus[1].mig {
-            device.identity = None;
-        }
-        let error = chosen("9", &inventory).unwrap_err().to_string();
-        assert!(error.contains(", MIG-GPU-00000001-0000-0000-0000-000000000000/2/1"), "{error}");
-        let name = "MIG-GPU-00000001-0000-0000-0000-000000000000/2/1";
-        assert_eq!(chosen(name, &inventory).unwrap(), ["1! 2/1"]);
-    }
-
-    #[test]
-    fn an_unknown_or_ambiguous_name_lists_what_there_is() {
-        let there_is = "0 (GPU-aaaa0000-0000-0000-0000-000000000001, 0000:01:00.0), \
-                        1 (GPU-bbbb0000-0000-0000-0000-000000000002, 0000:41:00.0)";
-        let inventory = machine::two_gpus();
-        for name in ["2", "GPU-c", "0000:02:00.0", "1-2", "0:0"] {
-            let unknown = Error::Unknown { name: name.to_owned(), there_is: there_is.to_owned() };
-            assert_eq!(chosen(name, &inventory).unwrap_err(), unknown);
-        }
-        let mut inventory = machine::two_gpus();
-        for gpu in &mut inventory.gpus {
-            gpu.uuid = Some(format!("GPU-cc{}", gpu.index));
-        }
-        assert!(matches!(chosen("GPU-cc", &inventory).unwrap_err(), Error::Ambiguous { .. }));
-    }
-
-    #[test]
-    fn a_gpu_that_was_removed_is_none_and_those_behind_it_move_up() {
-        let machine = gpus(4);
-        // Its directory in procfs, or its device node, may stay for a while.
-        std::fs::remove_file(machine.path("proc/driver/nvidia/gpus/0000:11:00.0/information")).unwrap();
-        let inventory = machine.inventory().unwrap();
-        assert_eq!(chosen("all", &inventory).unwrap().len(), 3);
-        assert_eq!(chosen("GPU-00000002", &inventory).unwrap(), ["1"]);
-        for name in ["3", "GPU-00000001", "0000:11:00.0", "1-3"] {
-            assert!(matches!(chosen(name, &inventory), Err(Error::Unknown { .. })), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_gpu_that_sysfs_has_no_more_comes_without_drm_nodes_and_the_others_with_theirs() {
-        let machine = gpus(2);
-        std::fs::remove_dir_all(machine.path("sys/bus/pci/devices/0000:01:00.0")).unwrap();
-        assert_eq!(chosen("all", &machine.inventory().unwrap()).unwrap(), ["0!", "1"]);
-    }
-
-    #[test]
-    fn all_means_the_allowed_gpus_on_machines_of_every_size() {
-        for count in [1_u32, 2, 8, 16] {
-            let inventory = gpus(count).inventory().unwrap();
-            let last = count - 1;
-            let by_address = inventory.gpus[last as usize].pci.to_string();
-            for name in [format!("{last}"), format!("GPU-{last:08x}"), by_address] {
-                // Indexes count all GPUs, and a name of none allows none.
-                let within = |selection: &str| chosen_within(&[&name, "99", "GPU-ff"], selection, &inventory);
-                assert_eq!(within("all").unwrap(), [last.to_string()], "{name}");
-                assert_eq!(within(&last.to_string()).unwrap(), [last.to_string()], "{name}");
-                assert_eq!(within("none").unwrap(), Vec::<String>::new());
-                for index in 0..last {
-                    let error = within(&index.to_string()).unwrap_err();
-                    assert!(matches!(error, Error::NotAllowed { .. }), "{name} {index}: {error}");
-                }
-                assert_eq!(within(&format!("0-{last}")).is_ok(), count == 1);
-            }
-            let all = chosen_within(&["0-99"], "all", &inventory).unwrap();
-            assert_eq!(all.len(), count as usize);
-        }
-    }
-
-    #[test]
-    fn what_is_not_allowed_is_refused_with_what_is() {
-        let inventory = machine::two_gpus();
-        let allows = "security.allowed_devices of /etc/x.toml allows 0,MIG-aa";
-        for name in ["1", "GPU-b", "0000:41:00.0", "0-1", "0,1"] {
-            let error = chosen_within(&["0", "MIG-aa"], name, &inventory).unwrap_err();
-            let refused = if name == "0,1" { "1" } else { name };
-            assert_eq!(
-                (error.to_string(), error.exit()),
-                (format!("GPU {refused} is not allowed; {allows}"), Exit::Permission)
-            );
-        }
-        for (allowed, text) in [(&[][..], "none"), (&["2", "GPU-c"], "2,GPU-c")] {
-            let error = chosen_within(allowed, "all", &inventory).unwrap_err();
-            let expected = format!(
-                "no GPU of this machine is allowed; security.allowed_devices of /etc/x.toml allows {text}"
-            );
-            assert_eq!((error.to_string(), error.exit()), (expected, Exit::Permission));
-            assert_eq!(chosen_within(allowed, "none", &inventory).unwrap(), Vec::<String>::new());
-        }
-        // What is not there is told as such.
-        let error = chosen_within(&["0"], "7", &inventory).unwrap_err();
-        assert!(matches!(error, Error::Unknown { .. }), "{error}");
-    }
-
-    #[test]
-    fn an_allowed_prefix_of_several_gpus_is_an_error_and_one_of_a_removed_gpu_is_none() {
-        let machine = gpus(2);
-        let inventory = machine.inventory().unwrap();
-        for selection in ["all", "0"] {
-            let error = chosen_within(&["GPU-0000", "0"], selection, &inventory).unwrap_err();
-            let text = error.to_string();
-            let says = "GPU-0000 means more than one GPU; security.allowed_devices of /etc/x.toml allows GPU-0000,0, \
-                        and this machine has 0 (GPU-00000000-";
-            assert_eq!((text.starts_with(says), error.exit()), (true, Exit::Request), "{text}");
-        }
-        std::fs::remove_file(machine.path("proc/driver/nvidia/gpus/0000:11:00.0/information")).unwrap();
-        let inventory = machine.inventory().unwrap();
-        assert_eq!(chosen_within(&["GPU-0000"], "all", &inventory).unwrap(), ["0"]);
-        assert!(matches!(chosen_within(&["GPU-00000001"], "all", &inventory), Err(Error::NoneAllowed(_))));
-    }
-
-    #[test]
-    fn a_gpu_allows_its_mig_devices_and_a_mig_device_itself_alone() {
-        let inventory = divided();
-        let instance = "MIG-GPU-00000001-0000-0000-0000-000000000000/2/1";
-        for (allowed, selection, expected) in [
-            (&["1"][..], "all", Some(vec!["1! 1/0 2/0 2/1"])),
-            (&["1"], "1", Some(vec!["1"])),
-            (&["1"], "1:2", Some(vec!["1! 1/0"])),
-            (&["1"], "0", None),
-            (&["1:0"], "all", Some(vec!["1! 2/0"])),
-            (&["1:0"], "1:0", Some(vec!["1! 2/0"])),
-            (&["1:0"], "MIG-a0", Some(vec!["1! 2/0"])),
-            (&["1:0"], "1:2", None),
-            (&["1:0"], "1", None),
-            (&["1:0"], "1,1:0", None),
-            (&["1:0"], instance, None),
-            (&["MIG-a4", "0"], "all", Some(vec!["0", "1! 2/1"])),
-            (&["MIG-a4"], instance, Some(vec!["1! 2/1"])),
-            (&[instance, "MIG-a2"], "all", Some(vec!["1! 1/0 2/1"])),
-            (&[instance], "1:4", Some(vec!["1! 2/1"])),
-            (&["0:0", "MIG-bb"], "all", None),
-        ] {
-            let result = chosen_within(allowed, selection, &inventory);
-            match expected {
-                Some(expected) => assert_eq!(result.unwrap(), expected, "{allowed:?} {selection}"),
-                None => assert_eq!(result.unwrap_err().exit(), Exit::Permission, "{allowed:?} {selection}"),
-            }
-        }
-        let error = chosen_within(&["MIG-a"], "1:0", &inventory).unwrap_err();
-        assert!(matches!(error, Error::AmbiguousAllowed { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_mig_device_that_nvml_did_not_name_is_not_allowed_by_such_a_name() {
-        let mut inventory = divided();
-        for device in &mut inventory.gpus[1].mig {
-            device.identity = None;
-        }
-        let error = chosen_within(&["1:0", "MIG-a0"], "all", &inventory).unwrap_err();
-        assert!(matches!(error, Error::NoneAllowed(_)), "{error}");
-        // Nor does one of a GPU that is whole again allow it.
-        inventory.gpus[1].mig.clear();
-        let error = chosen_within(&["MIG-GPU-00000001/1/0"], "all", &inventory).unwrap_err();
-        assert!(matches!(error, Error::NoneAllowed(_)), "{error}");
-    }
-
-    #[test]
-    fn all_on_a_machine_without_a_gpu_is_refused() {
-        let mut inventory = machine::two_gpus();
-        inventory.gpus.clear();
-        assert_eq!(chosen("all", &inventory).unwrap_err(), Error::NoGpu);
-        assert_eq!(chosen("none", &inventory).unwrap(), Vec::<String>::new());
-        assert_eq!(PciAddress::parse("0000:01:00.0").unwrap().to_string(), "0000:01:00.0");
-    }
 }

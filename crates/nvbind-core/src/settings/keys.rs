@@ -78,6 +78,12 @@ pub const KEYS: &[Key] = &[
         "false",
         "true: NVIDIA_VISIBLE_DEVICES asks for any container, where setup --visible-devices installed its hook",
     ),
+    hook(
+        "security",
+        "annotations",
+        "true",
+        "false: annotations ask for nothing, and refuse; for Podman up to 4.5.0, where an image can bring them",
+    ),
     run("security", "allow_rootless", "true", "false: nvbind run starts containers for root alone"),
     run("security", "security_opts", "[]", "podman's --security-opt for each: [\"label=disable\"]"),
 ];

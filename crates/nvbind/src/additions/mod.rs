@@ -9,6 +9,7 @@ mod profile_tests;
 #[cfg(test)]
 mod tests;
 
+use crate::choice::Choice;
 use crate::config::Configuration;
 use crate::config::expand::{self, expand};
 use crate::failure::Failure;
@@ -149,7 +150,7 @@ impl Additions {
         self.add_arguments(&settings.runtime.default_args, &default_args, &Mode::new(caller, &[typed]))?;
         self.add_environment(configuration, caller);
         for device in &settings.gpu.additional_devices {
-            self.options.add("device", device, &origin(&["gpu", "additional_devices"]));
+            self.options.add_device(device, &origin(&["gpu", "additional_devices"]))?;
         }
         for library in &settings.gpu.additional_libraries {
             let origin = origin(&["gpu", "additional_libraries"]);
@@ -204,7 +205,7 @@ impl Additions {
             own.runtime = Some(Runtime::parse((&runtime.default_runtime).into())?);
         }
         if configuration.is_set(&["gpu", "default_selection"]) {
-            own.gpu = Some(gpu.default_selection.clone());
+            own.default_gpus = Some(Choice::parse(&gpu.default_selection)?);
         }
         own.isolate = gpu.enable_isolation.then_some(true);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::tests::{configured, told};
 use super::*;
+use crate::podman::invocation::Wanted;
 use std::path::PathBuf;
 
 /// A simulated machine: files, those that the user may read, the user's own, and hard limits.
@@ -88,7 +89,7 @@ fn root(host: &dyn Host) -> Caller<'_> {
 /// Everything after `podman run`, without what nvbind always adds, and the notes.
 fn podman(text: &str, typed: &str, caller: Caller<'_>) -> (String, Vec<String>) {
     let (line, notes) = configured(text, typed, caller);
-    line.request().unwrap();
+    line.request(&Wanted::of(&line)).unwrap();
     let text = told(&line, caller.verb);
     let always = [
         "run --annotation io.nvbind.gpu=all",

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::parse;
+use crate::podman::invocation::Wanted;
 
 /// A configuration for a machine of one's own, for rootless containers, for games, and all of them in one file.
 const DEFAULT: &str = include_str!("../../../../tests/fixtures/config/default.toml");
@@ -37,7 +38,11 @@ pub(super) fn configured(text: &str, typed: &str, caller: Caller<'_>) -> (Comman
 
 /// What podman is told.
 pub(super) fn told(line: &CommandLine, verb: Verb) -> String {
-    line.invocation(verb, false, &[]).arguments().join(OsStr::new(" ")).into_string().unwrap()
+    line.invocation(verb, &Wanted::of(line), false, &[])
+        .arguments()
+        .join(OsStr::new(" "))
+        .into_string()
+        .unwrap()
 }
 
 /// podman's command line after `nvbind run TYPED`, without what nvbind always adds, and the notes.
@@ -115,7 +120,8 @@ additional_libraries = ["/etc/passwd", "/nonexistent/lib.so"]
 
 /// The selection, capabilities and isolation that the hook will read.
 fn request(text: &str, typed: &str) -> (String, String, bool) {
-    let request = configured(text, typed, USER).0.request().unwrap();
+    let line = configured(text, typed, USER).0;
+    let request = line.request(&Wanted::of(&line)).unwrap().unwrap();
     (request.gpus.to_string(), request.capabilities.to_string(), request.isolate)
 }
 
@@ -133,11 +139,38 @@ fn the_pre_flight_sees_the_configuration() {
 }
 
 #[test]
-fn the_selection_decides_what_programs_are_told_and_only_the_user_changes_that() {
+fn the_selection_decides_what_programs_are_told_and_no_variable_of_the_configuration_does() {
     let text = "[runtime]\ndefault_args = ['-e', 'NVIDIA_VISIBLE_DEVICES=5', '--rm']\nenvironment.NVIDIA_VISIBLE_DEVICES = '3'\n";
-    let (line, notes) = podman(text, "-e NVIDIA_VISIBLE_DEVICES=7 I", USER);
-    assert_eq!(line, "run --rm -e NVIDIA_VISIBLE_DEVICES=7 I");
+    let (line, notes) = podman(text, "I", USER);
+    assert_eq!(line, "run --rm I");
     assert_eq!(notes.len(), 2, "{notes:?}");
+    assert_eq!(request(text, "-e NVIDIA_VISIBLE_DEVICES=7 I").0, "7");
+}
+
+#[test]
+fn what_is_typed_is_not_widened_by_the_configuration() {
+    let selection = "[gpu]\ndefault_selection = 'all'\n";
+    let devices = "[gpu]\ndefault_selection = '2'\nadditional_devices = ['nvidia.com/gpu=3', '/dev/x']\n";
+    let arguments =
+        "[gpu]\ndefault_selection = '2'\n[runtime]\ndefault_args = ['--gpu', '3', '--gpus=device=4']\n";
+    let profile = "[runtime]\ndefault_args = ['--gpu=3']\n[profiles.p]\nargs = ['--gpu', '5', '--device=nvbind.io/gpu=6']\n";
+    for (text, typed, expected) in [
+        (selection, "--device nvidia.com/gpu=1 I", "1"),
+        (selection, "-e NVIDIA_VISIBLE_DEVICES=1 I", "1"),
+        (selection, "--gpus device=1 I", "1"),
+        (selection, "--annotation io.nvbind.gpu=1 I", "1"),
+        (devices, "I", "3"),
+        (devices, "--gpu 1 I", "1"),
+        (arguments, "I", "3,4"),
+        (arguments, "--gpu 1 I", "1"),
+        (profile, "I", "3"),
+        (profile, "--profile p I", "5,6"),
+        (profile, "--profile p --gpus all I", "all"),
+    ] {
+        assert_eq!(request(text, typed).0, expected, "{text} nvbind run {typed}");
+    }
+    let (line, _) = podman(&devices.replace("=3", "=all"), "I", USER);
+    assert_eq!(line, "run --device /dev/x I");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::args::{self, Kind};
 use crate::failure::Failure;
 use crate::generate::{Generated, Start, pod, quadlet, systemd};
-use crate::launch;
+use crate::launch::{self, Counts};
 use crate::output;
 use crate::podman::command_line::{CommandLine, Verb};
 use nvbind_core::exit::Exit;
@@ -19,14 +19,21 @@ enum Error {
     Directory(#[source] io::Error),
     #[error("cannot tell where nvbind is")]
     Own(#[source] io::Error),
+    /// The file's reader has another one, or none.
+    #[error("the value of NVIDIA_VISIBLE_DEVICES is this shell's, and the file would be read elsewhere")]
+    Inherited,
 }
 
 impl Explain for Error {
     fn exit(&self) -> Exit {
         match self {
-            Error::NothingToTry => Exit::Request,
+            Error::NothingToTry | Error::Inherited => Exit::Request,
             Error::Directory(_) | Error::Own(_) => Exit::Permission,
         }
+    }
+
+    fn hint(&self) -> Option<String> {
+        matches!(self, Error::Inherited).then(|| "name the GPUs: `--gpu 0`".to_owned())
     }
 }
 
@@ -38,7 +45,14 @@ pub(crate) fn generate(options: &args::Generate) -> Result<(), Failure> {
         return Err(Error::NothingToTry.into());
     }
     launch::configure(&mut line, Verb::Run)?;
-    let invocation = launch::preview(&line, Verb::Run)?;
+    if line.options.inherits_gpus() {
+        return Err(Error::Inherited.into());
+    }
+    let counts = match options.kind {
+        Kind::Systemd => Counts::Keep,
+        Kind::Quadlet | Kind::Kube => Counts::Refuse,
+    };
+    let invocation = launch::preview(&line, Verb::Run, counts)?;
     let directory = env::current_dir().map_err(Error::Directory)?;
     let start = Start::new(&invocation, &directory)?;
     let Generated { text, notes } = match options.kind {

@@ -96,7 +96,7 @@ fn change(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
     for (file, text) in &files.0 {
         documents.add(&file.display().to_string(), text)?;
     }
-    line.annotations().for_each(|(name, value)| documents.annotate(name, value));
+    line.annotations().try_for_each(|(name, value)| documents.annotate(name, value))?;
     let is_to_change = documents.is_to_change();
     if !is_to_change && !documents.has_annotation() {
         return Ok(None);

@@ -2,7 +2,7 @@
 //! configuration says, and becomes podman; a watcher beside it prints why the hook refuses what podman starts.
 
 use crate::failure::Failure;
-use crate::launch::{self, PODMAN_FAILED, Prepared};
+use crate::launch::{self, Counts, PODMAN_FAILED, Prepared};
 use crate::messages::Messages;
 use crate::output;
 use crate::podman::command_line::{CommandLine, Verb};
@@ -31,12 +31,12 @@ fn start(verb: Verb, arguments: Vec<OsString>, messages: Messages) -> Result<(),
         log::warn!("{note}");
     }
     if line.options.own.dry_run {
-        let mut command = launch::command(&launch::preview(&line, verb)?.arguments());
+        let mut command = launch::command(&launch::preview(&line, verb, Counts::Choose)?.arguments());
         command.push("\n");
         return Ok(output::print(command.as_bytes())?);
     }
-    let Prepared { mut invocation, is_local } = launch::prepare(&line, verb)?;
-    if verb == Verb::Run && is_local {
+    let Prepared { mut invocation, has_hook } = launch::prepare(&line, verb)?;
+    if verb == Verb::Run && has_hook {
         match watcher::start(line.options.is_on("tty")) {
             Ok(token) => invocation.annotate(START_ANNOTATION, &token),
             Err(error) => log::debug!("goes without a watcher: {error}"),

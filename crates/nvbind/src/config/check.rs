@@ -3,9 +3,11 @@
 use super::Error;
 use super::expand::{self, expand};
 use super::values::Values;
+use crate::choice::{self, Choice};
 use crate::podman::lexer::Origin;
 use crate::podman::options::Options;
 use crate::podman::own::Runtime;
+use nvbind_core::message::line;
 use nvbind_core::request::Request;
 use nvbind_core::visible_devices;
 use std::ffi::OsString;
@@ -29,7 +31,10 @@ pub(super) fn values(values: &Values) -> Result<(), Error> {
             (["runtime", "default_args"], Value::Array(list)) => arguments(list, OF_ONE_LINE),
             (["runtime", "environment", name], Value::String(value)) => variable(name, value),
             (["gpu", "default_selection"], Value::String(gpus)) => {
-                Request::parse(gpus, None, None).err().map(|error| error.to_string())
+                Choice::parse(gpus).err().map(|error| error.to_string())
+            }
+            (["gpu", "additional_devices"], Value::Array(list)) => {
+                list.iter().filter_map(Value::as_str).find_map(device)
             }
             (["gpu", "additional_libraries"], Value::Array(list)) => {
                 list.iter().filter_map(Value::as_str).find_map(library)
@@ -83,7 +88,7 @@ fn arguments(list: &[Value], not_here: &[&str]) -> Option<String> {
     let origin = Origin::Setting("args".to_owned());
     let (options, end) = match Options::parse(&mut arguments, &origin) {
         Ok(parsed) => parsed,
-        Err(error) => return Some(error.to_string()),
+        Err(error) => return Some(line(&error)),
     };
     if let Some(argument) = end {
         return Some(format!(
@@ -112,6 +117,11 @@ fn dollar(value: &str) -> Option<String> {
         }
         Err(expand::Error::Unset(_)) | Ok(_) => None,
     }
+}
+
+/// Of CDI's devices nvbind knows its own.
+fn device(device: &str) -> Option<String> {
+    choice::device_name(device)?.and_then(Choice::parse).err().map(|error| error.to_string())
 }
 
 fn library(path: &str) -> Option<String> {

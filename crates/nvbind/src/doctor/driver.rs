@@ -87,6 +87,22 @@ pub(super) fn gpus(facts: &Facts<'_>) -> Finding {
     }
 }
 
+/// Whether a job, or a container around, has only some of the machine's GPUs.
+pub(super) fn denied(facts: &Facts<'_>) -> Finding {
+    let Some(inventory) = facts.inventory() else { return Finding::skipped("the driver cannot be used") };
+    if inventory.denied.is_empty() {
+        return Finding::ok("none is denied");
+    }
+    let denied: Vec<String> = inventory.denied.iter().map(|gpu| gpu.pci.to_string()).collect();
+    let detail = format!(
+        "containers from here have {} of {} GPUs, counted from 0: the device cgroup, a job's say, denies {}",
+        inventory.gpus.len(),
+        inventory.gpus.len() + denied.len(),
+        denied.join(", ")
+    );
+    Finding::warn(detail, None)
+}
+
 pub(super) fn persistence(facts: &Facts<'_>) -> Finding {
     match facts.inventory() {
         None => Finding::skipped("the driver cannot be used"),

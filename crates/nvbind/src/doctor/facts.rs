@@ -23,6 +23,8 @@ pub(crate) struct Facts<'m> {
     pub(super) hook: Option<Result<Installed, hooks::Error>>,
     /// Whether the driver is this machine's own, and not one below a directory: only of that nvbind makes nodes.
     pub(super) is_machine: bool,
+    /// Whether annotations ask for GPUs, as the configuration that the hook reads tells it.
+    pub(super) annotations: bool,
     /// Where the driver is, as the configuration that the hook reads tells it.
     pub(super) host: Result<Host, driver::Error>,
     /// The driver; none where it is not known where it is.
@@ -40,8 +42,9 @@ impl Facts<'_> {
         let hook = local.map(|engine| hooks::find_below(&machine.root, &engine.hooks_dirs));
         let options = hook.as_ref().and_then(|hook| hook.as_ref().ok()).cloned().map(HookOptions::from);
         let options = options.unwrap_or_default();
-        let roots =
-            options.settings_below(&machine.root, machine.user.is_root()).map(|settings| settings.driver);
+        let settings = options.settings_below(&machine.root, machine.user.is_root());
+        let annotations = settings.as_ref().map_or(true, |settings| settings.security.annotations);
+        let roots = settings.map(|settings| settings.driver);
         let is_machine = roots.as_ref().is_ok_and(Roots::are_machine);
         let resolver = roots.and_then(|roots| open(machine, &options, &roots));
         let request = Request::parse("all", None, None);
@@ -52,7 +55,7 @@ impl Facts<'_> {
             driver = Some(inventory);
         }
         let host = resolver.map(Resolver::into_host);
-        Facts { machine, engine, podman, runtime, hook, is_machine, host, driver, plan }
+        Facts { machine, engine, podman, runtime, hook, is_machine, annotations, host, driver, plan }
     }
 
     /// The driver, where it can be used.

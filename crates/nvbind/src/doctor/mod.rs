@@ -3,6 +3,7 @@
 mod bugs;
 mod configuration;
 mod display;
+mod docker;
 mod driver;
 mod facts;
 mod fix;
@@ -13,6 +14,7 @@ mod nodes;
 mod packages;
 mod podman;
 mod programs;
+mod quadlets;
 mod registries;
 mod report;
 mod security;
@@ -20,7 +22,6 @@ mod services;
 mod subject;
 mod system;
 mod user;
-mod version;
 
 #[cfg(test)]
 mod tests;
@@ -101,6 +102,7 @@ const CHECKS: &[Check] = &[
     check("secure-boot", "Secure Boot lets the kernel module in", system::secure_boot),
     check("versions", "kernel module and libraries are of one version", driver::versions),
     check("gpus", "the driver has GPUs, and the modules for compute", driver::gpus),
+    check("denied", "the device cgroup lets this process have all GPUs", driver::denied),
     check("nodes", "the device nodes are there", nodes::present),
     check("access", "this user may use the device nodes", nodes::usable),
     check("persistence", "the persistence daemon runs", driver::persistence),
@@ -111,10 +113,12 @@ const CHECKS: &[Check] = &[
     check("hook", "podman finds nvbind's hook", hook::installed),
     check("static", "the hook needs no library", hook::is_static),
     check("other-hook", "NVIDIA's own hook is not there", hook::nvidias),
-    check("cdi", "CDI specifications name files that exist", system::cdi),
+    check("cdi", "CDI specifications can be used", system::cdi),
+    check("docker", "Docker's containers get GPUs from nvbind", docker::docker),
     check("subids", "this user has subordinate ids", user::subids),
     check("linger", "this user's containers outlive the session", user::linger),
     check("services", "services that run podman as a user outlive that user's session", services::services),
+    check("quadlets", "Quadlets ask for GPUs in words that are read", quadlets::quadlets),
     check("cgroup", "cgroup version", user::cgroup),
     check("selinux", "SELinux lets containers use the devices", security::selinux),
     check("apparmor", "AppArmor lets this user's podman make namespaces", security::apparmor),

@@ -1,7 +1,7 @@
 //! What a package manager can do about a program.
 
-use super::version::Version;
 use super::{Fix, Machine};
+use crate::version::Version;
 
 /// A program that installs packages, its command for a new one, and the one for a newer one.
 type Manager = (&'static str, &'static [&'static str], &'static [&'static str]);

@@ -1,8 +1,8 @@
 //! podman and its OCI runtime.
 
 use super::programs::{RUNTIMES, runtimes};
-use super::version::Version;
 use super::{Facts, Finding, bugs, packages};
+use crate::version::Version;
 
 /// The oldest podman that nvbind is tried with.
 const OLDEST: Version = Version([4, 3, 0]);

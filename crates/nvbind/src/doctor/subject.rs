@@ -1,10 +1,10 @@
 //! The machine that is examined: any directory can stand in for its `/`.
 
-use super::version::Version;
 use crate::config::{self, Layer};
 use crate::driver::User;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks;
+use crate::version::Version;
 use nix::unistd::{AccessFlags, Uid};
 use nvbind_core::message::line;
 use nvbind_core::{child, input, selinux};

@@ -1,7 +1,7 @@
 //! The rest of the system that can stand in the way.
 
-use super::subject::text;
 use super::{Facts, Finding, Fix};
+use crate::cdi::{self, Kind, Registry, Verdict};
 use nvbind_core::inventory::Error as Driver;
 
 /// The variable of UEFI: four bytes of attributes, then 1 where it is on (efivarfs, and UEFI 2.10, 3.3).
@@ -9,9 +9,6 @@ const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11
 
 /// Where DKMS and akmods keep the key that they sign modules with.
 const KEYS: &[&str] = &["/var/lib/dkms/mok.pub", "/etc/pki/akmods/certs/public_key.der"];
-
-/// Where podman reads CDI specifications (cdi_spec_dirs, containers.conf(5)).
-const CDI: &[&str] = &["/etc/cdi", "/var/run/cdi"];
 
 fn is_unloaded(facts: &Facts<'_>) -> bool {
     matches!(facts.driver, Some(Err(Driver::NotLoaded { .. })))
@@ -48,34 +45,25 @@ pub(super) fn secure_boot(facts: &Facts<'_>) -> Finding {
 
 pub(super) fn cdi(facts: &Facts<'_>) -> Finding {
     let machine = facts.machine;
-    let specs: Vec<_> =
-        CDI.iter().flat_map(|directory| machine.files(directory, &["json", "yaml"])).collect();
-    for spec in &specs {
-        let Some(text) = text(spec) else { continue };
-        if !text.contains("nvidia.com/") {
-            continue;
-        }
-        if let Some(gone) = text.lines().filter_map(host_path).find(|path| !machine.has(path)) {
-            let spec = spec.display();
-            return Finding::warn(
-                format!(
-                    "{spec} names {gone}, which is not there; nvbind needs no CDI, but `--device nvidia.com/gpu` does"
-                ),
-                Fix::as_root(machine, ["nvidia-ctk", "cdi", "generate", &format!("--output={spec}")]),
-            );
-        }
+    let registry = Registry::read(&machine.root);
+    if !Kind::ALL.into_iter().any(|kind| registry.of(kind).next().is_some()) && registry.unusable.is_empty() {
+        return Finding::ok(
+            "there are none; `nvbind setup --cdi` makes engines take `--device nvidia.com/gpu=0`",
+        );
     }
-    match specs.len() {
-        0 => Finding::ok("there are none, and nvbind needs none"),
-        count => Finding::ok(format!("{count} read")),
+    let findings = cdi::judge(&registry, &machine.root);
+    let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Fine);
+    let worst: Vec<_> = findings.iter().filter(|finding| finding.verdict == verdict).collect();
+    let detail = worst.iter().map(|finding| finding.text.as_str()).collect::<Vec<_>>().join("; ");
+    let remedy = worst.iter().find(|finding| !finding.remedy.is_empty());
+    let fix = remedy.map(|finding| {
+        // By the name under which this program is found.
+        let words = finding.remedy.iter().map(|word| if word == "nvbind" { &machine.nvbind } else { word });
+        Fix::as_root(machine, words.cloned())
+    });
+    match verdict {
+        Verdict::Fine => Finding::ok(detail),
+        Verdict::Warning => Finding::warn(detail, fix),
+        Verdict::Broken => Finding::fail(detail, fix),
     }
-}
-
-/// The value of a `hostPath` of a CDI specification, as generators write it: one in a line, in YAML or in indented
-/// JSON.
-fn host_path(line: &str) -> Option<&str> {
-    let line = line.trim().trim_start_matches("- ");
-    let rest = line.strip_prefix("hostPath:").or_else(|| line.strip_prefix("\"hostPath\":"))?;
-    let value = rest.trim().trim_end_matches(',').trim_matches('"');
-    value.starts_with('/').then_some(value)
 }

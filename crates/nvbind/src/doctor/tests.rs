@@ -2,6 +2,7 @@
 
 use super::display::tests::cookies;
 use super::{CHECKS, Failures, Fix, Machine, Report, Status, examine, run_fixes};
+use crate::cdi::{Kind as Cdi, Specification};
 use crate::config::{Kind, Layer};
 use crate::driver::User;
 use crate::fixture;
@@ -36,7 +37,10 @@ fn healthy() -> fixture::Machine {
         ("usr/bin/podman", "podman version 5.4.2"),
         ("usr/bin/crun", "crun version 1.21\ncommit: 0"),
         (&format!("{HOOKS}/nvbind.json"), include_str!("../../../../hooks.d/nvbind.json")),
-        ("etc/cdi/nvidia.yaml", &format!("kind: nvidia.com/gpu\nmounts:\n- hostPath: {LIBRARY}\n")),
+        (
+            "etc/cdi/nvidia.yaml",
+            &format!("kind: nvidia.com/gpu\ncontainerEdits:\n  mounts:\n  - hostPath: {LIBRARY}\n"),
+        ),
         ("etc/subuid", "other:100000:65536\ntester:165536:65536\n"),
         ("etc/subgid", "4242:100000:65536\n"),
         ("run/systemd/system/unit", ""),
@@ -59,6 +63,7 @@ fn healthy() -> fixture::Machine {
         ("home/.config/nvbind/config.toml", "[gpu]\ndefault_selection = \"0\"\n"),
         ("etc/passwd", "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n"),
         ("etc/systemd/system/web.service", "[Service]\nUser=1000\nExecStart=/usr/bin/podman run web\n"),
+        ("etc/containers/systemd/users/web.container", "[Container]\nImage=i\nAnnotation=io.nvbind.gpu=0\n"),
         ("etc/systemd/system/mail.service", "[Service]\nUser=mail\nExecStart=/usr/sbin/mail\n"),
         ("var/lib/systemd/linger/alice", ""),
     ] {
@@ -133,10 +138,10 @@ fn a_healthy_machine_has_nothing_to_fix() {
         assert_eq!(wrong, (vec![], vec![]), "{}", report.text());
     }
     // Secure Boot is asked only where no driver is loaded.
-    assert_eq!(report(&tree, USER).ids(Status::Skipped), ["secure-boot"]);
+    assert_eq!(report(&tree, USER).ids(Status::Skipped), ["secure-boot", "docker"]);
     assert_eq!(
         report(&tree, 0).ids(Status::Skipped),
-        ["secure-boot", "access", "subids", "linger", "selinux"]
+        ["secure-boot", "access", "docker", "subids", "linger", "selinux"]
     );
 }
 
@@ -305,6 +310,14 @@ const CASES: &[Case] = &[
         let start = "[Service]\nExecStart=\nExecStart=nvbind run mail\n";
         tree.write("etc/systemd/system/mail.service.d/gpu.conf", start);
     }),
+    warns(&["quadlets"], "own.container: its Exec= is `nvbind run` itself", |tree| {
+        let unit = "[Container]\nImage=i\nExec=nvbind run --gpu all i serve\n";
+        tree.write("home/.config/containers/systemd/own.container", unit);
+    }),
+    warns(&["quadlets"], "write Exec=serve and Annotation=io.nvbind.gpu=all", |tree| {
+        let unit = "[Container]\nImage=i\nExec=nvbind run --gpu all i serve\n";
+        tree.write("etc/containers/systemd/users/4242/own.container", unit);
+    }),
     fails(&["apparmor"], "--reinstall", |tree| remove(tree, "etc/apparmor.d/podman")),
     fails(&["apparmor"], "lets /usr/bin/podman make", |tree| {
         tree.link("etc/apparmor.d/disable/podman", "/etc/apparmor.d/podman");
@@ -420,15 +433,35 @@ const CASES: &[Case] = &[
     }),
     warns(&["cdi"], "nvidia.yaml names /usr/lib64/libgone.so", |tree| {
         let spec = format!(
-            "kind: nvidia.com/gpu\nmounts:\n- hostPath: {LIBRARY}\n- hostPath: /usr/lib64/libgone.so\n"
+            "kind: nvidia.com/gpu\ncontainerEdits:\n  mounts:\n  - hostPath: {LIBRARY}\n  - hostPath: /usr/lib64/libgone.so\n"
         );
         tree.write("etc/cdi/nvidia.yaml", spec);
     }),
     warns(&["cdi"], "nvidia.json names /gone", |tree| {
         tree.write(
             "var/run/cdi/nvidia.json",
-            "{\n\"kind\": \"nvidia.com/gpu\",\n\"hostPath\": \"/gone\",\n}",
+            r#"{"kind": "nvidia.com/gpu", "containerEdits": {"deviceNodes": [{"path": "/gone"}]}}"#,
         );
+    }),
+    fails(&["cdi"], "sudo nvbind setup --cdi", |tree| {
+        tree.write("etc/cdi/nvbind.json", specification("/gone/nvbind-hook"));
+    }),
+    fails(&["cdi"], "sudo nvbind setup --cdi --replace", |tree| {
+        tree.write("etc/cdi/nvbind.json", specification("/usr/libexec/nvbind/nvbind-hook"));
+        tree.write(
+            "etc/cdi/nvidia.yaml",
+            "kind: nvidia.com/gpu\ndevices:\n- name: '0'\n  containerEdits: {env: [A=1]}\n",
+        );
+    }),
+    warns(&["docker"], "sudo nvbind setup --docker", |tree| {
+        tree.write("usr/bin/dockerd", "Docker version 26.1.5+dfsg1, build a72d7cd");
+        mode(tree, "usr/bin/dockerd", 0o755);
+    }),
+    fails(&["docker"], "nvidia-container-runtime-hook leads nowhere", |tree| {
+        tree.write("usr/bin/dockerd", "Docker version 20.10.24+dfsg1, build 297e128");
+        mode(tree, "usr/bin/dockerd", 0o755);
+        std::os::unix::fs::symlink("/gone/nvbind-hook", tree.path("usr/bin/nvidia-container-runtime-hook"))
+            .unwrap();
     }),
     fails(&["subids"], "usermod --add-subuids 165536-231071 tester", |tree| {
         tree.write("etc/subuid", "other:100000:65536\n");
@@ -464,6 +497,11 @@ const CASES: &[Case] = &[
 /// What `--fix` would run for a user: all else needs root, or is not nvbind's to decide.
 const SAFE: &[&str] = &["nvbind setup --user", "nvbind setup --user --driver-root /driver", "nvbind devices"];
 
+/// nvbind's own specification, with a hook at this place.
+fn specification(hook: &str) -> String {
+    Specification { kind: Cdi::Nvidia, hook, options: &[], names: &[] }.document().to_string()
+}
+
 #[test]
 fn each_way_to_break_a_machine_is_told_by_its_check_and_by_no_other() {
     for Case { breaks, fails, warns, says } in CASES {
@@ -485,8 +523,9 @@ fn every_check_that_can_complain_is_made_to() {
     let told: Vec<&str> =
         CASES.iter().flat_map(|case| case.fails.iter().chain(case.warns)).copied().collect();
     let untold: Vec<&str> = CHECKS.iter().map(|check| check.id).filter(|id| !told.contains(id)).collect();
-    // The one needs a record of this moment, the other the driver to be unloaded: each has a test of its own.
-    assert_eq!(untold, ["recent", "secure-boot"]);
+    // The first needs a record of this moment, the second the driver to be unloaded: each has a test of its own. The
+    // last needs a device cgroup, and is made to complain in a lane (`job`).
+    assert_eq!(untold, ["recent", "secure-boot", "denied"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The driver as the installed hook would find it, for everything that tells in advance what the hook will do.
 
 mod access;
+mod device_names;
 pub(crate) mod label;
 mod modprobe;
 mod units;
@@ -8,6 +9,7 @@ mod units;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
 pub(crate) use access::User;
+pub(crate) use device_names::device_names;
 pub(crate) use modprobe::{make_nodes, missing_nodes};
 use nvbind_core::capability::Capabilities;
 use nvbind_core::exit::Exit;
@@ -20,7 +22,7 @@ use nvbind_core::nvml;
 use nvbind_core::plan::Plan;
 use nvbind_core::request::{self, Request};
 use nvbind_core::resolve::{self, Policy, Resolver};
-use nvbind_core::security::Security;
+use nvbind_core::security::{NoAnnotations, Security};
 use nvbind_core::settings::{self, SYSTEM_FILE, Settings};
 use std::path::{Path, PathBuf};
 pub(crate) use units::{Machine, Unit, UnitId, UnitKind};
@@ -37,6 +39,9 @@ pub(crate) enum Error {
     /// The driver, or the GPUs.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
+    /// Annotations, by which this program asks.
+    #[error(transparent)]
+    NoAnnotations(#[from] NoAnnotations),
     /// A device node that is not there, or not for this user.
     #[error(transparent)]
     Access(#[from] access::Error),
@@ -64,6 +69,7 @@ impl Error {
             Error::Settings(error) => error,
             Error::Request(error) => error,
             Error::Resolve(error) => error,
+            Error::NoAnnotations(error) => error,
             Error::Access(error) => error,
             Error::Modprobe(error) => error,
         }
@@ -76,6 +82,12 @@ impl Explain for Error {
     }
 
     fn hint(&self) -> Option<String> {
+        // Whatever is typed here becomes an annotation.
+        if let Error::NoAnnotations(_) = self {
+            return Some(
+                "nvbind asks by an annotation; `podman run --device nvidia.com/gpu=0` does not".into(),
+            );
+        }
         self.explained().hint()
     }
 }
@@ -176,6 +188,7 @@ pub(crate) fn make_ready(
 
 /// The same on a machine that is open.
 fn make_ready_on(machine: &Resolver, request: Request, keeps_groups: bool) -> Result<Plan, Error> {
+    machine.security().allow_annotations()?;
     let plan = machine.plan(request)?;
     let host = machine.host();
     if host.is_machine() && !nix::unistd::geteuid().is_root() {

@@ -1,7 +1,7 @@
 //! The GPUs of this machine, and the parts of divided ones, as things that are handed out.
 
 use super::{Error, HookOptions, Modules, make_ready_on};
-use nvbind_core::inventory::{Inventory, MigDevice};
+use nvbind_core::inventory::{Gpu, Inventory, MigDevice};
 use nvbind_core::listing::MigIdentity;
 use nvbind_core::nvml;
 use nvbind_core::request::Request;
@@ -54,7 +54,12 @@ pub(crate) struct Machine {
 impl Machine {
     /// Looks at the machine, and has the driver's modules loaded as far as this user may.
     pub(crate) fn open(hook: &HookOptions) -> Result<Machine, Error> {
-        let resolver = hook.open(Modules::Load)?;
+        Machine::open_with(hook, Modules::Load)
+    }
+
+    /// Looks at the machine, and changes nothing unless modules may be loaded.
+    pub(crate) fn open_with(hook: &HookOptions, modules: Modules) -> Result<Machine, Error> {
+        let resolver = hook.open(modules)?;
         let request = Request::parse("none", Some("utility"), None)?;
         let inventory = resolver.read_loaded(request.capabilities, &request.extras)?;
         Ok(Machine { resolver, inventory })
@@ -63,6 +68,20 @@ impl Machine {
     /// What the configuration allows, where that is not everything.
     pub(crate) fn allowed(&self) -> Option<Allowed> {
         self.resolver.security().allowed()
+    }
+
+    /// The GPUs that can be given whole, in PCI order; none of a Windows host, which has one node for all of them.
+    pub(crate) fn whole_gpus(&self) -> Result<Option<Vec<Gpu>>, Error> {
+        if self.inventory.wsl.is_some() {
+            return Ok(None);
+        }
+        let request = Request::parse("all", None, None)?.within(self.resolver.security());
+        if self.inventory.gpus.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let mut gpus = select::select(&request, &self.inventory).map_err(plan_error)?;
+        gpus.retain(|gpu| gpu.mig.is_empty());
+        Ok(Some(gpus))
     }
 
     /// What a request means here.

@@ -2,6 +2,7 @@ use super::{Error, Generated, Start, pod, quadlet, systemd};
 use crate::additions::{self, Caller, Host};
 use crate::config::Configuration;
 use crate::podman::command_line::{CommandLine, Verb};
+use crate::podman::invocation::Wanted;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -45,7 +46,8 @@ fn line(typed: &[OsString]) -> CommandLine {
 }
 
 fn start(typed: &[OsString]) -> Result<Start, Error> {
-    Start::new(&line(typed).invocation(Verb::Run, false, &[]), Path::new(DIRECTORY))
+    let line = line(typed);
+    Start::new(&line.invocation(Verb::Run, &Wanted::of(&line), false, &[]), Path::new(DIRECTORY))
 }
 
 fn quadlet(typed: &[OsString]) -> Generated {

@@ -143,7 +143,7 @@ pub(crate) fn quote(argument: &str) -> String {
 }
 
 /// A command as one line.
-pub(super) fn line<'a>(command: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn line<'a>(command: impl IntoIterator<Item = &'a str>) -> String {
     command.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 

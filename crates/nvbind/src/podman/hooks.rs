@@ -6,7 +6,7 @@
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::oci::is_nvidias_hook;
-use nvbind_core::request::GPU_ANNOTATION;
+use nvbind_core::request::{GPU_ANNOTATION, PREFIX};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -128,6 +128,12 @@ pub(crate) fn find_below(root: &Path, directories: &[PathBuf]) -> Result<Install
     installed(root, &path, command(&path, value)?)
 }
 
+/// What this JSON of nvbind's has podman run, whatever else podman reads.
+pub(crate) fn read_installed(json: &Path) -> Result<Installed, Error> {
+    let value = read(json)?;
+    installed(Path::new("/"), json, command(json, value)?)
+}
+
 /// Whether podman finds NVIDIA's own hook in these directories. What cannot be read is told by [`find`].
 #[must_use]
 pub(crate) fn has_nvidias(directories: &[PathBuf]) -> bool {
@@ -221,11 +227,12 @@ fn command(path: &Path, value: Value) -> Result<Command, Error> {
     document.map_err(|source| Error::Parse { path: path.to_owned(), source })
 }
 
-/// The keys of `when.annotations` are regular expressions; this knows the ones that people write for a plain key.
+/// The keys of `when.annotations` are regular expressions; this knows the ones that people write for a plain key, and
+/// that for all of nvbind's.
 fn is_for_nvbind(pattern: &str) -> bool {
     let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
     let pattern = pattern.strip_suffix('$').unwrap_or(pattern);
-    pattern.replace("\\.", ".") == GPU_ANNOTATION
+    [GPU_ANNOTATION, PREFIX].contains(&pattern.replace("\\.", ".").as_str())
 }
 
 fn installed(root: &Path, json: &Path, command: Command) -> Result<Installed, Error> {
@@ -322,6 +329,7 @@ mod tests {
     #[test]
     fn patterns_of_the_annotation() {
         for (pattern, expected) in [
+            ("^io\\.nvbind\\.", true),
             ("^io\\.nvbind\\.gpu$", true),
             ("io.nvbind.gpu", true),
             ("^io.nvbind.gpu$", true),

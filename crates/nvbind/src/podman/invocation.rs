@@ -4,15 +4,13 @@
 use super::command_line::{CommandLine, Container, Verb};
 use super::lexer::{Group, Origin};
 use super::own::Runtime;
+use super::ways;
 use nvbind_core::request::{
-    self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION,
+    self, CAPABILITIES_ANNOTATION, CAPABILITIES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, Gpus,
     ISOLATE_ANNOTATION, Request,
 };
 use nvbind_core::visible_devices;
 use std::ffi::OsString;
-
-/// What `nvbind run` asks for without `--gpu`.
-const ALL: &str = "all";
 
 /// CUDA counts GPUs by speed unless told otherwise; the selection and nvidia-smi count them by PCI address (CUDA
 /// programming guide, "CUDA Environment Variables").
@@ -20,6 +18,15 @@ pub(crate) const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"
 
 /// More than any machine has: a range beyond is refused when the selection is read.
 const MANY_GPUS: u32 = 256;
+
+/// What a container is to have, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Its GPUs; none for a container that is to have nothing of the driver.
+    pub(crate) gpus: Option<Gpus>,
+    /// Parts of the driver, where they were asked for with the GPUs.
+    pub(crate) capabilities: Option<String>,
+}
 
 /// A command line of podman's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,50 +56,59 @@ impl Invocation {
 
 impl CommandLine {
     /// What the container will ask for, as the hook will read it: an annotation or a variable that the user gives to
-    /// podman counts as well.
-    pub(crate) fn request(&self) -> Result<Request, request::Error> {
+    /// podman counts as well. None where it asks for nothing.
+    pub(crate) fn request(&self, wanted: &Wanted) -> Result<Option<Request>, request::Error> {
+        let Some(gpus) = &wanted.gpus else { return Ok(None) };
         let own = &self.options.own;
-        let capabilities = self.annotation(CAPABILITIES_ANNOTATION).or(own.capabilities.as_deref());
+        let capabilities = self.annotation(CAPABILITIES_ANNOTATION).or_else(|| self.capabilities(wanted));
         let extras = self.annotation(EXTRAS_ANNOTATION).or(own.extras.as_deref());
         let isolate = self.annotation(ISOLATE_ANNOTATION).or_else(|| self.isolation());
-        Request::parse(self.gpus(), capabilities, self.last("env", CAPABILITIES_VARIABLE))?
+        let request = Request::parse("none", capabilities, self.last("env", CAPABILITIES_VARIABLE))?
             .with_extras(extras)?
-            .with_isolation(isolate)
+            .with_isolation(isolate)?;
+        Ok(Some(Request { gpus: gpus.clone(), ..request }))
     }
 
-    /// What podman is told. The annotations and variables come first, so that one that the user gives wins. Where
-    /// NVIDIA's own hook is installed, the variable that it reads must not ask it for anything. `device_rules` are
-    /// values of `--device-cgroup-rule`.
+    /// What podman is told. The annotations and variables come first, so that one that the user gives wins; options
+    /// that ask for GPUs podman does not get, as the annotation has what they ask for. Where NVIDIA's own hook is
+    /// installed, the variable that it reads must not ask it for anything. `device_rules` are values of
+    /// `--device-cgroup-rule`.
     #[must_use]
     pub(crate) fn invocation(
         &self,
         verb: Verb,
+        wanted: &Wanted,
         has_nvidias_hook: bool,
         device_rules: &[String],
     ) -> Invocation {
         let own = &self.options.own;
         let group = |name: &str, value: String| Group::new(name, Some(value.into()), Origin::Nvbind);
+        let gpus = wanted.gpus.as_ref().map(ToString::to_string);
         let annotations = [
-            (GPU_ANNOTATION, Some(own.gpu.as_deref().unwrap_or(ALL))),
-            (CAPABILITIES_ANNOTATION, own.capabilities.as_deref()),
+            (GPU_ANNOTATION, gpus.as_deref()),
+            (CAPABILITIES_ANNOTATION, self.capabilities(wanted)),
             (EXTRAS_ANNOTATION, own.extras.as_deref()),
             (ISOLATE_ANNOTATION, self.isolation()),
         ];
-        let annotations = annotations.into_iter().filter_map(|(key, value)| {
+        let annotations = annotations.into_iter().filter(|_| gpus.is_some()).filter_map(|(key, value)| {
             Some(group("annotation", format!("{key}={}", without_commas(value?))))
         });
-        let visible = if has_nvidias_hook { request::VOID.to_owned() } else { visible(self.gpus()) };
-        let variables = [(visible_devices::VARIABLE, visible.as_str()), DEVICE_ORDER];
-        let variables = variables.map(|(key, value)| group("env", format!("{key}={value}")));
+        let shown = gpus.as_deref().filter(|_| !has_nvidias_hook).map(visible);
+        let shown = shown.unwrap_or_else(|| request::VOID.to_owned());
+        let shown = group("env", format!("{}={shown}", visible_devices::VARIABLE));
+        let order = gpus.is_some().then(|| group("env", format!("{}={}", DEVICE_ORDER.0, DEVICE_ORDER.1)));
+        // What podman takes from the caller would win over what stands before it.
+        let again = self.options.iter().any(ways::is_pattern).then(|| shown.clone());
         let rules = device_rules.iter().map(|rule| group("device-cgroup-rule", rule.clone()));
         let runtime = own.runtime.clone().and_then(|Runtime(name)| name);
         let runtime = runtime.map(|name| Group::new("runtime", Some(name), Origin::Nvbind));
+        let for_podman = self.options.for_podman().cloned();
         let (global, typed): (Vec<Group>, Vec<Group>) =
-            self.options.for_podman().cloned().partition(Group::is_global);
+            for_podman.filter_map(|group| group.without(ways::is_taken)).partition(Group::is_global);
         Invocation {
             global: runtime.into_iter().chain(global).collect(),
             verb,
-            options: annotations.chain(variables).chain(rules).chain(typed).collect(),
+            options: annotations.chain([shown]).chain(order).chain(rules).chain(typed).chain(again).collect(),
             container: self.container.clone(),
         }
     }
@@ -101,9 +117,8 @@ impl CommandLine {
         (self.options.own.isolate == Some(true)).then_some("true")
     }
 
-    /// The selection that the hook will see.
-    fn gpus(&self) -> &str {
-        self.annotation(GPU_ANNOTATION).or(self.options.own.gpu.as_deref()).unwrap_or(ALL)
+    fn capabilities<'a>(&'a self, wanted: &'a Wanted) -> Option<&'a str> {
+        wanted.capabilities.as_deref().or(self.options.own.capabilities.as_deref())
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {
@@ -137,4 +152,19 @@ pub(crate) fn visible(selection: &str) -> String {
 /// gets through both only with another separator.
 fn without_commas(list: &str) -> String {
     list.replace(',', "+")
+}
+
+#[cfg(test)]
+impl Wanted {
+    /// What a line asks for that names its GPUs, of a caller without variables and files.
+    pub(crate) fn of(line: &CommandLine) -> Wanted {
+        let caller = super::asked::Caller { variable: &|_name| None, file: &|_path| None };
+        let asked = line.options.asked(caller).unwrap();
+        let gpus = match asked.choice {
+            crate::choice::Choice::Nothing => None,
+            crate::choice::Choice::Named(gpus) => Some(gpus),
+            crate::choice::Choice::Any(count) => panic!("{count} GPUs"),
+        };
+        Wanted { gpus, capabilities: asked.capabilities }
+    }
 }

@@ -46,6 +46,9 @@ impl Options {
                     let own = first.filter(|given| syntax.own.contains(&given.name.as_str()));
                     let reader = if own.is_some() { For::Nvbind } else { For::Podman };
                     own.map(|given| self.own.set(given)).transpose()?;
+                    for given in &group.options {
+                        self.own.ask(given, origin)?;
+                    }
                     self.groups.push((reader, group));
                 }
             }
@@ -57,6 +60,16 @@ impl Options {
     pub(crate) fn add(&mut self, name: &str, value: impl AsRef<OsStr>, origin: &Origin) {
         let group = Group::new(name, Some(value.as_ref().to_owned()), origin.clone());
         self.groups.push((For::Podman, group));
+    }
+
+    /// Adds a device, which may ask for a GPU.
+    pub(crate) fn add_device(&mut self, device: &str, origin: &Origin) -> Result<(), Error> {
+        let group = Group::new("device", Some(device.into()), origin.clone());
+        for given in &group.options {
+            self.own.ask(given, origin)?;
+        }
+        self.groups.push((For::Podman, group));
+        Ok(())
     }
 
     /// Puts a switch of podman's before all others.

@@ -2,14 +2,19 @@
 //! becomes the annotation of the pod and a variable of each container.
 
 mod object;
+mod quantity;
 mod share;
-pub(crate) mod yaml;
 
+#[cfg(test)]
+mod rules_tests;
 #[cfg(test)]
 mod tests;
 
+use crate::choice;
 use crate::driver::{self, Machine};
 use crate::podman::kube_play::KEEP_GROUPS;
+use crate::podman::mistakes;
+use crate::yaml;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::request::{
@@ -47,8 +52,26 @@ pub(crate) enum Error {
     )]
     Disagree { container: String, value: String },
     /// The variable's value is in another object.
-    #[error("{container}: which GPUs it has stands elsewhere, as {DEVICES_VARIABLE} has valueFrom")]
-    ValueFrom { container: String },
+    #[error("{container}: which GPUs it has stands elsewhere, as {variable} has valueFrom")]
+    ValueFrom { container: String, variable: &'static str },
+    /// Kubernetes refuses it, too.
+    #[error("{container}: {resource} is in requests, and not in limits")]
+    NoLimit { container: String, resource: String },
+    /// A variable that asks for nothing that there is.
+    #[error("{container}: NVIDIA_VISIBLE_DEVICES={value}")]
+    Variable { container: String, value: String, source: choice::Error },
+    /// The variable and the resources.
+    #[error("{container} has {variable}, and asks for GPUs by its resources")]
+    Twice { container: String, variable: String },
+    /// NVIDIA's runtime would look at the image.
+    #[error("{pod} has the runtime class {class}, and no container of it says which GPUs it is to have")]
+    RuntimeClass { pod: String, class: String },
+    /// nvbind would have to be in the image.
+    #[error("{container}: its command is `nvbind run` itself, which is not in the image")]
+    Nested { container: String, command: Vec<String>, asks: bool },
+    /// Nobody would read it.
+    #[error("{owner}")]
+    Mistake { owner: String, source: mistakes::Error },
     /// podman would give all of them the same.
     #[error(
         "{pod} is to be there {replicas} times, and podman gives each of them the same GPUs, or starts one alone"
@@ -84,7 +107,15 @@ impl Explain for Error {
                 Some("write `replicas: 1`, and an object for each of the others".into())
             }
             Error::Elsewhere { .. } => Some("name them: `nvidia.com/gpu=0: 1`".into()),
-            Error::ValueFrom { .. } => Some("write its value here, or leave out the resources".into()),
+            Error::ValueFrom { .. } => Some("write its value here, or ask by `nvidia.com/gpu` alone".into()),
+            Error::NoLimit { resource, .. } => Some(format!("write `{resource}` below `limits:`")),
+            Error::Twice { .. } => Some("leave the variable out: nvbind sets it".into()),
+            Error::RuntimeClass { .. } => {
+                Some("write `nvidia.com/gpu: 1` below `resources.limits` of the container".into())
+            }
+            Error::Nested { command, asks, .. } => Some(instead(command, *asks)),
+            Error::Mistake { source, .. } => source.hint(),
+            Error::Variable { source, .. } => source.hint(),
             Error::Yaml { .. }
             | Error::Number { .. }
             | Error::Differ { .. }
@@ -97,6 +128,16 @@ impl Explain for Error {
             | Error::Type { .. } => None,
         }
     }
+}
+
+/// What a container's command is to be that is `nvbind run`.
+fn instead(command: &[String], asks: bool) -> String {
+    let what = match command {
+        [] => "leave `command` and `args` out".to_owned(),
+        words => format!("write `command: {}` alone", serde_json::json!(words)),
+    };
+    let limit = if asks { "" } else { ", and `nvidia.com/gpu: 1` below `resources.limits`" };
+    format!("{what}{limit}")
 }
 
 /// What the hook will be asked by a container; none for one that is to have nothing of the driver, or of which it
@@ -148,10 +189,13 @@ impl Documents {
     }
 
     /// Has `--annotation` of the command line count, as podman has it: for Pods, over what their own files say.
-    pub(crate) fn annotate(&mut self, name: &str, value: &str) {
+    pub(crate) fn annotate(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        mistakes::check_annotation(name)
+            .map_err(|source| Error::Mistake { owner: format!("--annotation {name}"), source })?;
         for pod in self.pods.iter_mut().filter(|pod| pod.is_pod) {
             pod.annotations.push((name.to_owned(), value.to_owned()));
         }
+        Ok(())
     }
 
     /// Whether podman would not understand something: a container asks for GPUs of its own, or an annotation is lost.

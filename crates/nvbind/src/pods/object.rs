@@ -1,10 +1,14 @@
 //! The pods of a file, their containers, and what these ask for.
 
-use super::Error;
-use super::yaml::{Node, Value};
+use super::{Error, quantity};
+use crate::choice::Choice;
+use crate::podman::{mistakes, nested};
+use crate::yaml::{Node, Value};
 use nvbind_core::request::{
-    CAPABILITIES_ANNOTATION, DEVICES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, ISOLATE_ANNOTATION,
+    CAPABILITIES_ANNOTATION, DEVICES_VARIABLE, EXTRAS_ANNOTATION, GPU_ANNOTATION, Gpus, ISOLATE_ANNOTATION,
+    PREFIX,
 };
+use nvbind_core::visible_devices;
 
 /// What podman starts (`pkg/domain/infra/abi/play.go` of its source), and where its pod is. Annotations it takes from
 /// the object's own metadata, never from those of a template.
@@ -15,22 +19,23 @@ const KINDS: &[(&str, &[&str])] = &[
     ("Job", &["spec", "template"]),
 ];
 
-/// Lists of containers in a pod's `spec`.
-const CONTAINERS: [&str; 2] = ["initContainers", "containers"];
+/// Lists of containers in a pod's `spec`, and what one of them is called.
+const CONTAINERS: [(&str, &str); 2] = [("initContainers", "init container"), ("containers", "container")];
 
-/// What nvbind's annotations begin with.
-const NVBINDS: &str = "io.nvbind.";
+/// What the classes of NVIDIA's runtimes begin with (`runtimeClassName`).
+const RUNTIME_CLASS: &str = "nvidia";
 
 /// Those that hold for all containers of a pod, or for none.
 const WHOLE: [&str; 3] = [CAPABILITIES_ANNOTATION, EXTRAS_ANNOTATION, ISOLATE_ANNOTATION];
 
-/// Where a container asks. Kubernetes has the same in both; podman looks at both for its own spelling.
-const ASKS: [&str; 2] = ["limits", "requests"];
+/// Where a container asks. Kubernetes wants the limit, and the same in both; podman looks at both for its own spelling.
+const LIMITS: &str = "limits";
+const ASKS: [&str; 2] = [LIMITS, "requests"];
 
 /// A number of whole GPUs, as Kubernetes has it.
 pub(super) const BY_NUMBER: &str = "nvidia.com/gpu";
 /// One by its name in CDI, as Podman has it.
-const BY_NAME: &str = "nvidia.com/gpu=";
+const BY_NAME: [&str; 2] = ["nvidia.com/gpu=", "nvbind.io/gpu="];
 /// A number of MIG devices of a profile.
 pub(super) const BY_PROFILE: &str = "nvidia.com/mig-";
 /// Of NVIDIA's device plugin, for GPUs that containers share.
@@ -60,6 +65,8 @@ pub(crate) struct Container {
     pub(crate) title: String,
     /// Its name alone.
     name: String,
+    /// When it runs.
+    pub(crate) role: Role,
     /// What it asks for.
     pub(crate) asks: Vec<Ask>,
     /// Its variables; nothing for a value that stands elsewhere.
@@ -68,6 +75,18 @@ pub(crate) struct Container {
     pub(crate) selection: Option<String>,
     /// Whether it is `privileged`.
     pub(crate) privileged: bool,
+}
+
+/// When a container runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// To its end, before those that follow it.
+    Init,
+    /// It is started before those that follow it, and runs beside them: an init container that is restarted always.
+    Sidecar,
+    /// Beside the others.
+    #[default]
+    App,
 }
 
 /// What a container asks for.
@@ -79,6 +98,8 @@ pub(crate) enum Ask {
     Profile(String, usize),
     /// This one, in the grammar of `io.nvbind.gpu`.
     Name(String),
+    /// The same by `NVIDIA_VISIBLE_DEVICES`, as NVIDIA's own runtime is asked.
+    Variable(String),
 }
 
 impl Pod {
@@ -92,6 +113,11 @@ impl Container {
     /// Whether it asks for GPUs of its own.
     pub(crate) fn asks(&self) -> bool {
         !self.asks.is_empty() || self.selection.is_some()
+    }
+
+    /// Whether it says that it is to have no GPU.
+    fn denies(&self) -> bool {
+        self.variable(visible_devices::VARIABLE).is_some()
     }
 
     /// What it says of a variable; nothing within for a value that stands elsewhere.
@@ -135,7 +161,9 @@ pub(super) fn read(object: &Node) -> Result<Pod, Error> {
     let mut annotations = texts(at(object, &["metadata", "annotations"]));
     let of_template = pod.and_then(|pod| at(pod, &["metadata", "annotations"]));
     let mut lost = texts(of_template.filter(|_| place(object) != Some(&[])));
-    lost.retain(|(key, _)| key.starts_with(NVBINDS));
+    check_keys(pod.filter(|_| place(object) != Some(&[])), &title)?;
+    check_keys(Some(object), &title)?;
+    lost.retain(|(key, _)| key.starts_with(PREFIX));
     for (key, value) in &lost {
         if let Some((_, other)) = annotations.iter().find(|(known, other)| known == key && other != value) {
             let (one, other) = (other.clone(), value.clone());
@@ -146,15 +174,23 @@ pub(super) fn read(object: &Node) -> Result<Pod, Error> {
     annotations.extend(lost.iter().cloned());
     let replicas = at(object, &["spec", "replicas"]).and_then(Node::as_text);
     let mut containers = Vec::new();
-    for list in CONTAINERS {
+    for (list, kind) in CONTAINERS {
         for container in pod.and_then(|pod| at(pod, &["spec", list])).map(Node::items).unwrap_or_default() {
-            containers.push(read_container(container, &title, &annotations)?);
+            let read = read_container(container, &format!("{title}, {kind}"), &annotations)?;
+            let role = if kind == "container" { Role::App } else { init_role(container) };
+            containers.push(Container { role, ..read });
         }
     }
     lost.retain(|(key, _)| !key.contains('/'));
     let together = of_containers(&annotations, &containers, &title)?;
     annotations.extend(together.iter().cloned());
     lost.extend(together);
+    let class = pod.and_then(|pod| at(pod, &["spec", "runtimeClassName"])).and_then(Node::as_text);
+    let asks = containers.iter().any(|container| container.asks() || container.denies());
+    let is_asked = asks || annotations.iter().any(|(name, _)| name == GPU_ANNOTATION);
+    if let Some(class) = class.filter(|class| class.starts_with(RUNTIME_CLASS) && !is_asked) {
+        return Err(Error::RuntimeClass { pod: title, class: class.to_owned() });
+    }
     Ok(Pod {
         is_pod: place(object) == Some(&[]),
         title,
@@ -163,6 +199,27 @@ pub(super) fn read(object: &Node) -> Result<Pod, Error> {
         replicas: replicas.and_then(|text| text.parse().ok()).unwrap_or(1),
         containers,
     })
+}
+
+/// Refuses annotations that nvbind does not have, and labels for annotations.
+fn check_keys(object: Option<&Node>, title: &str) -> Result<(), Error> {
+    let mistake = |source| Error::Mistake { owner: title.to_owned(), source };
+    let Some(object) = object else { return Ok(()) };
+    for (key, _) in texts(at(object, &["metadata", "annotations"])) {
+        mistakes::check_annotation(&key).map_err(mistake)?;
+    }
+    for (key, _) in texts(at(object, &["metadata", "labels"])) {
+        mistakes::check_label(&key).map_err(mistake)?;
+    }
+    Ok(())
+}
+
+/// Kubernetes has sidecars among the init containers, which it restarts always.
+fn init_role(container: &Node) -> Role {
+    match container.get("restartPolicy").and_then(Node::as_text) {
+        Some("Always") => Role::Sidecar,
+        Some(_) | None => Role::Init,
+    }
 }
 
 /// What all containers with a selection of their own have of the annotations that hold for a whole pod.
@@ -197,12 +254,17 @@ fn own<'a>(annotations: &'a [(String, String)], name: &str, container: &str) -> 
     annotations.iter().find(|(known, _)| is_it(known)).map(|(_, value)| value.as_str())
 }
 
-fn read_container(container: &Node, pod: &str, annotations: &[(String, String)]) -> Result<Container, Error> {
+fn read_container(
+    container: &Node,
+    kind: &str,
+    annotations: &[(String, String)],
+) -> Result<Container, Error> {
     let name = container.get("name").and_then(Node::as_text).unwrap_or("without a name");
-    let title = format!("{pod}, container {name}");
+    let title = format!("{kind} {name}");
     let mut asked: Vec<(&str, usize)> = Vec::new();
+    let resources = |list: &str| at(container, &["resources", list]).map(Node::pairs).unwrap_or_default();
     for list in ASKS {
-        for (resource, value) in at(container, &["resources", list]).map(Node::pairs).unwrap_or_default() {
+        for (resource, value) in resources(list) {
             let Some(resource) = resource.as_text().filter(|resource| is_gpu(resource)) else { continue };
             let number = number(value).ok_or_else(|| Error::Number {
                 container: title.clone(),
@@ -214,6 +276,10 @@ fn read_container(container: &Node, pod: &str, annotations: &[(String, String)])
                     return Err(Error::Differ { container: title, resource: resource.to_owned() });
                 }
                 Some(_) => {}
+                // podman has its own spelling in both.
+                None if list != LIMITS && number > 0 && name_of(resource).is_none() => {
+                    return Err(Error::NoLimit { container: title, resource: resource.to_owned() });
+                }
                 None => asked.push((resource, number)),
             }
         }
@@ -222,7 +288,7 @@ fn read_container(container: &Node, pod: &str, annotations: &[(String, String)])
         ask(resource, number)
             .ok_or_else(|| Error::Resource { container: title.clone(), resource: resource.to_owned() })
     });
-    let asks = asks.collect::<Result<_, _>>()?;
+    let mut asks = asks.collect::<Result<Vec<_>, _>>()?;
     let variable = |entry: &Node| {
         let value = match entry.get("value") {
             Some(value) => value.as_text().map(str::to_owned),
@@ -231,32 +297,85 @@ fn read_container(container: &Node, pod: &str, annotations: &[(String, String)])
         Some((entry.get("name")?.as_text()?.to_owned(), value))
     };
     let environment = container.get("env").map(Node::items).unwrap_or_default().iter().filter_map(variable);
+    let environment: Vec<(String, Option<String>)> = environment.collect();
+    let selection = own(annotations, GPU_ANNOTATION, name).map(str::to_owned);
+    // Beside these the variable is what nvbind wrote, for programs.
+    if selection.is_none() && !environment.iter().any(|(known, _)| known == DEVICES_VARIABLE) {
+        let asked = ask_by_variable(&environment, !asks.is_empty(), &title)?;
+        asks.extend(asked);
+    }
+    check_command(container, &title, !asks.is_empty())?;
     let privileged = at(container, &["securityContext", "privileged"]).and_then(Node::as_text);
     Ok(Container {
         name: name.to_owned(),
         asks,
-        selection: own(annotations, GPU_ANNOTATION, name).map(str::to_owned),
-        environment: environment.collect(),
+        role: Role::App,
+        selection,
+        environment,
         privileged: privileged.is_some_and(|text| text.eq_ignore_ascii_case("true")),
         title,
     })
 }
 
-fn is_gpu(resource: &str) -> bool {
-    resource == BY_NUMBER || [BY_NAME, BY_PROFILE, SHARED].iter().any(|start| resource.starts_with(start))
+/// What `NVIDIA_VISIBLE_DEVICES` asks for, as NVIDIA's own runtime would be asked by it; none where it asks for
+/// nothing. Beside resources it would say another thing.
+fn ask_by_variable(
+    environment: &[(String, Option<String>)],
+    has_resources: bool,
+    container: &str,
+) -> Result<Option<Ask>, Error> {
+    let variable = environment.iter().rev().find(|(name, _)| name == visible_devices::VARIABLE);
+    let Some((name, value)) = variable else { return Ok(None) };
+    let container = container.to_owned();
+    let Some(value) = value else {
+        return Err(Error::ValueFrom { container, variable: visible_devices::VARIABLE });
+    };
+    let source = |source| Error::Variable { container: container.clone(), value: value.clone(), source };
+    match Choice::parse_variable(value).map_err(source)? {
+        Choice::Nothing => Ok(None),
+        _ if has_resources => Err(Error::Twice { container, variable: format!("{name}={value}") }),
+        // In the grammar of the variable nobody asks for a number.
+        Choice::Any(_) => Ok(None),
+        choice @ Choice::Named(Gpus::All | Gpus::None | Gpus::Listed(_)) => {
+            Ok(Some(Ask::Variable(choice.to_string())))
+        }
+    }
 }
 
-/// A whole number, with or without quotes.
+/// Refuses a container whose program would be nvbind, and which is to be the one that that would start.
+fn check_command(container: &Node, title: &str, asks: bool) -> Result<(), Error> {
+    let words =
+        |key: &str| container.get(key).map(Node::items).unwrap_or_default().iter().filter_map(Node::as_text);
+    let arguments: Vec<String> = words("args").map(str::to_owned).collect();
+    let all: Vec<String> = words("command").map(str::to_owned).chain(arguments.iter().cloned()).collect();
+    let Some(nested) = nested::find(&all).or_else(|| nested::find(&arguments)) else { return Ok(()) };
+    let image = container.get("image").and_then(Node::as_text).unwrap_or_default();
+    if nested.is_for(image) {
+        return Err(Error::Nested { container: title.to_owned(), command: nested.command, asks });
+    }
+    log::warn!("{title}: its command is `nvbind run` of {}, which has to be in the image", nested.image);
+    Ok(())
+}
+
+fn is_gpu(resource: &str) -> bool {
+    let is_one = [BY_PROFILE, SHARED].iter().any(|start| resource.starts_with(start));
+    resource == BY_NUMBER || is_one || name_of(resource).is_some()
+}
+
+/// The GPU that a resource names.
+fn name_of(resource: &str) -> Option<&str> {
+    BY_NAME.iter().find_map(|start| resource.strip_prefix(start))
+}
+
 fn number(value: &Node) -> Option<usize> {
-    let text = value.as_text()?;
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    quantity::whole(value.as_text()?)
 }
 
 fn ask(resource: &str, number: usize) -> Option<Ask> {
     if resource == BY_NUMBER {
         return Some(Ask::Number(number));
     }
-    if let Some(name) = resource.strip_prefix(BY_NAME) {
+    if let Some(name) = name_of(resource) {
         return Some(Ask::Name(name.to_owned()));
     }
     let profile = resource.strip_prefix(BY_PROFILE)?;
@@ -280,7 +399,7 @@ pub(super) fn change(object: &mut Node, pod: &Pod, change: &Change) -> Result<()
         let annotations = object.get_mut("metadata").and_then(|metadata| metadata.map_at("annotations"));
         let annotations = annotations.ok_or_else(|| wrong("metadata.annotations"))?;
         // podman refuses what `podman kube generate` would make of those with a container's name the next time.
-        let is_lost = |key: &str| key.starts_with(NVBINDS) && key.contains('/');
+        let is_lost = |key: &str| key.starts_with(PREFIX) && key.contains('/');
         annotations.retain(|(key, _)| !key.as_text().is_some_and(is_lost));
         let new = change.annotations.iter().map(|(key, value)| (Node::text(key), Node::text(value)));
         annotations.extend(new);
@@ -290,7 +409,7 @@ pub(super) fn change(object: &mut Node, pod: &Pod, change: &Change) -> Result<()
         return Ok(());
     };
     let mut all = change.variables.iter().zip(&pod.containers);
-    for list in CONTAINERS {
+    for (list, _) in CONTAINERS {
         let Some(Node { value: Value::List(containers), .. }) = spec.get_mut(list) else { continue };
         for (container, (variables, read)) in containers.iter_mut().zip(&mut all) {
             let wrong = |place: &str| Error::Type { object: read.title.clone(), place: place.to_owned() };
@@ -299,6 +418,11 @@ pub(super) fn change(object: &mut Node, pod: &Pod, change: &Change) -> Result<()
                 continue;
             }
             let environment = container.list_at("env").ok_or_else(|| wrong("env"))?;
+            let is_new = |entry: &Node| {
+                let name = entry.get("name").and_then(Node::as_text);
+                variables.iter().any(|(new, _)| name == Some(*new))
+            };
+            environment.retain(|entry| !is_new(entry));
             let entries =
                 variables.iter().map(|(name, value)| Node::texts(&[("name", name), ("value", value)]));
             environment.extend(entries);

@@ -1,7 +1,7 @@
 //! Which container has which GPUs: those that the file names, and of the others each goes to one container alone.
 
 use super::Error;
-use super::object::{self, Ask, BY_NUMBER, Change, Container, Pod};
+use super::object::{self, Ask, BY_NUMBER, Change, Container, Pod, Role};
 use crate::driver::{Machine, Unit, UnitId, UnitKind};
 use crate::podman::invocation::{DEVICE_ORDER, visible};
 use nvbind_core::request::{DEVICES_VARIABLE, GPU_ANNOTATION, Request, VOID};
@@ -93,7 +93,8 @@ impl Sharing<'_> {
         let Some(variable) = variable else {
             // What it will be, its pod has to have.
             let share = Share { is_all: true, is_said: true, ..Share::default() };
-            let error = || Error::ValueFrom { container: container.title.clone() };
+            let error =
+                || Error::ValueFrom { container: container.title.clone(), variable: DEVICES_VARIABLE };
             return if container.asks() { Err(error()) } else { Ok(share) };
         };
         let is_void = variable.trim() == VOID;
@@ -130,8 +131,9 @@ impl Sharing<'_> {
         let names: Vec<&str> = container.asks.iter().filter_map(Ask::name).collect();
         let named =
             if names.is_empty() { BTreeSet::new() } else { self.chosen(&names.join(","), container, pods)? };
-        let number: usize = container.asks.iter().filter_map(Ask::number).map(|(_, number)| number).sum();
-        Ok(named.is_subset(&has) && has.len() == named.len() + number)
+        let numbers = container.asks.iter().filter_map(Ask::number).map(|(_, number)| number);
+        let number = numbers.fold(named.len(), usize::saturating_add);
+        Ok(named.is_subset(&has) && has.len() == number)
     }
 
     /// What a selection means of what the pod has.
@@ -153,10 +155,16 @@ impl Sharing<'_> {
         machine.units(request).map_err(|source| Error::Driver { owner: owner.to_owned(), source })
     }
 
-    /// Gives the containers of a pod the numbers that they ask for.
+    /// Gives the containers of a pod the numbers that they ask for. An init container has ended before the others
+    /// start, but for sidecars that were started earlier: so it may have what others will have (Kubernetes' documents,
+    /// "Init Containers" and "Sidecar Containers", on sharing of resources).
     fn number(&mut self, pod: &Pod, shares: &mut [Share]) -> Result<(), Error> {
         let before = self.given.clone();
-        for (container, share) in pod.containers.iter().zip(shares).filter(|(_, share)| !share.is_said) {
+        let mut of_sidecars: Vec<(usize, UnitId)> = Vec::new();
+        let mut order: Vec<(usize, (&Container, &mut Share))> =
+            pod.containers.iter().zip(shares).enumerate().filter(|(_, (_, share))| !share.is_said).collect();
+        order.sort_by_key(|(_, (container, _))| container.role == Role::Init);
+        for (at, (container, share)) in order {
             let limit = container.selection.as_deref().or_else(|| pod.annotation(GPU_ANNOTATION));
             for (kind, number) in container.asks.iter().filter_map(Ask::number) {
                 if self.machine.is_none() {
@@ -168,8 +176,17 @@ impl Sharing<'_> {
                 let all = self.units(&whole, &pod.title)?;
                 let fitting = |unit: &&Unit| unit.kind == kind && !self.named.contains(&unit.id);
                 let fitting: Vec<&Unit> = all.iter().filter(fitting).collect();
-                let free = fitting.iter().filter(|unit| !self.given.contains(&unit.id));
-                let got: Vec<&Unit> = free.take(number).copied().collect();
+                let is_init = container.role == Role::Init;
+                let is_beside = |id: &UnitId| of_sidecars.iter().any(|(other, one)| *other < at && one == id);
+                let is_taken = |id: &UnitId| match is_init {
+                    true => before.contains(id) || is_beside(id),
+                    false => self.given.contains(id),
+                };
+                let mut free: Vec<&Unit> =
+                    fitting.iter().filter(|unit| !is_taken(&unit.id)).copied().collect();
+                // What the pod has anyway, before others.
+                free.sort_by_key(|unit| is_init && !self.given.contains(&unit.id));
+                let got: Vec<&Unit> = free.into_iter().take(number).collect();
                 if got.len() < number {
                     let before = if limit.is_some() { before } else { BTreeSet::new() };
                     let there = fitting.iter().filter(|unit| !before.contains(&unit.id)).count();
@@ -182,6 +199,9 @@ impl Sharing<'_> {
                     ));
                 }
                 self.given.extend(got.iter().map(|unit| unit.id));
+                if container.role == Role::Sidecar {
+                    of_sidecars.extend(got.iter().map(|unit| (at, unit.id)));
+                }
                 share.names.extend(got.into_iter().map(|unit| unit.name.clone()));
             }
         }
@@ -197,10 +217,7 @@ impl Sharing<'_> {
         has_mig: bool,
     ) -> Error {
         let pods = if limit.is_some() { std::slice::from_ref(pod) } else { self.pods };
-        let numbers = |container: &Container| {
-            let numbers = container.asks.iter().filter_map(Ask::number).filter(|(asked, _)| asked == kind);
-            (container.title.clone(), numbers.map(|(_, number)| number).sum::<usize>())
-        };
+        let numbers = |container: &Container| (container.title.clone(), container.number_of(kind));
         let mut by: Vec<(String, usize)> = pods.iter().flat_map(|pod| &pod.containers).map(numbers).collect();
         by.retain(|(_, number)| *number > 0);
         let allowed = self.machine.as_deref().and_then(|machine| machine.allowed());
@@ -212,7 +229,7 @@ impl Sharing<'_> {
                 .then(|| ", without divided ones, whose parts are nvidia.com/mig-PROFILE".to_owned()),
         ];
         Error::TooMany {
-            asked: by.iter().map(|(_, number)| number).sum(),
+            asked: pods.iter().map(|pod| pod.number_of(kind)).fold(0, usize::saturating_add),
             what: match kind {
                 UnitKind::Mig(Some(profile)) => format!("{}{profile}", object::BY_PROFILE),
                 UnitKind::Whole | UnitKind::Divided | UnitKind::Mig(None) => BY_NUMBER.to_owned(),
@@ -231,17 +248,40 @@ fn request(selection: &str, pod: &str) -> Result<Request, Error> {
 impl Ask {
     fn name(&self) -> Option<&str> {
         match self {
-            Ask::Name(name) => Some(name),
+            Ask::Name(name) | Ask::Variable(name) => Some(name),
             Ask::Number(_) | Ask::Profile(..) => None,
         }
     }
 
     fn number(&self) -> Option<(UnitKind, usize)> {
         match self {
-            Ask::Name(_) => None,
+            Ask::Name(_) | Ask::Variable(_) => None,
             Ask::Number(number) => Some((UnitKind::Whole, *number)),
             Ask::Profile(profile, number) => Some((UnitKind::Mig(Some(profile.clone())), *number)),
         }
+    }
+}
+
+impl Container {
+    /// How many of a kind it asks for.
+    fn number_of(&self, kind: &UnitKind) -> usize {
+        let numbers = self.asks.iter().filter_map(Ask::number).filter(|(asked, _)| asked == kind);
+        numbers.map(|(_, number)| number).fold(0, usize::saturating_add)
+    }
+}
+
+impl Pod {
+    /// How many of a kind it needs: those of all that run beside each other, at the time when these are most.
+    fn number_of(&self, kind: &UnitKind) -> usize {
+        let (mut beside, mut most) = (0_usize, 0);
+        for container in &self.containers {
+            let number = container.number_of(kind);
+            match container.role {
+                Role::Init => most = most.max(beside.saturating_add(number)),
+                Role::Sidecar | Role::App => beside = beside.saturating_add(number),
+            }
+        }
+        most.max(beside)
     }
 }
 
@@ -281,8 +321,15 @@ impl Share {
         };
         let shown = if has_nvidias_hook || self.is_void { VOID.to_owned() } else { visible(&selection) };
         let order = (!self.is_void).then(|| (DEVICE_ORDER.0, DEVICE_ORDER.1.to_owned()));
-        let own = [(DEVICES_VARIABLE, selection), (visible_devices::VARIABLE, shown)];
-        let all = own.into_iter().chain(order);
-        all.filter(|(name, _)| container.variable(name).is_none()).collect()
+        let own = (DEVICES_VARIABLE, selection);
+        let kept = [own].into_iter().chain(order).filter(|(name, _)| container.variable(name).is_none());
+        // It says what the container has, whatever it said. One whose own variable stands elsewhere keeps both.
+        let is_known = container.variable(DEVICES_VARIABLE) != Some(None);
+        let shown = (visible_devices::VARIABLE, shown);
+        let mut all: Vec<_> = kept.collect();
+        if is_known || container.variable(shown.0).is_none() {
+            all.insert(usize::from(!all.is_empty()), shown);
+        }
+        all
     }
 }

@@ -4,7 +4,7 @@ use crate::fixture;
 use std::fs;
 
 /// Two GPUs, or as many as there are to be.
-fn machine(gpus: u32) -> fixture::Machine {
+pub(super) fn machine(gpus: u32) -> fixture::Machine {
     let machine = fixture::Machine::new();
     for index in 0..gpus {
         let uuid = format!("GPU-{index:08x}-0000-0000-0000-000000000000");
@@ -14,7 +14,7 @@ fn machine(gpus: u32) -> fixture::Machine {
 }
 
 /// The text that podman gets of a file on a machine with so many GPUs.
-fn played_on(
+pub(super) fn played_on(
     machine: &fixture::Machine,
     text: &str,
     more: &str,
@@ -37,12 +37,12 @@ fn played_on(
     })
 }
 
-fn played(gpus: u32, text: &str) -> Result<String, String> {
+pub(super) fn played(gpus: u32, text: &str) -> Result<String, String> {
     played_on(&machine(gpus), text, "", false)
 }
 
 /// A pod with these containers, each with its limits, and more of it.
-fn pod(name: &str, annotations: &str, containers: &[(&str, &str)]) -> String {
+pub(super) fn pod(name: &str, annotations: &str, containers: &[(&str, &str)]) -> String {
     let containers =
         containers.iter().map(|(name, more)| format!("  - {{name: {name}, image: i, {more}}}\n"));
     format!(
@@ -52,12 +52,12 @@ fn pod(name: &str, annotations: &str, containers: &[(&str, &str)]) -> String {
 }
 
 /// `resources: {limits: {…}}`
-fn limits(limits: &str) -> String {
+pub(super) fn limits(limits: &str) -> String {
     format!("resources: {{limits: {{{limits}}}}}")
 }
 
 /// The annotation of every pod, and then what NVBIND_DEVICES of each container is.
-fn said(text: &str) -> String {
+pub(super) fn said(text: &str) -> String {
     let mut documents = Documents::default();
     documents.add("out", text).unwrap();
     let pods = documents.pods.iter().map(|pod| {
@@ -99,7 +99,7 @@ fn who_asks_for_a_number_has_gpus_of_their_own() {
         (vec![pod("a", "", &[("x", variable), ("y", &one)])], "0+1 | 0 1"),
         (vec![pod("a", "", &[("x", &limits("nvidia.com/gpu: 0")), ("y", &one)])], "0 | void 0"),
         (vec![pod("a", "", &[("x", &limits("nvidia.com/gpu=0: 1, nvidia.com/gpu: 1"))])], "0+1 | 0,1"),
-        (vec![pod("a", "", &[("x", "resources: {requests: {nvidia.com/gpu: 1}}")])], "0 | 0"),
+        (vec![pod("a", "", &[("x", "resources: {requests: {nvidia.com/gpu=1: 1}}")])], "1 | 1"),
     ] {
         let text = pods.concat();
         let played = played(3, &text).unwrap_or_else(|error| panic!("{error}: {text}"));

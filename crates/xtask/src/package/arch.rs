@@ -6,9 +6,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// What pacman runs, which the PKGBUILD names.
+const SCRIPTS: &str = "nvbind.install";
+
 pub(super) fn make(release: &Release) -> Result<PathBuf> {
     let archive = source(release)?;
     let text = release.template("packaging/arch/PKGBUILD")?.replace("@SHA256@", &sha256(&archive)?.0);
+    let scripts = release.out.join(SCRIPTS);
+    fs::write(&scripts, release.template(&format!("packaging/arch/{SCRIPTS}"))?).on("write", &scripts)?;
     let file = release.out.join("PKGBUILD");
     fs::write(&file, text).on("write", &file)?;
     Ok(file)

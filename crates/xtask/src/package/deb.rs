@@ -7,6 +7,9 @@ use nvbind_fixtures::process;
 use nvbind_fixtures::tools::{self, Tool};
 use std::path::PathBuf;
 
+/// What dpkg runs.
+const SCRIPTS: [&str; 2] = ["postinst", "prerm"];
+
 /// Every file's checksum, as `dpkg --verify` reads them.
 const SUMS: &str = "cd root && find usr -type f | sort | xargs -d '\\n' md5sum";
 
@@ -25,6 +28,10 @@ pub(super) fn make(release: &Release) -> Result<PathBuf> {
     process::read(here("dpkg-shlibdeps").args(["-Tdebian/substvars", "root/usr/bin/nvbind"]))?;
     tree.dir("root/DEBIAN").map_err(fixture)?;
     process::read(here("dpkg-gencontrol").args(["-Proot", "-Tdebian/substvars"]))?;
+    for name in SCRIPTS {
+        let text = release.template(&format!("packaging/deb/{name}"))?;
+        tree.file(format!("root/DEBIAN/{name}"), text, 0o755).map_err(fixture)?;
+    }
     let sums = process::read(here("sh").args(["-ec", SUMS]))?;
     tree.file("root/DEBIAN/md5sums", sums, 0o644).map_err(fixture)?;
     set_times(&tree.at("root"), release.time())?;

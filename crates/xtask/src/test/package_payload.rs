@@ -38,6 +38,7 @@ pub(super) fn fill_formats(project: &Path, spec: &Spec) -> Result<()> {
     let build = release.arch()?;
     let source = build.with_file_name(format!("nvbind-{}.tar.gz", release.version()));
     copy(spec, &build, &format!("{ARCH}/PKGBUILD"))?;
+    copy(spec, &build.with_file_name("nvbind.install"), &format!("{ARCH}/nvbind.install"))?;
     copy(spec, &source, &format!("{ARCH}/nvbind-{}.tar.gz", release.version()))?;
     // As the PKGBUILD's own build() leaves it.
     let built = format!("{ARCH}/src/nvbind-{}/target/package/tree", release.version());

@@ -1,5 +1,6 @@
-//! nvbind as a person uses it: `run`, `setup`, `config` and `doctor`.
+//! nvbind as a person uses it: `run` in every spelling, `setup`, `config` and `doctor`.
 
+pub(crate) mod asking;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod reasons;

@@ -8,23 +8,15 @@ use crate::ended::Ended;
 use crate::lane::Lane;
 use crate::podman::{Podman, User};
 use crate::probe;
-use nvbind_lanes::tree::write;
-use std::path::Path;
 
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[Case::new("cdi", devices).each(&[RUNTIME, WHO, RELEASE]).takes(4)];
 
-/// Where engines look (CDI's SPEC.md), and each kind's file there.
-const DIRECTORY: &str = "/etc/cdi";
-const KINDS: [(&str, &str); 2] = [("nvidia.com/gpu", "nvbind.json"), ("nvbind.io/gpu", "nvbind-own.json")];
-
 /// A device, several, a device beside the annotation, and the other kind give the GPU that is named; one that is not
 /// there is refused.
 fn devices(_: &Lane, podman: Podman) -> Result<(), Ended> {
-    for (kind, file) in KINDS {
-        let text = nvbind(User::Root, &["cdi", "print", "--kind", kind])?.must()?.out;
-        write(&Path::new(DIRECTORY).join(file), &text)?;
-    }
+    nvbind(User::Root, &["setup", "--cdi"])?.must()?;
+    nvbind(User::Root, &["cdi", "check"])?.must()?;
     let look = probe::command(None);
     for options in [
         &["--device=nvidia.com/gpu=0"][..],
@@ -35,5 +27,6 @@ fn devices(_: &Lane, podman: Podman) -> Result<(), Ended> {
     ] {
         then_remove(podman, || probe::claim_works(&run(podman, GPU, options, &look)?))?;
     }
-    refused(podman, &["--device=nvidia.com/gpu=7"], &[3], "there is no GPU 7")
+    refused(podman, &["--device=nvidia.com/gpu=7"], &[3], "there is no GPU 7")?;
+    nvbind(User::Root, &["cdi", "remove"])?.must().map(drop)
 }

@@ -15,6 +15,7 @@ use std::process::Command;
 /// The cases, by name.
 pub(crate) const CASES: &[Case] = &[
     Case::new("unknown-gpu", unknown_gpu).each(&[RUNTIME, WHO, RELEASE]),
+    Case::new("mistyped-annotation", mistyped).each(&[RUNTIME, WHO, RELEASE]),
     Case::new("no-driver", no_driver).each(&[WHO]),
     Case::new("half-installed-driver", half_installed).each(&[WHO]),
     Case::new("missing-node", missing_node).each(&[RUNTIME, WHO]),
@@ -31,6 +32,16 @@ const NO_DRIVER: i32 = 3;
 
 fn unknown_gpu(_: &Lane, podman: Podman) -> Result<(), Ended> {
     refused(podman, &["--annotation", "io.nvbind.gpu=7"], &[BAD_REQUEST, NO_DRIVER], "7")
+}
+
+fn mistyped(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    for (annotation, says) in [
+        ("io.nvbind.gpus=0", "there is no annotation io.nvbind.gpus"),
+        ("io.nvbind.capabilities=compute", "asks for no GPU by itself"),
+    ] {
+        refused(podman, &["--annotation", annotation], &[BAD_REQUEST], says)?;
+    }
+    Ok(())
 }
 
 fn no_driver(_: &Lane, podman: Podman) -> Result<(), Ended> {

@@ -5,6 +5,8 @@ pub(crate) mod bpf;
 pub(crate) mod cgroups;
 pub(crate) mod filters;
 pub(crate) mod groups;
+pub(crate) mod guard;
+pub(crate) mod job;
 pub mod mig;
 pub(crate) mod nodes;
 pub(crate) mod others;

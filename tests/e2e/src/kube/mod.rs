@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("kube/containers", containers).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(7),
     Case::new("kube/init", init).each(&[WHO]).only(&[&[TRIXIE_PODMAN, SYSTEMD]]).takes(2),
     Case::new("kube/requirement", requirement).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(3),
+    Case::new("kube/variable", variable).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(3),
     Case::new("kube/templates", templates).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(3),
     Case::new("kube/annotation", annotation).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(7),
     Case::new("kube/values", values).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(5),
@@ -148,7 +149,40 @@ fn init(lane: &Lane, podman: Podman) -> Result<(), Ended> {
         played(podman, &[&file])?.must()?;
         look(podman, "kube-one", "test -e /shared/first && test -e /shared/second")?.must()?;
         claim_has_nothing(podman, "kube-one")
+    })?;
+    // One that has ended leaves its GPUs to the others: together they ask for more than there are.
+    let first = before("first", BOTH, ", resources: {limits: {nvidia.com/gpu: 2}}");
+    let app = format!("volumeMounts: [{{name: s, mountPath: /shared}}], {ONE}");
+    let volumes = "  volumes: [{name: s, emptyDir: {}}]\n";
+    let text = format!("{}  initContainers:\n{first}{volumes}", pod("kube", "", &[container("one", &app)]));
+    let file = self::file(podman, "init-shares.yaml", &text)?;
+    then_down(podman, &file, || {
+        played(podman, &[&file])?.must()?;
+        probe::claim_works(&look(
+            podman,
+            "kube-one",
+            &format!("test -e /shared/first && {}", probe::command(None)),
+        )?)
     })
+}
+
+/// What NVIDIA's runtime is asked by, in files for clusters that have it.
+fn variable(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
+    let asks = |value: &str| format!("env: [{{name: NVIDIA_VISIBLE_DEVICES, value: '{value}'}}]");
+    let all = [container("one", &asks("1")), container("none", "tty: false")];
+    let text = format!("{}  runtimeClassName: nvidia\n", pod("kube", "", &all));
+    let file = file(podman, "variable.yaml", &text)?;
+    then_down(podman, &file, || {
+        played(podman, &[&file])?.must()?;
+        let told = format!("test $NVIDIA_VISIBLE_DEVICES = 1 && {OTHER}");
+        probe::claim_works(&look(podman, "kube-one", &told)?)?;
+        claim_has_nothing(podman, "kube-none")
+    })?;
+    let silent = self::file(podman, "class.yaml", &text.replace(&asks("1"), "tty: false"))?;
+    let said = played(podman, &[&silent])?;
+    let is_told = said.code == NOT_STARTED && said.err.contains("has the runtime class nvidia");
+    claim(is_told, "a pod of NVIDIA's class that asks for nothing is started", || said.told())
 }
 
 fn claim_each(podman: Podman) -> Result<(), Ended> {
@@ -189,8 +223,9 @@ fn requirement(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     let nested = file(podman, "nested.yaml", &NESTED.replace("IMAGE", IMAGE))?;
     then_down(podman, &nested, || {
         let said = played(podman, &[&nested])?;
-        let is_told = said.code == NOT_STARTED && said.err.contains("nvbind");
-        claim(is_told, "podman finds nvbind in the image", || said.told())
+        let is_told =
+            said.code == NOT_STARTED && said.err.contains("write `command: [\"sleep\",\"1000\"]` alone");
+        claim(is_told, "nobody says what to write instead of nvbind", || said.told())
     })?;
     let words = "\"nvbind\", \"run\", \"--runtime\", \"podman\", \"--gpu\", \"all\", \"IMAGE\", ";
     let file = file(podman, "gpu-pod.yaml", &NESTED.replace(words, "").replace("IMAGE", IMAGE))?;

@@ -22,6 +22,11 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// What makes dpkg leave out documentation in a lane's tree. Here it installs all that is in a package.
 const LEFT_OUT: &str = "/etc/dpkg/dpkg.cfg.d/99mmdebstrap";
 
+/// Where the package's scripts install specifications of CDI, and one of another's that is there already.
+const CDI: &str = "/etc/cdi";
+const RIVAL: &str =
+    "cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices: [{name: '0', containerEdits: {env: [A=1]}}]\n";
+
 /// The hook JSON that is installed and not active, used by podman only where it is told to.
 const VISIBLE: [&str; 4] =
     ["--hooks-dir=/usr/share/nvbind/hooks.d", "--privileged", "--env=NVIDIA_VISIBLE_DEVICES=0", CAPABILITIES];
@@ -40,6 +45,8 @@ fn deb(_: &Lane, podman: Podman) -> Result<(), Ended> {
         fs::remove_file(LEFT_OUT).on("remove", Path::new(LEFT_OUT))?;
     }
     said(Command::new("find").args(EMPTIED))?.must()?;
+    // Who made the folder of specifications is not known, so that it stays.
+    fs::create_dir_all(CDI).on("make", Path::new(CDI))?;
     let before = [snapshot::of("/usr")?, snapshot::of("/etc")?];
     let ended = life(podman);
     // For the next case, where this one ended early.
@@ -49,16 +56,24 @@ fn deb(_: &Lane, podman: Podman) -> Result<(), Ended> {
 }
 
 fn life(podman: Podman) -> Result<(), Ended> {
+    let rival = Path::new(CDI).join("nvidia.yaml");
+    fs::write(&rival, RIVAL).on("write", &rival)?;
     let installed = dpkg(&[EACH_FILE, "--install", &place(DEB)])?.must()?;
     claim_order(&installed, "deferred extract of", [HOOK, JSON])?;
     dpkg(&["--verify", "nvbind"])?.must()?;
+    claim_specifications(&["nvbind.io.json", "nvidia.yaml"])?;
     works(podman)?;
+    fs::remove_file(&rival).on("remove", &rival)?;
     dpkg(&["--install", &place(NEWER_DEB)])?.must()?;
+    claim_specifications(&["nvbind.io.json", "nvbind.json"])?;
+    let look = probe::command(None);
+    then_remove(podman, || probe::claim_works(&run(podman, GPU, &["--device=nvidia.com/gpu=0"], &look)?))?;
     let version = dpkg_query()?;
     claim(version.out.ends_with(&format!("nvbind{NEWER}")), "it is not upgraded", || version.told())?;
     works(podman)?;
     let removed = dpkg(&[EACH_FILE, "--remove", "nvbind"])?.must()?;
     claim_order(&removed, "removal_bulk", [JSON, HOOK])?;
+    claim_specifications(&[])?;
     works_without(podman)
 }
 
@@ -70,6 +85,7 @@ fn works(podman: Podman) -> Result<(), Ended> {
         let words = ["run", "--network=none", "--gpu=0", "--name", GPU, IMAGE, "sh", "-c", &look];
         probe::claim_works(&said(as_user(podman.user, limited(LIMIT, "/usr/bin/nvbind")).args(words))?)
     })?;
+    then_remove(podman, || probe::claim_works(&run(podman, GPU, &["--device=nvbind.io/gpu=0"], &look)?))?;
     then_remove(podman, || probe::claim_works(&run(podman, GPU, &VISIBLE, &look)?))
 }
 
@@ -79,6 +95,13 @@ fn works_without(podman: Podman) -> Result<(), Ended> {
         then_remove(podman, || run(podman, GPU, options, "test ! -e /usr/local/nvidia")?.must().map(drop))?;
     }
     Ok(())
+}
+
+/// The specifications that are there.
+fn claim_specifications(expected: &[&str]) -> Result<(), Ended> {
+    let listed = said(Command::new("ls").arg(CDI))?.must()?;
+    let found: Vec<&str> = listed.out.lines().collect();
+    claim(found == expected, "other specifications are there", || listed.told())
 }
 
 /// With the JSON and without the hook, podman would start containers without their GPUs.

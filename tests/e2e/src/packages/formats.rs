@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("rpm-life", rpm_life).takes(5),
     Case::new("arch-package", arch_package).takes(15),
     Case::new("install-script", install_script),
+    Case::new("cdi-schema", cdi_schema),
     Case::new("selinux-policy", selinux_policy),
 ];
 
@@ -41,10 +42,17 @@ fn deb_contents(_: &Lane, _: Podman) -> Result<(), Ended> {
         let [mode, "root/root", _, _, _, path] = words[..] else { return None };
         Some((mode, path.trim_start_matches('.').to_owned()))
     })?;
-    let scripts = run("dpkg-deb", &["--info", &place(DEB)])?.must()?;
-    let members = scripts.out.lines().filter(|line| line.contains(" bytes, ")).count();
-    // control and md5sums.
-    claim(members == 2, "the package has scripts or configuration files", || scripts.told())
+    let info = run("dpkg-deb", &["--info", &place(DEB)])?.must()?;
+    let members = info.out.lines().filter(|line| line.contains(" bytes, ")).count();
+    // control, md5sums and the two scripts.
+    claim(members == 4, "the package has other scripts or configuration files", || info.told())?;
+    for script in ["postinst", "prerm"] {
+        let text = run("dpkg-deb", &["--info", &place(DEB), script])?.must()?;
+        let path = format!("/tmp/{script}");
+        fs::write(&path, &text.out).on("write", Path::new(&path))?;
+        claim_shell(&path)?;
+    }
+    Ok(())
 }
 
 fn deb_lintian(_: &Lane, _: Podman) -> Result<(), Ended> {
@@ -62,7 +70,12 @@ fn rpm_contents(_: &Lane, _: Podman) -> Result<(), Ended> {
         Some((mode, path.to_owned()))
     })?;
     let scripts = run("rpm", &["-qp", "--scripts", "--triggers", "--configfiles", &place(RPM)])?.must()?;
-    claim(scripts.out.is_empty(), "the package has scripts or configuration files", || scripts.told())?;
+    let kinds: Vec<&str> =
+        scripts.out.lines().filter_map(|line| line.split_once(" scriptlet ")).map(|(kind, _)| kind).collect();
+    let right = kinds == ["postinstall", "preuninstall"]
+        && scripts.out.contains("nvbind setup --cdi ||")
+        && scripts.out.contains("nvbind cdi remove ||");
+    claim(right, "the package has other scripts, triggers or configuration files", || scripts.told())?;
     let needs = run("rpm", &["-qp", "--requires", &place(RPM)])?.must()?;
     for need in ["podman >= 4.3", "libc.so.6(GLIBC_"] {
         claim(needs.out.contains(need), &format!("it does not require {need}"), || needs.told())?;
@@ -72,10 +85,11 @@ fn rpm_contents(_: &Lane, _: Podman) -> Result<(), Ended> {
 
 fn rpm_life(_: &Lane, _: Podman) -> Result<(), Ended> {
     empty_root("var/lib/rpm")?;
-    // Without podman and the C library, of which this root knows nothing.
-    run("rpm", &["--root", ROOT, "--install", "--nodeps", &place(RPM)])?.must()?;
+    // Without podman and the C library, of which this root knows nothing, nor of a shell.
+    run("rpm", &["--root", ROOT, "--install", "--nodeps", "--noscripts", &place(RPM)])?.must()?;
     run("rpm", &["--root", ROOT, "--verify", "--nodeps", "nvbind"])?.must()?;
-    let erased = run("rpm", &["--root", ROOT, "--erase", "--nodeps", "-vv", "nvbind"])?.must()?;
+    let erased =
+        run("rpm", &["--root", ROOT, "--erase", "--nodeps", "--noscripts", "-vv", "nvbind"])?.must()?;
     claim_json_first(&erased, |path| erased.err.find(path))?;
     claim_nothing_left()
 }
@@ -104,17 +118,50 @@ fn arch_package(_: &Lane, _: Podman) -> Result<(), Ended> {
     let pacman = |words: &[&str]| {
         run("pacman", &[&["--config=/dev/null", "--root", ROOT, "--noconfirm", "--debug"], words].concat())
     };
-    pacman(&["--upgrade", "--nodeps", "--nodeps", package])?.must()?;
-    let removed = pacman(&["--remove", "--nodeps", "--nodeps", "nvbind"])?.must()?;
+    let scripts = run("bsdtar", &["--extract", "--to-stdout", "--file", package, ".INSTALL"])?.must()?;
+    let right =
+        ["post_install()", "post_upgrade()", "pre_remove()"].iter().all(|name| scripts.out.contains(name));
+    claim(right, "the package has not its scripts", || scripts.told())?;
+    pacman(&["--upgrade", "--nodeps", "--nodeps", "--noscriptlet", package])?.must()?;
+    let removed = pacman(&["--remove", "--nodeps", "--nodeps", "--noscriptlet", "nvbind"])?.must()?;
     claim_json_first(&removed, |path| removed.err.find(&format!("unlinking {ROOT}{path}")))?;
     claim_nothing_left()
 }
 
 fn install_script(_: &Lane, _: Podman) -> Result<(), Ended> {
-    let script = place(SCRIPT);
-    let judged = run("shellcheck", &["--shell=sh", "--severity=style", &script])?;
+    claim_shell(&place(SCRIPT))
+}
+
+/// CDI's own schema and a validator of JSON schemas, both as Debian packages them.
+const VALIDATE: &str = "import json, pathlib, sys, jsonschema
+schema = next(pathlib.Path('/usr/share/gocode/src').glob('**/container-device-interface/schema/schema.json'))
+resolver = jsonschema.RefResolver(schema.parent.as_uri() + '/', None)
+validator = jsonschema.Draft7Validator(json.loads(schema.read_text()), resolver=resolver)
+document = json.load(sys.stdin)
+validator.validate(document)
+document['devices'][0]['name'] = 1
+sys.exit('the schema takes anything' if validator.is_valid(document) else 0)";
+
+fn cdi_schema(_: &Lane, _: Podman) -> Result<(), Ended> {
+    run("dpkg-deb", &["--extract", &place(DEB), "/tmp/nvbind"])?.must()?;
+    for kind in ["nvidia.com/gpu", "nvbind.io/gpu"] {
+        let print = format!(
+            "/tmp/nvbind/usr/bin/nvbind cdi print --kind {kind} --hook /usr/libexec/nvbind/nvbind-hook"
+        );
+        run(
+            "sh",
+            &["-ec", &format!("{print} > /tmp/cdi.json; python3 -c \"$0\" < /tmp/cdi.json"), VALIDATE],
+        )?
+        .must()?;
+    }
+    Ok(())
+}
+
+/// Fails the case unless a script is good for any shell.
+fn claim_shell(script: &str) -> Result<(), Ended> {
+    let judged = run("shellcheck", &["--shell=sh", "--severity=style", script])?;
     claim(judged.code == 0, "shellcheck found something", || judged.told())?;
-    run("dash", &["-n", &script])?.must().map(drop)
+    run("dash", &["-n", script])?.must().map(drop)
 }
 
 /// Fails the case unless a listing has exactly the files of the table, with their permissions and as root's; folders

@@ -44,23 +44,21 @@ pub(super) fn unit(packaged: &str, cli: &Path) -> Result<String, Error> {
     Ok(packaged.replace(PACKAGED_CLI, &unit::quote(text(cli)?)))
 }
 
-/// One of them for a hook at this place, with those of these options that have a value.
-pub(super) fn hook_json(
-    template: &str,
-    hook: &Path,
-    options: &[(&str, Option<&PathBuf>)],
-) -> Result<String, Error> {
+/// One of them for a hook at this place, with these further arguments.
+pub(super) fn hook_json(template: &str, hook: &Path, options: &[String]) -> Result<String, Error> {
     let mut document: Value = serde_json::from_str(template).map_err(Error::Template)?;
     if let Some(command) = document.get_mut("hook").and_then(Value::as_object_mut) {
         command.insert("path".into(), json!(text(hook)?));
-        for (option, value) in options {
-            if let (Some(value), Some(args)) = (value, command.get_mut("args").and_then(Value::as_array_mut))
-            {
-                args.extend([json!(option), json!(text(value)?)]);
-            }
+        if let Some(args) = command.get_mut("args").and_then(Value::as_array_mut) {
+            args.extend(options.iter().map(|option| json!(option)));
         }
     }
-    let mut text = serde_json::to_string_pretty(&document).map_err(Error::Template)?;
+    pretty(&document)
+}
+
+/// A document as it is installed.
+pub(super) fn pretty(document: &Value) -> Result<String, Error> {
+    let mut text = serde_json::to_string_pretty(document).map_err(Error::Template)?;
     text.push('\n');
     Ok(text)
 }
@@ -80,7 +78,8 @@ pub(super) fn hooks_dir_key(directories: &[PathBuf]) -> Result<String, Error> {
     Ok(format!("hooks_dir = {list}"))
 }
 
-fn text(path: &Path) -> Result<&str, Error> {
+/// A path that is written into a file.
+pub(super) fn text(path: &Path) -> Result<&str, Error> {
     path.to_str().ok_or_else(|| Error::NotText { path: path.to_owned() })
 }
 
@@ -92,9 +91,8 @@ mod tests {
 
     #[test]
     fn the_hook_json_has_the_path_and_the_driver_root() {
-        let root = PathBuf::from("/driver \"x\"");
-        let text =
-            hook_json(HOOK_JSON, Path::new("/opt/nvbind-hook"), &[("--driver-root", Some(&root))]).unwrap();
+        let options = ["--driver-root".to_owned(), "/driver \"x\"".to_owned()];
+        let text = hook_json(HOOK_JSON, Path::new("/opt/nvbind-hook"), &options).unwrap();
         let mut expected = json!({
             "version": "1.0.0",
             "hook": {
@@ -103,7 +101,7 @@ mod tests {
                 "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
                 "timeout": 30
             },
-            "when": {"annotations": {"^io\\.nvbind\\.gpu$": "(?s)^.*$"}},
+            "when": {"annotations": {"^io\\.nvbind\\.": "(?s)^.*$"}},
             "stages": ["prestart"]
         });
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
@@ -111,8 +109,7 @@ mod tests {
         // The other differs in what it is for, and in nothing else.
         expected["hook"]["args"] = json!(["nvbind-hook", "prestart", "--visible-devices"]);
         expected["when"] = json!({"always": true});
-        let text =
-            hook_json(VISIBLE_DEVICES_JSON, Path::new("/opt/nvbind-hook"), &[("--config", None)]).unwrap();
+        let text = hook_json(VISIBLE_DEVICES_JSON, Path::new("/opt/nvbind-hook"), &[]).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
     }
 

@@ -1,6 +1,8 @@
 //! Why nothing was installed or removed, and what to do about it.
 
 use crate::args;
+use crate::docker;
+use crate::driver;
 use crate::failure::Failure;
 use crate::podman::containers_conf;
 use nvbind_core::exit::Exit;
@@ -50,6 +52,14 @@ pub(super) enum Error {
     UserIsRoot,
     #[error(transparent)]
     Configuration(#[from] containers_conf::Error),
+    #[error(transparent)]
+    Driver(#[from] driver::Error),
+    #[error("dockerd is in none of {}", docker::PATH.join(", "))]
+    NoDocker,
+    #[error("{} --version does not tell a version", path.display())]
+    DockersVersion { path: PathBuf },
+    #[error(transparent)]
+    Docker(#[from] docker::daemon_json::Error),
     #[error("nvbind's own hook JSON is broken")]
     Template(#[source] serde_json::Error),
 }
@@ -66,7 +76,11 @@ impl Error {
             Error::Read { source, .. } | Error::Write { source, .. } | Error::Remove { source, .. } => {
                 Some(source.kind())
             }
-            Error::NoHook { .. }
+            Error::Driver(_)
+            | Error::NoDocker
+            | Error::DockersVersion { .. }
+            | Error::Docker(_)
+            | Error::NoHook { .. }
             | Error::OtherInstallation { .. }
             | Error::InTheWay { .. }
             | Error::Upwards { .. }
@@ -120,6 +134,7 @@ impl Explain for Error {
                 Exit::Permission
             }
             (Error::Untrusted(_), _) => Exit::Permission,
+            (Error::Driver(error), _) => error.exit(),
             (Error::Template(_) | Error::ManPages(_), _) => Exit::Bug,
             _ => Exit::Request,
         }

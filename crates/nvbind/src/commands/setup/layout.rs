@@ -1,6 +1,7 @@
 //! Where the files of an installation are: one table.
 
 use crate::args;
+use crate::cdi;
 use crate::podman::containers_conf::DEFAULT_HOOKS_DIR;
 use crate::podman::shell;
 use clap_complete::Shell;
@@ -35,6 +36,8 @@ pub(super) enum Item {
     Json,
     /// What makes it do so for NVIDIA_VISIBLE_DEVICES as well, where that is asked for.
     VisibleDevicesJson,
+    /// What makes engines do so for devices of this kind, where that is asked for.
+    Specification(cdi::Kind),
 }
 
 /// A directory, for the prefix that the installation has.
@@ -63,7 +66,7 @@ type Row = (Item, Option<Directory>, Option<Directory>, &'static str);
 
 /// In the order of installation, so that nothing names what is not there yet. They are removed in the opposite order.
 #[rustfmt::skip]
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 17] = [
     (Item::Hook, Some(Prefix("libexec/nvbind")), Some(Prefix("libexec/nvbind")), "nvbind-hook"),
     (Item::Cli, Some(Prefix("bin")), Some(Prefix("bin")), "nvbind"),
     (Item::Completions(Shell::Bash), Some(Prefix("share/bash-completion/completions")), Some(Data("bash-completion/completions")), "nvbind"),
@@ -81,6 +84,9 @@ const TABLE: [Row; 15] = [
     (Item::DropIn, Some(Elsewhere("containers/containers.conf.d")), Some(Containers("containers.conf.d")), "nvbind.conf"),
     (Item::Json, Some(Hooks), Some(Hooks), "nvbind.json"),
     (Item::VisibleDevicesJson, Some(Hooks), Some(Hooks), "nvbind-visible-devices.json"),
+    // No engine of a user's looks elsewhere than root's does.
+    (Item::Specification(cdi::Kind::Nvidia), Some(Etc("cdi")), None, cdi::Kind::Nvidia.file()),
+    (Item::Specification(cdi::Kind::Own), Some(Etc("cdi")), None, cdi::Kind::Own.file()),
 ];
 
 /// The directories that do not depend on the prefix.
@@ -110,6 +116,7 @@ pub(super) struct Layout {
     targets: Vec<Target>,
     scope: Scope,
     command: String,
+    root: PathBuf,
 }
 
 /// Whose directories a prefix belongs to.
@@ -161,7 +168,14 @@ impl Layout {
             command.extend([OsStr::new("--prefix"), prefix.as_os_str()]);
         }
         let command = String::from_utf8_lossy(&shell::quote(command)).into_owned();
-        Layout { targets, scope, command }
+        let root = bases.etc.parent().unwrap_or_else(|| Path::new("/")).to_owned();
+        Layout { targets, scope, command, root }
+    }
+
+    /// The machine's `/`, which `/etc` is below.
+    #[must_use]
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// All of them, in the order of installation.
@@ -242,6 +256,8 @@ mod tests {
                 "lib/systemd/user/nvbind@.service",
                 "/usr/share/containers/oci/hooks.d/nvbind.json",
                 "/usr/share/containers/oci/hooks.d/nvbind-visible-devices.json",
+                "/etc/cdi/nvbind.json",
+                "/etc/cdi/nvbind.io.json",
             ]
             .map(|path| Path::new(prefix).join(path).display().to_string())
         };
@@ -268,6 +284,8 @@ mod tests {
             "/etc/containers/containers.conf.d/nvbind.conf",
             "/opt/n/share/containers/oci/hooks.d/nvbind.json",
             "/opt/n/share/containers/oci/hooks.d/nvbind-visible-devices.json",
+            "/etc/cdi/nvbind.json",
+            "/etc/cdi/nvbind.io.json",
         ];
         assert_eq!(paths(below("/opt/n")), expected);
     }

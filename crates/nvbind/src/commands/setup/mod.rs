@@ -2,10 +2,12 @@
 
 mod content;
 mod device_files;
+mod docker;
 mod error;
 mod executables;
 mod layout;
 mod notes;
+mod rivals;
 mod staged;
 mod steps;
 mod wanted;
@@ -15,6 +17,7 @@ mod tests;
 
 use super::man;
 use crate::args;
+use crate::driver;
 use crate::failure::Failure;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks::{self, Installed};
@@ -24,10 +27,11 @@ use executables::Executables;
 use layout::{Bases, Item, Layout};
 use nix::sys::stat::{Mode, umask};
 use nvbind_core::trust;
+use rivals::Rivals;
 use std::env;
 use std::io::{self, Write};
 use std::path::{self, Component, Path, PathBuf};
-use steps::{Content, State, Step};
+use steps::{Content, Mark, State, Step};
 use wanted::Installation;
 
 /// The hook that came with this program: beside it, or installed.
@@ -44,7 +48,9 @@ fn act(options: &args::Setup) -> Result<(), Error> {
     if options.user && nix::unistd::geteuid().is_root() {
         return Err(Error::UserIsRoot);
     }
-    let options = absolute(options)?;
+    let mut options = absolute(options)?;
+    // Each of these is about devices of CDI, one of two ways for Docker.
+    options.cdi |= options.docker || options.cdi_names || options.replace;
     let sources = Sources::of_this_process();
     let layout = Layout::new(&options, &bases(&options, &sources)?);
     if options.uninstall {
@@ -94,8 +100,23 @@ fn install(
     options: &args::Setup,
     sources: &Sources,
 ) -> Result<(), Error> {
-    let (steps, notes) = decide(layout, executables, options, sources)?;
+    let names =
+        if options.cdi_names { driver::device_names(options.driver_root.clone())? } else { Vec::new() };
+    let (steps, notes) = decide(layout, executables, options, sources, &names)?;
+    let others = others_hook(layout).map(|(_, hook)| hook);
+    let hook = others.as_deref().or_else(|| layout.path(Item::Hook));
+    let docker = match hook.filter(|_| options.docker) {
+        Some(hook) => Some(docker::plan(layout, hook)?),
+        None => None,
+    };
+    if options.replace {
+        Rivals::find(layout).move_away(options.dry_run)?;
+    }
     steps::install(&steps, options.dry_run)?;
+    if let Some(docker) = docker {
+        docker.carry_out(options.dry_run)?;
+        docker.notes.iter().for_each(|note| log::warn!("{note}"));
+    }
     notes.iter().for_each(|note| log::warn!("{note}"));
     Ok(())
 }
@@ -106,14 +127,19 @@ fn decide(
     executables: &Executables,
     options: &args::Setup,
     sources: &Sources,
+    names: &[String],
 ) -> Result<(Vec<Step>, Vec<String>), Error> {
-    if let Some(directory) = layout.path(Item::Hook).and_then(Path::parent)
+    let device_files = DeviceFiles::parse(options.device_mode.as_deref(), options.device_group.as_deref())?;
+    let before = sources.read(&[])?;
+    let others = others_hook(layout);
+    let own_hook = layout.path(Item::Hook).unwrap_or_else(|| Path::new("/"));
+    let hook = others.as_ref().map_or(own_hook, |(_, hook)| hook);
+    if let Some(directory) = hook.parent()
         && nix::unistd::geteuid().is_root()
     {
         trust::check_directory(directory).map_err(Error::Untrusted)?;
     }
-    let device_files = DeviceFiles::parse(options.device_mode.as_deref(), options.device_group.as_deref())?;
-    let before = sources.read(&[])?;
+    let rivals = Rivals::find(layout);
     let wanted = Installation {
         layout,
         executables,
@@ -121,17 +147,28 @@ fn decide(
         earlier: find_earlier(layout),
         device_files,
         hooks_dirs: &before.hooks_dirs,
+        hook,
+        names,
+        has_rivals: !rivals.is_empty(),
     };
     let mut files = wanted.files()?;
-    if let Some((json, hook)) = others_hook(layout) {
-        if device_files.is_none() {
-            return Err(Error::OtherInstallation { json, hook });
+    let rivals = if options.cdi { rivals.notes(layout, options.replace) } else { Vec::new() };
+    if let Some((json, hook)) = &others {
+        if device_files.is_none() && !options.cdi {
+            return Err(Error::OtherInstallation { json: json.clone(), hook: hook.clone() });
         }
-        // The permissions of the nodes are the machine's, whoever installed nvbind.
-        files.retain(|file| Some(&*file.path) == layout.path(Item::DeviceFiles));
+        // The permissions of the nodes and the specifications are the machine's, whoever installed nvbind.
+        let is_machines = |path: &Path| {
+            let targets = layout.targets().iter().filter(|target| target.path == path);
+            targets
+                .map(|target| target.item)
+                .any(|item| matches!(item, Item::DeviceFiles | Item::Specification(_)))
+        };
+        files.retain(|file| is_machines(&file.path));
         let steps = files.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
         let mut notes = vec![format!("the installation with the hook {} stays as it is", hook.display())];
         notes.extend(notes::nodes(&wanted, &steps));
+        notes.extend(rivals);
         return Ok((steps, notes));
     }
     let steps = files.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
@@ -139,26 +176,25 @@ fn decide(
     let after = sources.read_with(&[], drop_in)?;
     let mut notes = notes::podman(layout, sources, &before, &after)?;
     notes.extend(notes::nodes(&wanted, &steps));
+    notes.extend(rivals);
     Ok((steps, notes))
 }
 
 /// What an earlier installation in the same place was asked for.
 fn find_earlier(layout: &Layout) -> Option<Installed> {
-    let found = match hooks::find(&[layout.hooks_dir().to_owned()]) {
-        Ok(found) => found,
-        Err(hooks::Error::NoBinary { hook, .. }) => *hook,
-        Err(_) => return None,
-    };
-    (Some(&*found.json) == layout.path(Item::Json)).then_some(found)
+    match hooks::read_installed(layout.path(Item::Json)?) {
+        Ok(found) => Some(found),
+        Err(hooks::Error::NoBinary { hook, .. }) => Some(*hook),
+        // What else is there is replaced.
+        Err(_) => None,
+    }
 }
 
 /// The JSON and its hook, where that is the hook of another installation, a package's say: for all prefixes that podman
 /// looks below, the JSON has one place. A JSON whose hook is not there is nobody's.
 fn others_hook(layout: &Layout) -> Option<(PathBuf, PathBuf)> {
-    let found = hooks::find(&[layout.hooks_dir().to_owned()]).ok()?;
-    let is_others =
-        Some(&*found.json) == layout.path(Item::Json) && Some(&*found.binary) != layout.path(Item::Hook);
-    is_others.then_some((found.json, found.binary))
+    let found = hooks::read_installed(layout.path(Item::Json)?).ok()?;
+    (Some(&*found.binary) != layout.path(Item::Hook)).then_some((found.json, found.binary))
 }
 
 /// The text that a place among settings holds after the installation, if that is nvbind's.
@@ -170,21 +206,23 @@ fn find_planned<'a>(steps: &'a [Step], place: Option<&Path>) -> Option<(&'a Path
     }
 }
 
-/// The JSONs first: without the binary that they name, podman would start containers without their GPUs.
+/// The specifications and the JSONs first: without the binary that they name, an engine would start no container that
+/// asks for a device, and podman would start containers without their GPUs.
 fn uninstall(layout: &Layout, dry_run: bool) -> Result<(), Error> {
     let pages = man::pages().map_err(Error::ManPages)?;
     let others = others_hook(layout);
     let is_others = |item| others.is_some() && matches!(item, Item::Json | Item::VisibleDevicesJson);
     let mut paths = Vec::new();
+    let first_line = content::first_line(layout.command());
+    let hook = layout.path(Item::Hook);
     for target in layout.targets().iter().rev().filter(|target| !is_others(target.item)) {
         if target.item == Item::ManPages {
-            paths.extend(pages.iter().map(|(name, _)| (target.path.join(name), false)));
+            paths.extend(pages.iter().map(|(name, _)| (target.path.join(name), None)));
         } else {
-            paths.push((target.path.clone(), target.is_setting));
+            paths.push((target.path.clone(), wanted::mark(target, &first_line, hook)));
         }
     }
-    let first_line = content::first_line(layout.command());
-    let files = paths.iter().map(|(path, is_setting)| (path.as_path(), is_setting.then_some(&*first_line)));
+    let files = paths.iter().map(|(path, mark): &(PathBuf, Option<Mark>)| (path.as_path(), mark.as_ref()));
     if let Some((json, hook)) = &others {
         say(&format!(
             "left {}: it is another installation's, with the hook {}",
@@ -192,6 +230,7 @@ fn uninstall(layout: &Layout, dry_run: bool) -> Result<(), Error> {
             hook.display()
         ));
     }
+    docker::undo(layout, dry_run)?;
     let removals = steps::removals(files);
     steps::remove(&removals, dry_run)?;
     notes::removed(layout, &removals).iter().for_each(|note| log::warn!("{note}"));

@@ -4,7 +4,8 @@ use super::device_files::{self, DeviceFiles};
 use super::layout::{Item, Layout};
 use super::steps::{Removal, Step};
 use super::wanted::Installation;
-use super::{Error, content};
+use super::{Error, content, rivals};
+use crate::cdi;
 use crate::driver::{self, HookOptions};
 use crate::podman::containers_conf::{Engine, Sources};
 use std::path::Path;
@@ -110,6 +111,9 @@ pub(super) fn removed(layout: &Layout, removals: &[Removal]) -> Vec<String> {
     let mut notes = Vec::new();
     if is_gone(Item::Unit) || is_gone(Item::Rule) {
         notes.push(format!("systemd and udev know of it until a reboot, or `{RELOAD}`"));
+    }
+    if is_gone(Item::Specification(cdi::Kind::Nvidia)) {
+        notes.extend(rivals::moved_away(layout));
     }
     if is_gone(Item::DeviceFiles) {
         notes.push("the mode of the driver's device nodes stays until its module is loaded anew".to_owned());

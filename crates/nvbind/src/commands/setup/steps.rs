@@ -3,14 +3,49 @@
 use super::content;
 use super::staged::{self, Staged};
 use super::{Error, say};
+use crate::cdi;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Why a file stays as it is.
-const THEIRS: &str = ": it is no file whose first line says that this installation wrote it";
+/// How an installation knows the files that it wrote where others put files, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// By their first line.
+    FirstLine(String),
+    /// By having no edit but nvbind's hook: JSON has no room for a remark. With a path, by this hook.
+    Specification(Option<PathBuf>),
+}
+
+impl Mark {
+    /// Whether it is such a file. A link, such as a masked unit, is a person's own, and to open a FIFO would wait for
+    /// whoever writes to it.
+    #[must_use]
+    pub(super) fn is_on(&self, path: &Path) -> bool {
+        if !fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
+            return false;
+        }
+        match self {
+            Mark::FirstLine(line) => {
+                fs::read_to_string(path).is_ok_and(|text| content::begins_with(&text, line))
+            }
+            Mark::Specification(wanted) => {
+                let hook = cdi::File::read(path).ok().and_then(|file| file.hook);
+                hook.is_some_and(|hook| wanted.as_ref().is_none_or(|wanted| *wanted == hook))
+            }
+        }
+    }
+
+    /// Why a file without it stays as it is.
+    fn explain(&self) -> &'static str {
+        match self {
+            Mark::FirstLine(_) => ": it is no file whose first line says that this installation wrote it",
+            Mark::Specification(_) => ": it is no specification with this installation's hook alone",
+        }
+    }
+}
 
 /// What a file is to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +73,8 @@ pub(super) struct Wanted {
     pub(super) path: PathBuf,
     /// What it is to hold.
     pub(super) content: Content,
-    /// The first line of all that is written to this place, where people edit files: what begins otherwise is theirs.
-    pub(super) first_line: Option<String>,
+    /// What all has that is written to this place, where others put files, too: what has it not is theirs.
+    pub(super) mark: Option<Mark>,
 }
 
 /// What has to be done for it.
@@ -107,8 +142,8 @@ impl Step {
             (State::Theirs, _) => "left",
         };
         let mut text = format!("{word} {}", self.wanted.path.display());
-        if self.state == State::Theirs {
-            text.push_str(THEIRS);
+        if let (State::Theirs, Some(mark)) = (self.state, &self.wanted.mark) {
+            text.push_str(mark.explain());
         }
         if let (Content::Setting(setting), true, false) = (&self.wanted.content, self.is_change(), is_done) {
             text.push(':');
@@ -144,9 +179,7 @@ fn state(wanted: &Wanted) -> Result<State, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(State::New),
         Err(error) => return Err(unreadable(path)(error)),
     };
-    if let Some(line) = &wanted.first_line
-        && !is_ours(path, line)
-    {
+    if wanted.mark.as_ref().is_some_and(|mark| !mark.is_on(path)) {
         return Ok(State::Theirs);
     }
     // Told before the first file is moved to its place; a link is replaced like a file.
@@ -173,31 +206,23 @@ fn state(wanted: &Wanted) -> Result<State, Error> {
     Ok(if is_right { State::Same } else { State::Differs })
 }
 
-/// Whether it is a file that begins with this line, as all that this installation writes there. A link, such as a
-/// masked unit, is a person's own, and to open a FIFO would wait for whoever writes to it.
-#[must_use]
-pub(super) fn is_ours(path: &Path, first_line: &str) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|there| there.is_file())
-        && fs::read_to_string(path).is_ok_and(|text| content::begins_with(&text, first_line))
-}
-
 /// A file or a directory to be removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Removal {
     File(PathBuf),
-    /// A file that is a person's own, and stays.
-    Theirs(PathBuf),
+    /// A file that is a person's own, and stays, and why.
+    Theirs(PathBuf, &'static str),
     /// A directory with nvbind's name in which nothing is left.
     Directory(PathBuf),
 }
 
-/// Looks at what is there of these files, in this order: their paths, and the first line of those that people edit.
-pub(super) fn removals<'a>(files: impl Iterator<Item = (&'a Path, Option<&'a str>)>) -> Vec<Removal> {
+/// Looks at what is there of these files, in this order: their paths, and the marks of those among others' files.
+pub(super) fn removals<'a>(files: impl Iterator<Item = (&'a Path, Option<&'a Mark>)>) -> Vec<Removal> {
     let mut removals = Vec::new();
     let mut gone = BTreeSet::new();
-    for (path, first_line) in files.filter(|(path, _)| fs::symlink_metadata(path).is_ok()) {
-        if first_line.is_some_and(|line| !is_ours(path, line)) {
-            removals.push(Removal::Theirs(path.to_owned()));
+    for (path, mark) in files.filter(|(path, _)| fs::symlink_metadata(path).is_ok()) {
+        if let Some(mark) = mark.filter(|mark| !mark.is_on(path)) {
+            removals.push(Removal::Theirs(path.to_owned(), mark.explain()));
         } else {
             removals.push(Removal::File(path.to_owned()));
             gone.insert(path.to_owned());
@@ -219,8 +244,8 @@ pub(super) fn remove(removals: &[Removal], dry_run: bool) -> Result<(), Error> {
     let word = if dry_run { "would remove" } else { "removed" };
     for removal in removals {
         let (path, removed) = match removal {
-            Removal::Theirs(path) => {
-                say(&format!("left {}{THEIRS}", path.display()));
+            Removal::Theirs(path, why) => {
+                say(&format!("left {}{why}", path.display()));
                 continue;
             }
             Removal::File(path) if !dry_run => (path, fs::remove_file(path)),

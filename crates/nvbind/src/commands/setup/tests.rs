@@ -2,6 +2,7 @@
 
 use super::steps::Removal;
 use super::*;
+use crate::cdi::{File, Kind};
 use crate::podman::{containers_conf, hooks};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -148,7 +149,7 @@ fn a_dry_run_changes_nothing_and_knows_what_the_installation_would() {
         let before = machine.state();
         machine.install_with(&dry).unwrap();
         assert_eq!(machine.state(), before);
-        let (steps, _) = decide(&machine.layout, &machine.executables, &dry, &machine.sources).unwrap();
+        let (steps, _) = decide(&machine.layout, &machine.executables, &dry, &machine.sources, &[]).unwrap();
         let planned: Vec<PathBuf> = steps.into_iter().map(|step| step.wanted.path).collect();
 
         machine.install().unwrap();
@@ -358,7 +359,7 @@ fn what_is_left_to_do_is_told_until_it_is_done() {
     let mut machine = machine(with_etc());
     let without = args::Setup { etc: false, ..machine.options.clone() };
     let told = |machine: &Machine, options: &args::Setup| {
-        decide(&machine.layout, &machine.executables, options, &machine.sources).unwrap().1.join("\n")
+        decide(&machine.layout, &machine.executables, options, &machine.sources, &[]).unwrap().1.join("\n")
     };
     let notes = told(&machine, &without);
     assert!(notes.contains("podman does not look in ") && notes.contains(" --etc` does"), "{notes}");
@@ -437,4 +438,114 @@ fn a_later_installation_keeps_the_driver_root_and_the_configuration_until_told_o
     assert_eq!(arguments(), (Some("/other".into()), Some("/c.toml".into())));
     machine.install_with(&args::Setup { driver_root: Some("/".into()), ..later }).unwrap();
     assert_eq!(arguments(), (None, Some("/c.toml".into())));
+}
+
+fn with_cdi() -> args::Setup {
+    args::Setup { cdi: true, ..args::Setup::default() }
+}
+
+/// Another's specification, with a device that nvbind's has, too.
+const RIVAL: &str = "kind: nvidia.com/gpu\ndevices:\n- name: '0'\n  containerEdits: {}\n";
+
+fn names(machine: &Machine, kind: Kind) -> Vec<String> {
+    File::read(machine.path(Item::Specification(kind))).unwrap().names
+}
+
+#[test]
+fn specifications_come_when_asked_for_stay_with_their_names_and_are_the_first_to_go() {
+    let machine = machine(with_cdi());
+    let plain = args::Setup { cdi: false, ..machine.options.clone() };
+    machine.install_with(&plain).unwrap();
+    assert!(!machine.path(Item::Specification(Kind::Own)).exists());
+    machine.install().unwrap();
+    for kind in Kind::ALL {
+        let file = File::read(machine.path(Item::Specification(kind))).unwrap();
+        assert_eq!(file.hook.as_deref(), Some(machine.path(Item::Hook)));
+        assert_eq!((file.kind.as_str(), file.names.len()), (kind.name(), 18));
+    }
+    let named = ["GPU-ab".to_owned(), "0".to_owned()];
+    let (steps, _) =
+        decide(&machine.layout, &machine.executables, &machine.options, &machine.sources, &named).unwrap();
+    steps::install(&steps, false).unwrap();
+    // A later one without them keeps them, and tells the hook of its driver root.
+    machine.install_with(&args::Setup { driver_root: Some("/driver".into()), ..plain }).unwrap();
+    assert_eq!(names(&machine, Kind::Nvidia).last().unwrap(), "GPU-ab");
+    assert_eq!(names(&machine, Kind::Own).len(), 19);
+    let text = fs::read_to_string(machine.path(Item::Specification(Kind::Own))).unwrap();
+    assert!(text.contains("\"--driver-root\",\n          \"/driver\""), "{text}");
+    let last = machine.layout.targets().last().unwrap().item;
+    assert!(matches!(last, Item::Specification(_)), "{last:?}");
+    uninstall(&machine.layout, false).unwrap();
+    assert_eq!(machine.installed(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn anothers_specification_stays_unless_it_is_to_be_replaced() {
+    for directory in ["etc/cdi", "var/run/cdi"] {
+        let machine = machine(with_cdi());
+        let rival = machine.dir.path().join(directory).join("nvidia.yaml");
+        fs::create_dir_all(rival.parent().unwrap()).unwrap();
+        fs::write(&rival, RIVAL).unwrap();
+        let notes = |options: &args::Setup| {
+            decide(&machine.layout, &machine.executables, options, &machine.sources, &[])
+                .unwrap()
+                .1
+                .join("\n")
+        };
+        let says = format!("{} has devices nvidia.com/gpu already", rival.display());
+        assert!(notes(&machine.options).contains(&says), "{}", notes(&machine.options));
+        machine.install().unwrap();
+        assert!(!machine.path(Item::Specification(Kind::Nvidia)).exists());
+        assert_eq!(names(&machine, Kind::Own).len(), 18);
+
+        let unit = machine.dir.path().join("usr/lib/systemd/system/nvidia-cdi-refresh.path");
+        fs::create_dir_all(unit.parent().unwrap()).unwrap();
+        fs::write(&unit, "").unwrap();
+        let replace = args::Setup { replace: true, ..machine.options.clone() };
+        let notes = notes(&replace);
+        assert!(notes.contains("systemctl disable --now nvidia-cdi-refresh.path`"), "{notes}");
+        machine.install_with(&args::Setup { dry_run: true, ..replace.clone() }).unwrap();
+        assert!(rival.exists());
+        machine.install_with(&replace).unwrap();
+        assert!(!rival.exists());
+        assert_eq!(names(&machine, Kind::Nvidia).len(), 18);
+        let away = rival.with_file_name("nvidia.yaml.replaced-by-nvbind");
+        assert_eq!(fs::read_to_string(&away).unwrap(), RIVAL);
+        let removed = Removal::File(machine.path(Item::Specification(Kind::Nvidia)).to_owned());
+        let notes = notes::removed(&machine.layout, &[removed]).join("\n");
+        assert!(notes.starts_with(&away.display().to_string()), "{notes}");
+    }
+}
+
+#[test]
+fn a_file_of_the_same_name_that_is_not_nvbinds_stays() {
+    let machine = machine(with_cdi());
+    let path = machine.path(Item::Specification(Kind::Own));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let theirs = "{\"cdiVersion\": \"0.5.0\", \"kind\": \"example.com/x\", \"devices\": []}";
+    fs::write(path, theirs).unwrap();
+    machine.install().unwrap();
+    uninstall(&machine.layout, false).unwrap();
+    assert_eq!(fs::read_to_string(path).unwrap(), theirs);
+}
+
+#[test]
+fn specifications_run_the_hook_of_the_installation_that_is_there() {
+    let machine = machine(args::Setup { etc: true, ..with_cdi() });
+    let hook = machine.dir.path().join("usr/libexec/nvbind/nvbind-hook");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let json = machine.path(Item::Json);
+    fs::create_dir_all(json.parent().unwrap()).unwrap();
+    fs::write(json, content::hook_json(content::HOOK_JSON, &hook, &[]).unwrap()).unwrap();
+    // Whatever others' JSONs are like.
+    fs::write(json.with_file_name("a.json"), "{").unwrap();
+    machine.install().unwrap();
+    let file = File::read(machine.path(Item::Specification(Kind::Own))).unwrap();
+    assert_eq!(file.hook.as_deref(), Some(hook.as_path()));
+    assert!(!machine.path(Item::Hook).exists());
+    // They are not this installation's to remove.
+    uninstall(&machine.layout, false).unwrap();
+    assert!(machine.path(Item::Specification(Kind::Own)).exists());
 }

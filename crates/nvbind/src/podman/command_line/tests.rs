@@ -1,6 +1,7 @@
 //! Command lines as people type them.
 
 use super::*;
+use crate::podman::invocation::Wanted;
 use crate::podman::own::Runtime;
 use clap::ColorChoice;
 use nvbind_core::request;
@@ -14,13 +15,18 @@ fn scan(line: &str) -> CommandLine {
     CommandLine::parse(split(line)).unwrap()
 }
 
+fn request(line: &str) -> Result<request::Request, request::Error> {
+    let line = scan(line);
+    line.request(&Wanted::of(&line)).map(Option::unwrap)
+}
+
 fn podman_arguments(
     line: &CommandLine,
     verb: Verb,
     has_nvidias_hook: bool,
     rules: &[String],
 ) -> Vec<OsString> {
-    line.invocation(verb, has_nvidias_hook, rules).arguments()
+    line.invocation(verb, &Wanted::of(line), has_nvidias_hook, rules).arguments()
 }
 
 /// podman's arguments, without the variables that the container gets: those are the same after every selection.
@@ -36,9 +42,9 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
     for (typed, has_nvidias, told) in [
         ("I", false, "all"),
         ("--gpu 0,1 I", false, "0,1"),
-        ("--gpu 0 --annotation io.nvbind.gpu=1+2 I", false, "1,2"),
+        ("--gpu 0 --annotation io.nvbind.gpu=1+2 I", false, "0,1,2"),
         ("--gpu 0-2,7+GPU-ab I", false, "0,1,2,7,GPU-ab"),
-        ("--gpu 0-99999999999,3-1,1:0 I", false, "0-99999999999,3-1,1:0"),
+        ("--gpu 0-9999,1:0 I", false, "0-9999,1:0"),
         ("--gpu none I", false, "none"),
         ("--gpu 0 I", true, "void"),
     ] {
@@ -51,9 +57,9 @@ fn programs_are_told_what_the_container_has_and_how_it_is_counted() {
         let visible = format!("NVIDIA_VISIBLE_DEVICES={told}");
         assert_eq!(variables, [visible.as_str(), "CUDA_DEVICE_ORDER=PCI_BUS_ID"], "nvbind run {typed}");
     }
-    // The user's own come later, and win.
-    let arguments = podman_arguments(&scan("-e NVIDIA_VISIBLE_DEVICES=7 I"), Verb::Run, false, &[]);
-    assert_eq!(arguments[arguments.len() - 3..], ["-e", "NVIDIA_VISIBLE_DEVICES=7", "I"].map(OsString::from));
+    // The user's own of the other one comes later, and wins.
+    let arguments = podman_arguments(&scan("-e CUDA_DEVICE_ORDER=x I"), Verb::Run, false, &[]);
+    assert_eq!(arguments[arguments.len() - 3..], ["-e", "CUDA_DEVICE_ORDER=x", "I"].map(OsString::from));
 }
 
 #[test]
@@ -63,7 +69,7 @@ fn what_podman_gets() {
         ("--gpu 0 IMAGE", "run --annotation io.nvbind.gpu=0 IMAGE"),
         ("--gpu=0 IMAGE", "run --annotation io.nvbind.gpu=0 IMAGE"),
         ("--gpus all IMAGE", "run --annotation io.nvbind.gpu=all IMAGE"),
-        ("--gpu 0 --gpu 1 IMAGE", "run --annotation io.nvbind.gpu=1 IMAGE"),
+        ("--gpu 0 --gpu 1 IMAGE", "run --annotation io.nvbind.gpu=0+1 IMAGE"),
         ("--gpu 0,1 IMAGE", "run --annotation io.nvbind.gpu=0+1 IMAGE"),
         (
             "--capabilities compute,utility IMAGE",
@@ -81,7 +87,6 @@ fn what_podman_gets() {
         // values that look like options or images are values
         ("--name --gpu --gpu 1 I", "run --annotation io.nvbind.gpu=1 --name --gpu I"),
         ("-v --gpu I --gpu 1", "run --annotation io.nvbind.gpu=all -v --gpu I --gpu 1"),
-        ("--gpu --rm I", "run --annotation io.nvbind.gpu=--rm I"),
         // clusters
         ("-itv a:b --gpu 1 I", "run --annotation io.nvbind.gpu=1 -itv a:b I"),
         ("-itva:b I --gpu 1", "run --annotation io.nvbind.gpu=all -itva:b I --gpu 1"),
@@ -187,6 +192,7 @@ fn each_option_that_the_help_tells_is_nvbinds_own() {
         let name = format!("--{}", option.get_id());
         let value = match option.get_id().as_str() {
             "color" => Some("always"),
+            "gpu" | "gpus" => Some("all"),
             _ => option.get_action().takes_values().then_some("crun"),
         };
         let line = CommandLine::parse([name.as_str()].into_iter().chain(value).map(OsString::from)).unwrap();
@@ -239,9 +245,9 @@ fn extras_are_read_from_the_annotation_before_the_option() {
         ("--annotation io.nvbind.extras=gds --extras mps I", "gds"),
         ("--env io.nvbind.extras=gds I", ""),
     ] {
-        assert_eq!(scan(typed).request().unwrap().extras.to_string(), extras, "nvbind run {typed}");
+        assert_eq!(request(typed).unwrap().extras.to_string(), extras, "nvbind run {typed}");
     }
-    let error = scan("--extras nvlink I").request().unwrap_err();
+    let error = request("--extras nvlink I").unwrap_err();
     assert_eq!(error, request::Error::Extra("nvlink".to_owned()));
 }
 
@@ -250,7 +256,7 @@ fn the_request_is_what_the_hook_will_read() {
     let table = [
         ("I", ("all", "all")),
         ("--gpu 0,1 --capabilities compute,utility I", ("0,1", "compute,utility")),
-        ("--annotation io.nvbind.gpu=1 --gpu 0 I", ("1", "all")),
+        ("--annotation io.nvbind.gpu=1 --gpu 0 I", ("1,0", "all")),
         ("--annotation=io.nvbind.capabilities=video --capabilities compute I", ("all", "video")),
         ("--env NVIDIA_DRIVER_CAPABILITIES=utility I", ("all", "utility")),
         ("-iteNVIDIA_DRIVER_CAPABILITIES=video I", ("all", "video")),
@@ -259,7 +265,7 @@ fn the_request_is_what_the_hook_will_read() {
         ("-v NVIDIA_DRIVER_CAPABILITIES=video -e NVIDIA_DRIVER_CAPABILITIES I", ("all", "all")),
     ];
     for (typed, (gpus, capabilities)) in table {
-        let request = scan(typed).request().unwrap();
+        let request = request(typed).unwrap();
         let found = (request.gpus.to_string(), request.capabilities.to_string());
         assert_eq!(found, (gpus.into(), capabilities.into()), "nvbind run {typed}");
     }

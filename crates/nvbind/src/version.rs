@@ -4,11 +4,11 @@ use std::fmt;
 
 /// `MAJOR.MINOR.PATCH`; what follows, such as `-rc1`, does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version(pub(super) [u32; 3]);
+pub(crate) struct Version(pub(crate) [u32; 3]);
 
 impl Version {
     /// The first word that begins like one: `podman version 5.4.2`, `crun version 1.21`, `runc version 1.1.15+ds1`.
-    pub(super) fn find(text: &str) -> Option<Version> {
+    pub(crate) fn find(text: &str) -> Option<Version> {
         text.split_whitespace().find_map(|word| {
             let end =
                 word.find(|letter: char| letter != '.' && !letter.is_ascii_digit()).unwrap_or(word.len());
