@@ -103,7 +103,7 @@ pub const ISOLATE_ANNOTATION: &str = "io.nvbind.isolate";
 /// What the names of all of nvbind's annotations begin with. The hook runs for each of these.
 pub const PREFIX: &str = "io.nvbind.";
 
-/// All annotations that there are.
+/// All annotations that there are for people to write.
 pub const ANNOTATIONS: [&str; 4] =
     [GPU_ANNOTATION, CAPABILITIES_ANNOTATION, EXTRAS_ANNOTATION, ISOLATE_ANNOTATION];
 
@@ -114,7 +114,8 @@ pub const ANNOTATIONS: [&str; 4] =
 /// When one is not known.
 pub fn check_annotations<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
     let mut own = names.into_iter().filter(|name| name.starts_with(PREFIX));
-    let Some(name) = own.find(|name| !ANNOTATIONS.contains(name)) else { return Ok(()) };
+    let is_known = |name: &str| ANNOTATIONS.contains(&name) || name == START_ANNOTATION;
+    let Some(name) = own.find(|name| !is_known(name)) else { return Ok(()) };
     let whole =
         name.split_once('/').and_then(|(whole, _)| ANNOTATIONS.into_iter().find(|known| *known == whole));
     Err(match whole {
@@ -337,7 +338,10 @@ mod tests {
 
     #[test]
     fn a_mistyped_annotation_is_told_with_those_that_there_are() {
-        assert_eq!(check_annotations(ANNOTATIONS.into_iter().chain(["io.nvbindx.gpu", "org.x"])), Ok(()));
+        assert_eq!(
+            check_annotations(ANNOTATIONS.into_iter().chain([START_ANNOTATION, "io.nvbindx.gpu", "org.x"])),
+            Ok(())
+        );
         let error = check_annotations(["io.nvbind.gpu", "io.nvbind.gpus"]).unwrap_err();
         let says = "there is no annotation io.nvbind.gpus: there are io.nvbind.gpu, io.nvbind.capabilities,";
         assert!(error.to_string().starts_with(says), "{error}");

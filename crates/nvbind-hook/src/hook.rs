@@ -68,9 +68,10 @@ fn steps(
     stdin: impl Read,
     subject: &mut Subject,
 ) -> Result<(), Failure> {
-    let mut words = words.peekable();
-    subject.in_container = words.peek().is_some_and(|stage| stage == arguments::CREATE_CONTAINER);
-    let arguments = arguments::parse(words)?;
+    let words: Vec<OsString> = words.collect();
+    // After the program's name. It counts also where the rest is refused.
+    subject.in_container = words.get(1).is_some_and(|stage| stage == arguments::CREATE_CONTAINER);
+    let arguments = arguments::parse(words.into_iter())?;
     let state = read_state(stdin)?;
     subject.id.clone_from(&state.id);
     subject.start = state.annotations.get(START_ANNOTATION).filter(|token| is_start(token)).cloned();

@@ -282,8 +282,8 @@ pub(crate) fn preview(line: &CommandLine, verb: Verb, counts: Counts) -> Result<
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) invocation: Invocation,
-    /// Whether the hook runs on this machine.
-    pub(crate) is_local: bool,
+    /// Whether the hook acts, and on this machine.
+    pub(crate) has_hook: bool,
 }
 
 /// What podman is told, with everything ready for the container. Fails where it would start without its GPUs, or not
@@ -293,21 +293,21 @@ pub(crate) fn prepare(line: &CommandLine, verb: Verb) -> Result<Prepared, Failur
         let wanted = wanted(line, |_count| Err(Error::Elsewhere.into()))?;
         request(line, &wanted)?;
         let invocation = line.invocation(verb, &wanted, false, &device_rules(&line.options, None));
-        return Ok(Prepared { invocation, is_local: false });
+        return Ok(Prepared { invocation, has_hook: false });
     };
     let hook = || Ok::<_, Failure>(HookOptions::from(engine::hook(&directories)?));
     let wanted = wanted(line, |count| choose(&hook()?, Modules::Load, count, &replaced(&line.options)))?;
     let has_nvidias = hooks::has_nvidias(&directories);
     let Some(request) = request(line, &wanted)? else {
         let invocation = line.invocation(verb, &wanted, has_nvidias, &[]);
-        return Ok(Prepared { invocation, is_local: true });
+        return Ok(Prepared { invocation, has_hook: false });
     };
     let keeps_groups = line.options.values("group-add").any(|group| group == "keep-groups");
     let (host, plan) = driver::make_ready(&hook()?, request, keeps_groups)?;
     preflight::check(line, verb, &host, &plan)?;
     let rules = device_rules(&line.options, Some(&plan));
     let invocation = line.invocation(verb, &wanted, has_nvidias, &rules);
-    Ok(Prepared { invocation, is_local: true })
+    Ok(Prepared { invocation, has_hook: true })
 }
 
 /// What the hook will be asked; none for a container that is to have nothing of the driver.

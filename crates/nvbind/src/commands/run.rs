@@ -35,8 +35,8 @@ fn start(verb: Verb, arguments: Vec<OsString>, messages: Messages) -> Result<(),
         command.push("\n");
         return Ok(output::print(command.as_bytes())?);
     }
-    let Prepared { mut invocation, is_local } = launch::prepare(&line, verb)?;
-    if verb == Verb::Run && is_local {
+    let Prepared { mut invocation, has_hook } = launch::prepare(&line, verb)?;
+    if verb == Verb::Run && has_hook {
         match watcher::start(line.options.is_on("tty")) {
             Ok(token) => invocation.annotate(START_ANNOTATION, &token),
             Err(error) => log::debug!("goes without a watcher: {error}"),
