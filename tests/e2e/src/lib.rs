@@ -11,6 +11,7 @@ mod compose;
 mod container;
 mod containers;
 pub mod devices;
+mod docker;
 pub mod drivers;
 pub mod ended;
 mod guide;
@@ -56,6 +57,7 @@ const CONTAINERS: &[&[Case]] = &[
     command_line::free::CASES,
     command_line::setup::CASES,
     compose::CASES,
+    docker::CASES,
     command_line::config::CASES,
     command_line::doctor::CASES,
     profiles::gaming::CASES,

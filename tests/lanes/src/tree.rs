@@ -76,26 +76,26 @@ const COMPOSE: &[&str] = &["aardvark-dns", "docker-compose", "podman-compose"];
 /// need.
 const APPLICATIONS: &[&str] = &["clinfo", "libgbm1", "libxext6", "mesa-utils-bin", "vulkan-tools"];
 
-/// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5, podman-compose 1.0.3, docker-compose 1.29.
+/// Debian 12: Podman 4.3, crun 1.8, runc 1.1.5, podman-compose 1.0.3, docker-compose 1.29, Docker 20.10.
 pub const BOOKWORM: Recipe = Recipe {
     name: "bookworm",
     release: "bookworm",
     variant: "minbase",
     updated: true,
     foreign: &[],
-    packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["slirp4netns"]],
+    packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["docker.io", "slirp4netns"]],
     excluded: DOCUMENTATION,
     files: &[FILES, NAMESPACED],
     user: true,
     labelled: false,
 };
 
-/// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, podman-compose 1.3, docker-compose 2.26, and systemd with what a
-/// user's own manager needs.
+/// Debian 13: Podman 5.4, crun 1.21, runc 1.1.15, podman-compose 1.3, docker-compose 2.26, Docker 26.1, and systemd
+/// with what a user's own manager needs.
 pub const TRIXIE: Recipe = Recipe {
     name: "trixie",
     release: "trixie",
-    packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["passt"]],
+    packages: &[CONTAINERS, SYSTEMD, COMPOSE, &["docker-cli", "docker.io", "passt"]],
     ..BOOKWORM
 };
 
@@ -164,6 +164,9 @@ pub const PACKAGERS: Recipe = Recipe {
     ..TRIXIE
 };
 
+/// A unit with it is never started.
+const OFF: &str = "[Unit]\nConditionPathExists=/never\n";
+
 const FILES: &[(&str, &str)] = &[
     ("etc/hostname", "lane\n"),
     ("etc/hosts", "127.0.0.1 localhost lane\n"),
@@ -176,6 +179,10 @@ const FILES: &[(&str, &str)] = &[
         "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/containers/storage\"\ngraphroot = \"/var/lib/containers/storage\"\n",
     ),
     ("var/lib/systemd/linger/tester", ""),
+    // Cases start Docker themselves.
+    ("etc/systemd/system/docker.service.d/lane.conf", OFF),
+    ("etc/systemd/system/docker.socket.d/lane.conf", OFF),
+    ("etc/systemd/system/containerd.service.d/lane.conf", OFF),
     // systemd's first-boot updates would only cost time.
     ("etc/.updated", ""),
     ("var/.updated", ""),
