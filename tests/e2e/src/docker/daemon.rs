@@ -17,6 +17,13 @@ use std::time::{Duration, Instant};
 /// Its data: on a file system that an overlay can lie on.
 const DATA: &str = "/var/lib/docker";
 
+/// What is made for it outside of nvbind's own installation.
+const MADE: [&str; 3] = [
+    "/usr/local/bin/nvidia-container-runtime-hook",
+    "/etc/docker/daemon.json",
+    "/etc/docker/daemon.json.before-nvbind",
+];
+
 const LOG: &str = "/tmp/dockerd.log";
 
 /// How long it may take to answer.
@@ -101,6 +108,10 @@ impl Daemon {
         let _ = kill(id, Signal::SIGTERM);
         self.process.wait().doing(|| "wait for dockerd".to_owned())?;
         said(Command::new("umount").args(["--recursive", "--lazy", DATA]))?.must()?;
+        // What `nvbind setup --uninstall` would take back; the lane's other cases need the rest.
+        for path in MADE.iter().map(Path::new).filter(|path| path.symlink_metadata().is_ok()) {
+            fs::remove_file(path).on("remove", path)?;
+        }
         nvbind(User::Root, &["cdi", "remove"])?.must().map(drop)
     }
 }

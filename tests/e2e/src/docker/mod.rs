@@ -4,7 +4,8 @@
 mod daemon;
 
 use crate::case::{
-    BOOKWORM_PODMAN, Case, NO_SYSTEMD, RELEASE, ROOTFUL, RUNTIME, SYSTEMD, TRIXIE_PODMAN, V1, Where,
+    BOOKWORM_PODMAN, CRUN, Case, NO_SYSTEMD, RELEASE, ROOTFUL, RUNC, RUNTIME, SYSTEMD, TRIXIE_PODMAN, V1,
+    Where,
 };
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
@@ -14,8 +15,13 @@ use nvbind_lanes::spec::Init;
 use nvbind_lanes::tree::write;
 use std::path::Path;
 
-/// Both versions, and both cgroup versions and managers.
-const EACH: Where = &[&[BOOKWORM_PODMAN, V1, NO_SYSTEMD, ROOTFUL], &[TRIXIE_PODMAN, SYSTEMD, ROOTFUL]];
+/// Both versions, both cgroup versions and managers, and both runtimes: Docker has crun limit I/O, for which a lane
+/// with cgroup v2 has no controller.
+const EACH: Where = &[
+    &[BOOKWORM_PODMAN, V1, NO_SYSTEMD, ROOTFUL],
+    &[TRIXIE_PODMAN, SYSTEMD, RUNC, ROOTFUL],
+    &[TRIXIE_PODMAN, V1, NO_SYSTEMD, CRUN, ROOTFUL],
+];
 
 /// The cases, by name. The runtime is that of Docker's containers.
 pub(crate) const CASES: &[Case] = &[
