@@ -114,7 +114,7 @@ pub const ANNOTATIONS: [&str; 4] =
 /// When one is not known.
 pub fn check_annotations<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
     let mut own = names.into_iter().filter(|name| name.starts_with(PREFIX));
-    let is_known = |name: &str| ANNOTATIONS.contains(&name) || name == START_ANNOTATION;
+    let is_known = |name: &str| ANNOTATIONS.contains(&name) || is_start(name);
     let Some(name) = own.find(|name| !is_known(name)) else { return Ok(()) };
     let whole =
         name.split_once('/').and_then(|(whole, _)| ANNOTATIONS.into_iter().find(|known| *known == whole));
@@ -122,6 +122,12 @@ pub fn check_annotations<'a>(names: impl IntoIterator<Item = &'a str>) -> Result
         Some(whole) => Error::OfContainer(name.to_owned(), whole),
         None => Error::Annotation(name.to_owned()),
     })
+}
+
+/// Whether it is the annotation by which a start is known, also of an earlier one, as `podman kube generate` keeps it.
+#[must_use]
+pub fn is_start(annotation: &str) -> bool {
+    annotation.split('/').next() == Some(START_ANNOTATION)
 }
 
 /// The GPUs that a container asks for.

@@ -64,7 +64,8 @@ const POD: [&str; 2] = ["io.kubernetes.cri-o.SandboxID", "io.kubernetes.cri.sand
 
 /// An annotation of nvbind's, if the container has one.
 fn own_annotation(state: &State) -> Option<&str> {
-    state.annotations.keys().map(String::as_str).filter(|name| name.starts_with(PREFIX)).min()
+    let is_own = |name: &&str| name.starts_with(PREFIX) && !request::is_start(name);
+    state.annotations.keys().map(String::as_str).filter(is_own).min()
 }
 
 /// No GPU is asked for: an annotation that says more of a request was meant for one, but in a pod for another

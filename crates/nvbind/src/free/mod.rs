@@ -44,9 +44,10 @@ impl Explain for Error {
 #[derive(Debug)]
 pub(crate) struct Free {
     held: BTreeSet<Numbers>,
+    /// Given back before the next start may choose: fields are dropped in their order.
+    locks: BTreeMap<Numbers, File>,
     /// None where there is nowhere to lock anything.
     claims: Option<Claims>,
-    locks: BTreeMap<Numbers, File>,
 }
 
 impl Free {

@@ -1,6 +1,6 @@
 //! Whatever the hook refuses, `nvbind run` says why, and its end is podman's own.
 
-use crate::case::{CRUN, Case, RELEASE, ROOTLESS, RUNTIME, SYSTEMD, WHO};
+use crate::case::{CRUN, Case, NO_SYSTEMD, RELEASE, ROOTLESS, RUNTIME, SYSTEMD, WHO};
 use crate::command_line::shim::{LIMIT, NOT_STARTED, NVBIND, nvbind};
 use crate::container::{ASK, GPU, PLAIN, run, then_remove};
 use crate::ended::{Ended, claim};
@@ -20,7 +20,10 @@ use std::time::{Duration, Instant};
 pub(crate) const CASES: &[Case] = &[
     Case::new("reason", reason).each(&[RUNTIME, WHO, RELEASE]).takes(8),
     Case::new("reason-of-start", of_start).each(&[RUNTIME, WHO, RELEASE]).takes(3),
-    Case::new("reason-without-session", without_session).each(&[RELEASE]).only(&[&[CRUN, ROOTLESS]]).takes(3),
+    Case::new("reason-without-session", without_session)
+        .each(&[RELEASE])
+        .only(&[&[CRUN, ROOTLESS, NO_SYSTEMD]])
+        .takes(3),
     Case::new("reason-in-service", in_service).each(&[WHO, RELEASE]).only(&[&[SYSTEMD, CRUN]]).takes(4),
     Case::new("before-podman", before_podman).each(&[WHO, RELEASE]).only(&[&[CRUN]]).takes(4),
     Case::new("podmans-end", end).each(&[RUNTIME, WHO, RELEASE]).takes(8),
