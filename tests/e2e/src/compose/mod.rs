@@ -6,6 +6,7 @@ use crate::case::{
 };
 use crate::command_line::shim;
 use crate::container::{PLAIN, then_remove};
+use crate::containers::cdi::with_specification;
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, configure, use_driver};
 use crate::podman::{IMAGE, Podman, Said, User, as_user, said};
@@ -47,6 +48,7 @@ pub(crate) const CASES: &[Case] = &[
             &[TRIXIE_PODMAN, SYSTEMD, CRUN, ROOTLESS],
         ])
         .takes(7),
+    Case::new("compose/cdi", devices).only(&[&[TRIXIE_PODMAN, SYSTEMD, CRUN, ROOTLESS]]).takes(8),
 ];
 
 /// A program that reads compose files.
@@ -111,6 +113,16 @@ const RESERVATION: &str = "services:
             - driver: nvidia
               count: all
               capabilities: [gpu]
+";
+
+/// One that asks by a device, as podman-compose hands it to podman.
+const DEVICES: &str = "services:
+  first:
+    image: IMAGE
+    command: sleep 1000
+    init: true
+    devices:
+      - nvidia.com/gpu=0
 ";
 
 /// What a person adds to that.
@@ -196,6 +208,31 @@ fn reservations(_: &Lane, podman: Podman) -> Result<(), Ended> {
             project.claim_sees("first", &probe::command(None))?;
             project.down()
         })
+    })
+}
+
+/// The same with nvbind's specification: podman-compose's devices are found, and those that docker-compose names as
+/// CDI's. podman's service still drops what is for NVIDIA's driver.
+fn devices(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let first = RESERVATION.replace("count: all", "device_ids: [\"0\"]");
+    let by_cdi = first.replace("driver: nvidia", "driver: cdi").replace("[\"0\"]", "[nvidia.com/gpu=0]");
+    let one = probe::command(None);
+    with_specification(|| {
+        for (tool, text, look) in [
+            (PODMAN_COMPOSE, RESERVATION, BOTH),
+            (PODMAN_COMPOSE, &first, &one),
+            (PODMAN_COMPOSE, DEVICES, &one),
+            (DOCKER_COMPOSE, RESERVATION, NONE),
+            (DOCKER_COMPOSE, &by_cdi, &one),
+        ] {
+            with(podman, tool, "", |project| {
+                project.write(text)?;
+                project.up()?;
+                project.claim_sees("first", look)?;
+                project.down()
+            })?;
+        }
+        Ok(())
     })
 }
 
@@ -321,14 +358,14 @@ fn claim_network(podman: Podman) -> Result<(), Ended> {
 }
 
 /// podman's service, for one user.
-struct Service {
+pub(crate) struct Service {
     process: Child,
-    path: String,
+    pub(crate) path: String,
 }
 
 impl Service {
     /// Starts it, and waits for its socket.
-    fn start(podman: Podman) -> Result<Service, Ended> {
+    pub(crate) fn start(podman: Podman) -> Result<Service, Ended> {
         let path = socket(podman.user);
         let mut command = as_user(podman.user, limited(SERVICE_LIMIT, "podman"));
         command.args(["system", "service", "--time=0", &format!("unix://{path}")]);
@@ -342,7 +379,7 @@ impl Service {
         Ok(Service { process, path })
     }
 
-    fn stop(mut self) -> Result<(), Ended> {
+    pub(crate) fn stop(mut self) -> Result<(), Ended> {
         let pid = i32::try_from(self.process.id()).map_err(|error| Error::failed(error.to_string()))?;
         kill(Pid::from_raw(pid), Signal::SIGTERM).doing(|| "stop podman's service".into())?;
         self.process.wait().doing(|| "wait for podman's service".into())?;

@@ -99,7 +99,7 @@ fn works(podman: Podman, options: &[&str]) -> Result<(), Ended> {
 }
 
 /// The probe, in a container where one view is mounted and no other.
-fn look() -> String {
+pub(super) fn look() -> String {
     let views = "$(grep -cE ' /(usr/local/nvidia|run/nvbind|dev/nvbind) ' /proc/self/mountinfo)";
     format!("{} && test {views} = 1", probe::command(None))
 }

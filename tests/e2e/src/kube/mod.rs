@@ -3,6 +3,7 @@
 
 use crate::case::{Case, ONE_OF_EACH_RELEASE, QUADLET, RELEASE, SYSTEMD, TRIXIE_PODMAN, WHO};
 use crate::command_line::shim::{LIMIT, NOT_STARTED, NVBIND, nvbind};
+use crate::containers::cdi::with_specification;
 use crate::devices::mig;
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, use_driver};
@@ -25,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("kube/variable", variable).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(3),
     Case::new("kube/templates", templates).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(3),
     Case::new("kube/annotation", annotation).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(7),
+    Case::new("kube/cdi", devices).each(&[WHO]).only(&[&[TRIXIE_PODMAN, SYSTEMD]]).takes(3),
     Case::new("kube/values", values).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(5),
     Case::new("kube/files", files).each(&[WHO, RELEASE]).only(ONE_OF_EACH_RELEASE).takes(7),
     Case::new("kube/wait", wait).each(&[WHO]).only(QUADLET),
@@ -288,6 +290,28 @@ fn annotation(lane: &Lane, podman: Podman) -> Result<(), Ended> {
     then_down(podman, &one, || {
         played(podman, &[&one])?.must()?;
         probe::claim_works(&look(podman, "kube-one", OTHER)?)
+    })
+}
+
+/// Podman's own spelling of devices, with nvbind's specification and without nvbind's command.
+fn devices(lane: &Lane, podman: Podman) -> Result<(), Ended> {
+    needs_pods(lane, podman)?;
+    let limit = |name: &str| format!("resources: {{limits: {{nvidia.com/gpu={name}: 1}}}}");
+    let all = [
+        container("one", &limit("0")),
+        container("two", &limit("1")),
+        container("both", &limit("all")),
+        container("none", "tty: false"),
+    ];
+    let file = file(podman, "devices.yaml", &pod("kube", "", &all))?;
+    with_specification(|| {
+        then_down(podman, &file, || {
+            podman.must(&["kube", "play", "--network=none", &file])?;
+            probe::claim_works(&look(podman, "kube-one", &probe::command(None))?)?;
+            probe::claim_works(&look(podman, "kube-two", OTHER)?)?;
+            probe::claim_works(&look(podman, "kube-both", BOTH)?)?;
+            claim_has_nothing(podman, "kube-none")
+        })
     })
 }
 

@@ -1,6 +1,7 @@
 //! The example of a Quadlet, as systemd starts it.
 
 use crate::case::{Case, QUADLET, RUNTIME, SYSTEMD, TRIXIE_PODMAN, WHO};
+use crate::containers::cdi::with_specification;
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, Said, User, as_user, said};
@@ -14,11 +15,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The cases, by name.
-pub(crate) const CASES: &[Case] = &[EXAMPLE_RUNS, SERVICE];
+pub(crate) const CASES: &[Case] = &[EXAMPLE_RUNS, SERVICE, DEVICE];
 
 pub(crate) const EXAMPLE_RUNS: Case = Case::new("quadlet", quadlet).each(&[WHO]).only(QUADLET);
 pub(crate) const SERVICE: Case =
     Case::new("quadlet-service", lasting).each(&[RUNTIME, WHO]).only(&[&[TRIXIE_PODMAN, SYSTEMD]]).takes(3);
+
+pub(crate) const DEVICE: Case =
+    Case::new("quadlet-device", device).each(&[RUNTIME, WHO]).only(&[&[TRIXIE_PODMAN, SYSTEMD]]).takes(3);
 
 /// Podman has it from 4.4 on.
 pub(crate) const GENERATOR: &str = "/usr/lib/systemd/system-generators/podman-system-generator";
@@ -67,9 +71,20 @@ pub(crate) fn server(runtime: &str, name: &str) -> String {
 
 /// It is among what the boot starts, keeps its GPU when systemd reads its units anew, and has it after a failure, too.
 fn lasting(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    lives(podman, &server(podman.runtime(), LASTING_NAME))
+}
+
+/// One that asks by a device of CDI does the same.
+fn device(_: &Lane, podman: Podman) -> Result<(), Ended> {
+    let unit = server(podman.runtime(), LASTING_NAME);
+    let unit = unit.replace("Annotation=io.nvbind.gpu=0", "AddDevice=nvidia.com/gpu=0");
+    with_specification(|| lives(podman, &unit))
+}
+
+fn lives(podman: Podman, unit: &str) -> Result<(), Ended> {
     let folder = folder(podman.user);
     let path = folder.join("quadlet-gpu.container");
-    install(podman.user, &path, &server(podman.runtime(), LASTING_NAME))?;
+    install(podman.user, &path, unit)?;
     let ended = live(podman);
     let stopped = systemctl(podman.user, &["stop", "quadlet-gpu.service"]);
     fs::remove_file(&path).on("remove", &path)?;
