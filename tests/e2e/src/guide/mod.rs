@@ -53,6 +53,7 @@ const WITH_SERVICES: Where =
 
 guide! {
     "README": "guide/README.md", ALL, 3;
+    "asking": "guide/asking.md", ALL, 15;
     "gaming": "guide/gaming.md", ALL, 6;
     "computing": "guide/computing.md", ALL, 11;
     "services": "guide/services.md", WITH_SERVICES, 15;
@@ -126,6 +127,7 @@ mod tests {
         "a part of a file",
         "changes the machine's kernel",
         "installs packages",
+        "needs Docker",
         "needs a machine with SELinux",
         "needs NVIDIA's driver",
         "needs NVIDIA's toolkit",

@@ -2,7 +2,7 @@
 
 use crate::command_line::shim::LIMIT;
 use crate::ended::{Ended, claim};
-use crate::guide::containers::Containers;
+use crate::guide::containers::{Containers, has};
 use crate::guide::markdown::{Block, Content, Typed};
 use crate::podman::{Podman, Said, User, as_user, said};
 use crate::profiles::desktop::{Desktop, home};
@@ -32,6 +32,9 @@ const STAYS: &str = "[containers]\nenv = [\"TERM=xterm\", \"NVBIND_PROBE_STAYS=1
 
 /// Whatever starts containers of a file.
 const STARTS_SEVERAL: &[&str] = &["compose up", "kube play"];
+
+/// What a device of CDI begins with, of either kind.
+const DEVICE: &str = "/gpu=";
 
 /// What `systemctl` is told to do.
 const VERBS: &[&str] =
@@ -211,7 +214,7 @@ fn is_container(unit: &str) -> bool {
 /// Whether a container that the command runs asks for a GPU.
 fn asks(text: &str) -> bool {
     let is_shim = text.contains("nvbind run") && !text.contains("--gpu none");
-    let requests = ["io.nvbind.gpu", "NVIDIA_VISIBLE_DEVICES="];
+    let requests = ["io.nvbind.gpu", "NVIDIA_VISIBLE_DEVICES=", "--gpus", DEVICE];
     is_shim || text.contains("podman run") && requests.iter().any(|request| text.contains(request))
 }
 
@@ -246,8 +249,15 @@ fn claim_sees(text: &str, said: &Said) -> Result<(), Ended> {
         claim(report.unexpected.is_empty(), &report.unexpected.join("; "), || said.told())?;
     }
     let lists = said.out.lines().any(|line| line.contains("/dev/nvidia"));
-    let sees = reports.iter().any(Report::has_gpu) || has_smi(&said.out) || lists;
+    let devices = devices(text);
+    let sees = reports.iter().any(|report| has(report, &devices)) || has_smi(&said.out) || lists;
     claim(sees, &format!("no GPU is in the container of {text}"), || said.told())
+}
+
+/// The GPUs that a command names as devices of CDI.
+fn devices(text: &str) -> BTreeSet<String> {
+    let names = text.split(DEVICE).skip(1).map(|rest| rest.split_whitespace().next().unwrap_or_default());
+    names.map(str::to_owned).collect()
 }
 
 fn give_away(user: User, path: &Path) -> Result<(), Error> {
@@ -295,7 +305,16 @@ mod tests {
     fn only_who_asks_has_to_see_a_gpu() {
         assert!(asks("nvbind run --gpu 0 a"));
         assert!(asks("podman run --annotation io.nvbind.gpu=all a"));
+        assert!(asks("podman run --device nvidia.com/gpu=0 a"));
+        assert!(asks("podman run --gpus all a"));
         assert!(!asks("podman run a"));
+    }
+
+    #[test]
+    fn devices_of_cdi_are_read_from_a_command() {
+        let text = "podman run --device nvidia.com/gpu=0 --device=nvbind.io/gpu=1 a";
+        assert_eq!(devices(text), BTreeSet::from(["0", "1"].map(str::to_owned)));
+        assert!(devices("podman run --gpus all a").is_empty());
     }
 
     #[test]
