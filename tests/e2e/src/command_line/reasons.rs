@@ -65,8 +65,9 @@ fn claim_reason(podman: Podman, what: &str, text: &str, said: &Said) -> Result<(
     claim((1..=most).contains(&told), &format!("{what}: the reason is told {told} times"), || {
         format!("{text}\n{}", said.told())
     })?;
+    // A warning of podman's, in a terminal that it made raw, ends with a line feed first.
     let is_nvbinds =
-        text.lines().any(|line| line.trim_end().starts_with("nvbind: ") && line.contains(DIRECTORY));
+        text.lines().any(|line| line.trim().starts_with("nvbind: ") && line.contains(DIRECTORY));
     let expected = podman.runtime == Runtime::Crun || what == TERMINAL;
     claim(is_nvbinds == expected, &format!("{what}: another one tells the reason"), || said.told())
 }
