@@ -102,7 +102,7 @@ fn has_nvidias_name(path: &Path) -> bool {
 
 /// Where the links of a path end.
 fn is_nvbinds(path: &Path) -> bool {
-    std::fs::canonicalize(path).is_ok_and(|path| path.file_name() == Some(OsStr::new(HOOK)))
+    std::fs::canonicalize(path).is_ok_and(|path| is_hook(&path))
 }
 
 /// The fields of config.json that matter here (OCI runtime-spec, config.md and config-linux.md).
@@ -155,13 +155,19 @@ struct Hook {
 fn find_marked(hook: &Value) -> Option<&str> {
     let path = Path::new(hook.get("path")?.as_str()?);
     match hook.get("args")?.as_array()?.as_slice() {
-        [_program, verb, name] if verb == MARKER && path.file_name()? == HOOK => name.as_str(),
+        [_program, verb, name] if verb == MARKER && is_hook(path) => name.as_str(),
         _ => None,
     }
 }
 
 /// The hook's file name, wherever it is installed.
-const HOOK: &str = "nvbind-hook";
+pub const HOOK: &str = "nvbind-hook";
+
+/// Whether a program is nvbind's hook, by its file name.
+#[must_use]
+pub fn is_hook(path: &Path) -> bool {
+    path.file_name() == Some(OsStr::new(HOOK))
+}
 
 /// The argument that makes an entry of the hook a marker: it does nothing when it is run.
 pub const MARKER: &str = "gpu";

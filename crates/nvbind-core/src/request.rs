@@ -114,7 +114,7 @@ pub const ANNOTATIONS: [&str; 4] =
 /// When one is not known.
 pub fn check_annotations<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
     let mut own = names.into_iter().filter(|name| name.starts_with(PREFIX));
-    let is_known = |name: &str| ANNOTATIONS.contains(&name) || is_start(name);
+    let is_known = |name: &str| ANNOTATIONS.contains(&name) || is_start_annotation(name);
     let Some(name) = own.find(|name| !is_known(name)) else { return Ok(()) };
     let whole =
         name.split_once('/').and_then(|(whole, _)| ANNOTATIONS.into_iter().find(|known| *known == whole));
@@ -126,7 +126,7 @@ pub fn check_annotations<'a>(names: impl IntoIterator<Item = &'a str>) -> Result
 
 /// Whether it is the annotation by which a start is known, also of an earlier one, as `podman kube generate` keeps it.
 #[must_use]
-pub fn is_start(annotation: &str) -> bool {
+pub fn is_start_annotation(annotation: &str) -> bool {
     annotation.split('/').next() == Some(START_ANNOTATION)
 }
 
@@ -174,7 +174,7 @@ impl Request {
             set if set.is_empty() => Capabilities::ALL,
             set => set,
         };
-        let (gpus, extras) = (parse_gpus(gpus)?, Extras::default());
+        let (gpus, extras) = (Gpus::parse(gpus)?, Extras::default());
         let request = Request { gpus, capabilities: narrowed, extras, isolate: false, allowed: Vec::new() };
         request.with_capabilities(capabilities)
     }
@@ -184,7 +184,7 @@ impl Request {
     /// # Errors
     /// When a word is not in the grammar.
     pub fn with_gpus(self, gpus: &str) -> Result<Request, Error> {
-        Ok(Request { gpus: self.gpus.union(parse_gpus(gpus)?), ..self })
+        Ok(Request { gpus: self.gpus.union(Gpus::parse(gpus)?), ..self })
     }
 
     /// With the capabilities of a list, if there is one.
@@ -218,7 +218,7 @@ impl Request {
             None | Some("" | "all") => return Ok(Some(self)),
             Some(VOID) => return Ok(None),
             Some(list) if list.len() > LIST_LIMIT => return Err(Error::TooLong),
-            Some(list) => parse_gpus(list)?,
+            Some(list) => Gpus::parse(list)?,
         };
         let names = match self.gpus {
             Gpus::All => None,
@@ -262,7 +262,18 @@ impl Gpus {
     /// # Errors
     /// When a word is not in the grammar.
     pub fn parse(selection: &str) -> Result<Gpus, Error> {
-        parse_gpus(selection)
+        match selection.trim() {
+            "all" => return Ok(Gpus::All),
+            "none" => return Ok(Gpus::None),
+            _ => {}
+        }
+        let names = list::split(selection).map(|word| {
+            if word.is_empty() {
+                return Err(Error::Empty(selection.to_owned()));
+            }
+            Ok(GpuName::parse(word)?)
+        });
+        names.collect::<Result<_, _>>().map(Gpus::Listed)
     }
 
     /// What either of two asks for.
@@ -277,21 +288,6 @@ impl Gpus {
             }
         }
     }
-}
-
-fn parse_gpus(selection: &str) -> Result<Gpus, Error> {
-    match selection.trim() {
-        "all" => return Ok(Gpus::All),
-        "none" => return Ok(Gpus::None),
-        _ => {}
-    }
-    let names = list::split(selection).map(|word| {
-        if word.is_empty() {
-            return Err(Error::Empty(selection.to_owned()));
-        }
-        Ok(GpuName::parse(word)?)
-    });
-    names.collect::<Result<_, _>>().map(Gpus::Listed)
 }
 
 impl Serialize for Gpus {
@@ -338,7 +334,7 @@ mod tests {
             ("MIG-AB12-0", "MIG-ab12-0"),
             ("MIG-GPU-AB12/1/0", "MIG-GPU-ab12/1/0"),
         ] {
-            assert_eq!(parse_gpus(text).unwrap().to_string(), same);
+            assert_eq!(Gpus::parse(text).unwrap().to_string(), same);
         }
     }
 
@@ -386,13 +382,13 @@ mod tests {
             ("MIG-GPU-ab/../0", "MIG-GPU-ab/../0"),
         ] {
             assert_eq!(
-                parse_gpus(text).unwrap_err(),
+                Gpus::parse(text).unwrap_err(),
                 Error::Name(gpu_name::Error(word.to_owned())),
                 "{text}"
             );
         }
         for text in ["", ",", "0,,1", " "] {
-            assert_eq!(parse_gpus(text).unwrap_err(), Error::Empty(text.to_owned()));
+            assert_eq!(Gpus::parse(text).unwrap_err(), Error::Empty(text.to_owned()));
         }
     }
 

@@ -64,7 +64,7 @@ const POD: [&str; 2] = ["io.kubernetes.cri-o.SandboxID", "io.kubernetes.cri.sand
 
 /// An annotation of nvbind's, if the container has one.
 fn own_annotation(state: &State) -> Option<&str> {
-    let is_own = |name: &&str| name.starts_with(PREFIX) && !request::is_start(name);
+    let is_own = |name: &&str| name.starts_with(PREFIX) && !request::is_start_annotation(name);
     state.annotations.keys().map(String::as_str).filter(is_own).min()
 }
 

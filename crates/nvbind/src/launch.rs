@@ -21,7 +21,6 @@ use clap::CommandFactory;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
 use nvbind_core::gpu_name::GpuName;
-use nvbind_core::message::line;
 use nvbind_core::plan::Plan;
 use nvbind_core::request::{Gpus, Request};
 use std::ffi::{OsStr, OsString};
@@ -245,10 +244,8 @@ pub(crate) fn choose(
     let chosen = free::choose(count, &gpus, &free, || machine.memory_in_use())?;
     let names = chosen.iter().map(|gpu| free::name(gpu)).collect();
     // Until podman ends: then the container runs and can be seen, or has ended.
-    if modules == Modules::Load
-        && let Err(error) = free.keep(chosen.iter().map(|gpu| &gpu.node))
-    {
-        log::warn!("another start at this moment may choose the same GPU: {}", line(&error));
+    if modules == Modules::Load {
+        free.keep(chosen.iter().map(|gpu| &gpu.node));
     }
     Ok(names)
 }

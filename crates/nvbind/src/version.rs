@@ -1,6 +1,13 @@
 //! Versions of programs, as they tell them.
 
+use nvbind_core::child;
 use std::fmt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// A program that tells its version does nothing else.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `MAJOR.MINOR.PATCH`; what follows, such as `-rc1`, does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,9 +33,22 @@ impl fmt::Display for Version {
     }
 }
 
+/// Asks a program for its version. It gets this process's environment: a rootless podman needs a home directory.
+pub(crate) fn ask(program: &Path) -> Option<String> {
+    let output = child::read_output_with_environment(Command::new(program).arg("--version"), TIMEOUT).ok()?;
+    Some(String::from_utf8_lossy(&output).trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_really_asked() {
+        assert!(ask(Path::new(env!("CARGO"))).unwrap().starts_with("cargo "));
+        assert_eq!(ask(Path::new("/nonexistent")), None);
+        assert_eq!(ask(Path::new("/bin/false")), None);
+    }
 
     #[test]
     fn versions_are_found_and_compared() {

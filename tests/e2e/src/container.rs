@@ -41,6 +41,10 @@ pub(crate) fn run_words(
     podman.run(&words)
 }
 
+/// Runs until it is asked to end. `sleep` alone, as a container's first process, would have podman wait for ten seconds
+/// and kill it.
+pub(crate) const STAYS: &str = "trap exit TERM; sleep 1000 & wait";
+
 /// Runs the case's body, and then removes its containers whatever came of it.
 pub(crate) fn then_remove(podman: Podman, body: impl FnOnce() -> Result<(), Ended>) -> Result<(), Ended> {
     let ended = body();

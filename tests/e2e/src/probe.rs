@@ -37,6 +37,14 @@ pub(crate) fn command(unasked: Option<&str>) -> String {
     words.join(" ")
 }
 
+/// What a look at the simulated driver's second GPU alone, at both, and at none says, each by its exit code.
+pub(crate) const OTHER: &str =
+    "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia0 --device /dev/nvidia1=ENOENT";
+pub(crate) const BOTH: &str =
+    "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia0 --device /dev/nvidia1";
+pub(crate) const NOTHING: &str =
+    "test ! -e /dev/nvidiactl && test ! -e /dev/nvidia0 && test ! -e /usr/local/nvidia";
+
 /// The probe that only tries the volume, for a container without nvbind.
 pub(crate) fn unasked_alone() -> String {
     "nvbind-probe --device /dev/unasked --library libc.so.6=ok || true".to_owned()

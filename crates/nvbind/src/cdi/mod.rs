@@ -7,13 +7,7 @@ mod specification;
 pub(crate) use judge::{Verdict, judge};
 pub(crate) use registry::{File, Registry, Serves};
 pub(crate) use specification::{Kind, Specification};
-use std::path::Path;
 
 /// Where engines look for specifications, the later before the earlier (CDI's SPEC.md, "CDI JSON Specification"). The
 /// second is emptied at boot.
 pub(crate) const DIRECTORIES: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
-
-/// Whether a program is nvbind's hook, wherever it is installed.
-fn is_hook(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "nvbind-hook")
-}

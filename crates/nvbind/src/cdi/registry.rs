@@ -1,10 +1,11 @@
 //! The specifications that a machine has: which file has a device's name, and which of several files an engine takes.
 
-use super::{DIRECTORIES, Kind, is_hook};
+use super::{DIRECTORIES, Kind};
 use crate::podman::hooks::below;
 use crate::yaml::{self, Node};
 use nvbind_core::input;
 use nvbind_core::message::line;
+use nvbind_core::oci::is_hook;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};

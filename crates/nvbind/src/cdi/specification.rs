@@ -5,7 +5,7 @@
 //! any number of devices; each device only leaves its name in config.json, as a hook at stage `poststop` that does
 //! nothing (CDI has no edit that is a remark).
 
-use nvbind_core::oci::MARKER;
+use nvbind_core::oci::{HOOK, MARKER};
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -106,7 +106,7 @@ impl Specification<'_> {
     }
 
     fn entry(&self, stage: &str, arguments: [&str; 2]) -> Value {
-        let arguments: Vec<&str> = std::iter::once("nvbind-hook").chain(arguments).collect();
+        let arguments: Vec<&str> = std::iter::once(HOOK).chain(arguments).collect();
         json!({"hookName": stage, "path": self.hook, "args": arguments, "env": [ENVIRONMENT]})
     }
 }

@@ -124,8 +124,7 @@ fn change(line: &KubePlay, files: &Files) -> Result<Option<String>, Failure> {
     }
     // Until podman ends: then the containers run and can be seen.
     if let Some(free) = free.filter(|_| !line.options.own.dry_run) {
-        let kept = nodes.iter().filter(|(id, _)| given.contains(id)).map(|(_, node)| node);
-        free.keep(kept).map_err(Error::Memory)?;
+        free.keep(nodes.iter().filter(|(id, _)| given.contains(id)).map(|(_, node)| node));
     }
     Ok(is_to_change.then(|| documents.write(&changes)).transpose()?)
 }

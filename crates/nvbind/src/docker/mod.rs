@@ -11,12 +11,9 @@
 
 pub(crate) mod daemon_json;
 
-use crate::version::Version;
-use nvbind_core::child;
-use nvbind_core::oci::DOCKERS_NAME;
+use crate::version::{self, Version};
+use nvbind_core::oci::{DOCKERS_NAME, is_hook};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 /// The program that newer versions look for.
 pub(crate) const CDI_NAME: &str = "nvidia-cdi-hook";
@@ -24,9 +21,6 @@ pub(crate) const CDI_NAME: &str = "nvidia-cdi-hook";
 /// Where dockerd is found, and where it looks for the hook: systemd's own PATH for services (`DEFAULT_PATH` in
 /// `src/basic/path-util.h`).
 pub(crate) const PATH: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
-
-/// A daemon tells its version at once.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a version needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +53,13 @@ pub(crate) fn find(root: &Path, name: &str) -> Option<PathBuf> {
 /// Where the links of such a program end, if that is nvbind's hook.
 #[must_use]
 pub(crate) fn leads_to_nvbind(path: &Path) -> bool {
-    let target = path.read_link().ok();
-    target.is_some_and(|target| target.file_name().is_some_and(|name| name == "nvbind-hook"))
+    path.read_link().is_ok_and(|target| is_hook(&target))
 }
 
 /// The version of a daemon; none where it does not tell it.
 #[must_use]
 pub(crate) fn version_of(dockerd: &Path) -> Option<Version> {
-    let output = child::read_output_with_environment(Command::new(dockerd).arg("--version"), TIMEOUT).ok()?;
-    Version::find(&String::from_utf8_lossy(&output))
+    Version::find(&version::ask(dockerd)?)
 }
 
 #[cfg(test)]

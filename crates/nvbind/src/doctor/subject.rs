@@ -4,7 +4,7 @@ use crate::config::{self, Layer};
 use crate::driver::User;
 use crate::podman::containers_conf::Sources;
 use crate::podman::hooks;
-use crate::version::Version;
+use crate::version::{self, Version};
 use nix::unistd::{AccessFlags, Uid};
 use nvbind_core::message::line;
 use nvbind_core::{child, input, selinux};
@@ -26,9 +26,6 @@ const BINARY_LIMIT: u64 = 64 << 20;
 /// The variables that checks look at.
 const VARIABLES: &[&str] =
     &["CONTAINERS_REGISTRIES_CONF", "DISPLAY", "HOME", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR"];
-
-/// A program that tells its version does nothing else.
-const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The driver's modules may have to initialise GPUs.
 const FIX_TIMEOUT: Duration = Duration::from_secs(120);
@@ -83,7 +80,7 @@ impl Machine {
             layers: config::layers(None),
             nvbind: this_program(&search),
             search,
-            version_of,
+            version_of: version::ask,
             type_of: selinux::type_of,
         }
     }
@@ -161,13 +158,6 @@ fn this_program(search: &[PathBuf]) -> String {
     }
 }
 
-/// Asks a program for its version. It gets this process's environment: a rootless podman needs a home directory.
-fn version_of(program: &Path) -> Option<String> {
-    let output =
-        child::read_output_with_environment(Command::new(program).arg("--version"), VERSION_TIMEOUT).ok()?;
-    Some(String::from_utf8_lossy(&output).trim().to_owned())
-}
-
 /// Runs a command that fixes something, or returns why it did not.
 pub(super) fn run(command: &[String]) -> Result<(), String> {
     let (program, arguments) = command.split_first().ok_or("there is no command")?;
@@ -183,13 +173,6 @@ pub(super) fn run(command: &[String]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_program_is_really_asked() {
-        assert!(version_of(Path::new(env!("CARGO"))).unwrap().starts_with("cargo "));
-        assert_eq!(version_of(Path::new("/nonexistent")), None);
-        assert_eq!(version_of(Path::new("/bin/false")), None);
-    }
 
     #[test]
     fn a_command_runs_as_it_is_and_says_why_it_failed() {

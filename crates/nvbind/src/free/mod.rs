@@ -54,11 +54,7 @@ impl Free {
     /// Looks at the nodes of GPUs, or of MIG devices. What the containers of the processes `replaced` have is free:
     /// they end before the new one starts.
     pub(crate) fn look<'a>(nodes: impl IntoIterator<Item = &'a DeviceNode>, replaced: &[u32]) -> Free {
-        let claims = Claims::open();
-        let claims = claims.inspect_err(|error| {
-            log::warn!("another start at this moment may choose the same GPU: {}", line(error));
-        });
-        let claims = claims.ok();
+        let claims = Claims::open().inspect_err(warn_unlocked).ok();
         let mut locks = BTreeMap::new();
         for node in nodes {
             let taken = claims.as_ref().map(|claims| claims.take(&name_of(node)));
@@ -76,10 +72,16 @@ impl Free {
     }
 
     /// Takes these for the program that will be in this process's place, and gives all others back.
-    pub(crate) fn keep<'a>(mut self, nodes: impl IntoIterator<Item = &'a DeviceNode>) -> io::Result<()> {
-        let locks = nodes.into_iter().filter_map(|node| self.locks.remove(&numbers(node)));
-        locks.collect::<Vec<_>>().into_iter().try_for_each(claims::hand_on)
+    pub(crate) fn keep<'a>(mut self, nodes: impl IntoIterator<Item = &'a DeviceNode>) {
+        let mut locks = nodes.into_iter().filter_map(|node| self.locks.remove(&numbers(node)));
+        if let Err(error) = locks.try_for_each(claims::hand_on) {
+            warn_unlocked(&error);
+        }
     }
+}
+
+fn warn_unlocked(error: &io::Error) {
+    log::warn!("another start at this moment may choose the same GPU: {}", line(error));
 }
 
 fn numbers(node: &DeviceNode) -> Numbers {
@@ -186,7 +188,7 @@ mod tests {
             return;
         }
         assert!(nodes.iter().all(|node| first.has(node)));
-        first.keep([&nodes[0]]).unwrap();
+        first.keep([&nodes[0]]);
         let second = Free::look(&nodes, &[]);
         assert_eq!(nodes.iter().map(|node| second.has(node)).collect::<Vec<_>>(), [false, true]);
     }

@@ -6,7 +6,7 @@ use super::options::Options;
 use crate::choice::Choice;
 use nvbind_core::exit::Exit;
 use nvbind_core::failure::Explain;
-use nvbind_core::request::{ANNOTATIONS, DEVICES_VARIABLE, Gpus, PREFIX, START_ANNOTATION};
+use nvbind_core::request::{ANNOTATIONS, DEVICES_VARIABLE, Gpus, PREFIX, is_start_annotation};
 use std::ffi::OsStr;
 
 /// What a key begins with that is meant for nvbind, whatever its letters' case.
@@ -72,7 +72,7 @@ pub(crate) fn find(options: &Options, asked: &Asked) -> Result<(), Error> {
 /// `podman kube generate` writes it.
 pub(crate) fn check_annotation(key: &str) -> Result<(), Error> {
     let whole = key.split_once('/').map_or(key, |(whole, _)| whole);
-    let is_known = ANNOTATIONS.contains(&whole) || whole == START_ANNOTATION;
+    let is_known = ANNOTATIONS.contains(&whole) || is_start_annotation(key);
     if is_meant(key) && !is_known { Err(Error::Annotation(key.to_owned())) } else { Ok(()) }
 }
 

@@ -36,17 +36,10 @@ impl Has {
     fn look(self) -> String {
         match self {
             Has::First => probe::command(None),
-            Has::Second => {
-                "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia0 --device /dev/nvidia1=ENOENT"
-                    .to_owned()
-            }
-            Has::Both => {
-                "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia0 --device /dev/nvidia1".to_owned()
-            }
+            Has::Second => probe::OTHER.to_owned(),
+            Has::Both => probe::BOTH.to_owned(),
             Has::Files => "nvbind-probe --device /dev/nvidia0=ENOENT --device /dev/nvidia1=ENOENT".to_owned(),
-            Has::Nothing => {
-                "test ! -e /dev/nvidiactl && test ! -e /dev/nvidia0 && test ! -e /usr/local/nvidia".to_owned()
-            }
+            Has::Nothing => probe::NOTHING.to_owned(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, RELEASE, RUNTIME, WHO};
 use crate::command_line::shim::{LIMIT, NOT_STARTED, NVBIND, nvbind};
-use crate::container::{GPU, PLAIN, then_remove};
+use crate::container::{GPU, PLAIN, STAYS, then_remove};
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, as_user};
@@ -15,8 +15,6 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("free", free).each(&[RUNTIME, WHO, RELEASE]).takes(4),
     Case::new("free-at-once", at_once).each(&[RUNTIME, WHO]).takes(4),
 ];
-
-const STAYS: &str = "trap exit TERM; sleep 1000 & wait";
 
 /// The words that start a container in the background with a number of GPUs.
 fn words<'a>(runtime: &'a str, name: &'a str, gpus: &'a str) -> [&'a str; 11] {

@@ -66,8 +66,7 @@ fn claim_reason(podman: Podman, what: &str, text: &str, said: &Said) -> Result<(
         format!("{text}\n{}", said.told())
     })?;
     // A warning of podman's, in a terminal that it made raw, ends with a line feed first.
-    let is_nvbinds =
-        text.lines().any(|line| line.trim().starts_with("nvbind: ") && line.contains(DIRECTORY));
+    let is_nvbinds = text.lines().any(|line| line.trim().starts_with("nvbind: ") && line.contains(DIRECTORY));
     let expected = podman.runtime == Runtime::Crun || what == TERMINAL;
     claim(is_nvbinds == expected, &format!("{what}: another one tells the reason"), || said.told())
 }

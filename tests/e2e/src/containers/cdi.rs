@@ -10,7 +10,7 @@ use crate::drivers::upgrade;
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
 use crate::podman::{IMAGE, Podman, User, said};
-use crate::probe;
+use crate::probe::{self, BOTH};
 use nvbind_fixtures::error::Doing;
 use nvbind_fixtures::limits::limited;
 use nvbind_lanes::tree::write;
@@ -26,9 +26,6 @@ pub(crate) const CASES: &[Case] = &[
 
 /// The device that most containers of these cases ask for.
 const DEVICE: &str = "--device=nvidia.com/gpu=0";
-
-/// The GPU beside it.
-const BOTH: &str = "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia0 --device /dev/nvidia1";
 
 /// Gives every container a device.
 const DEFAULT: &str = "/etc/containers/containers.conf.d/cdi-case.conf";

@@ -97,10 +97,6 @@ impl Daemon {
         said(limited(LIMIT, "docker-compose").current_dir("/tmp/docker-case").args(words))
     }
 
-    pub(super) fn systemctl(&self, words: &[&str]) -> Result<(), Ended> {
-        said(Command::new("systemctl").args(words))?.must().map(drop)
-    }
-
     /// Ends it, and takes back what was made for it.
     pub(super) fn stop(mut self) -> Result<(), Ended> {
         let id = Pid::from_raw(i32::try_from(self.process.id()).unwrap_or_default());

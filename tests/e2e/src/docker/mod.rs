@@ -7,9 +7,12 @@ use crate::case::{
     BOOKWORM_PODMAN, CRUN, Case, NO_SYSTEMD, RELEASE, ROOTFUL, RUNC, RUNTIME, SYSTEMD, TRIXIE_PODMAN, V1,
     Where,
 };
+use crate::container::STAYS;
 use crate::ended::{Ended, claim};
 use crate::lane::Lane;
-use crate::podman::{Podman, Said};
+use crate::podman::{Podman, Said, User};
+use crate::probe::{BOTH, NOTHING, OTHER};
+use crate::services::quadlet::systemctl;
 use daemon::Daemon;
 use nvbind_lanes::spec::Init;
 use nvbind_lanes::tree::write;
@@ -32,20 +35,16 @@ pub(crate) const CASES: &[Case] = &[
 /// The libraries that a container has by `--gpus`, whose default is NVIDIA's: compute and utility.
 const LIBRARIES: &str = "NVBIND_PROBE_LIBRARIES='libcuda.so.1 libnvidia-ml.so.1'";
 
-/// What is in a container: nodes that can be opened, and others that are not there.
+/// The first GPU alone, by its nodes: [`probe::command`](crate::probe::command) looks for all libraries, too.
 const FIRST: &str = "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia1 --device /dev/nvidia0=ENOENT";
-const SECOND: &str =
-    "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia0 --device /dev/nvidia1=ENOENT";
-const BOTH: &str = "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia0 --device /dev/nvidia1";
-const NOTHING: &str = "test ! -e /dev/nvidiactl && test ! -e /usr/local/nvidia";
 
 /// Options of every version, and what a container has by them.
 const GPUS: &[(&[&str], &str)] = &[
     (&["--gpus=all"], BOTH),
     (&["--gpus=1"], FIRST),
-    (&["--gpus=device=1"], SECOND),
+    (&["--gpus=device=1"], OTHER),
     (&["--gpus=all", "--env=NVIDIA_VISIBLE_DEVICES=0"], BOTH),
-    (&["--gpus=device=1", "--privileged=false", "--cap-drop=ALL", "--user=1000", "--read-only"], SECOND),
+    (&["--gpus=device=1", "--privileged=false", "--cap-drop=ALL", "--user=1000", "--read-only"], OTHER),
     (&[], NOTHING),
     (&["--env=NVIDIA_VISIBLE_DEVICES=all"], NOTHING),
 ];
@@ -53,10 +52,10 @@ const GPUS: &[(&[&str], &str)] = &[
 /// Options of those that know CDI.
 const DEVICES: &[(&[&str], &str)] = &[
     (&["--device=nvidia.com/gpu=0"], FIRST),
-    (&["--device=nvbind.io/gpu=1"], SECOND),
+    (&["--device=nvbind.io/gpu=1"], OTHER),
     (&["--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=1"], BOTH),
     (&["--device=nvidia.com/gpu=0", "--gpus=device=1"], BOTH),
-    (&["--device=nvidia.com/gpu=none", "--annotation=io.nvbind.gpu=1"], SECOND),
+    (&["--device=nvidia.com/gpu=none", "--annotation=io.nvbind.gpu=1"], OTHER),
 ];
 
 fn docker(lane: &Lane, podman: Podman) -> Result<(), Ended> {
@@ -78,14 +77,14 @@ fn lives(lane: &Lane, podman: Podman, daemon: &Daemon) -> Result<(), Ended> {
     })?;
     let look = format!("{LIBRARIES} {FIRST}");
     let kept = ["--detach", "--name=kept", "--gpus=1"];
-    daemon.run(podman, &kept, "trap exit TERM; sleep 1000 & wait")?.must()?;
+    daemon.run(podman, &kept, STAYS)?.must()?;
     let again = |words: &[&str]| daemon.docker(words)?.must();
     again(&["exec", "kept", "sh", "-c", &look])?;
     again(&["restart", "--time=0", "kept"])?;
     again(&["exec", "kept", "sh", "-c", &look])?;
     if lane.spec.init == Init::Systemd {
         // Where NVIDIA's own hook loses the GPUs.
-        daemon.systemctl(&["daemon-reload"])?;
+        systemctl(User::Root, &["daemon-reload"])?.must()?;
         again(&["exec", "kept", "sh", "-c", &look])?;
     }
     again(&["rm", "--force", "kept"]).map(drop)
@@ -100,7 +99,7 @@ fn tells(podman: Podman, said: &Said, words: &str) -> bool {
 const COMPOSE: &str = "services:
   first:
     image: nvbind-test
-    command: [sh, -c, \"trap exit TERM; sleep 1000 & wait\"]
+    command: [sh, -c, \"STAYS\"]
     network_mode: none
     deploy:
       resources:
@@ -116,11 +115,10 @@ fn compose(lane: &Lane, _: Podman) -> Result<(), Ended> {
     let ways: &[(&str, &str)] = &[("nvidia", "1"), ("cdi", "nvidia.com/gpu=1")];
     let ways = if daemon.knows_cdi { ways } else { ways.split_at(1).0 };
     let ended = ways.iter().try_for_each(|(driver, id)| {
-        let text = COMPOSE.replace("DRIVER", driver).replace("ID", id);
+        let text = COMPOSE.replace("STAYS", STAYS).replace("DRIVER", driver).replace("ID", id);
         write(Path::new("/tmp/docker-case/docker-compose.yml"), &text)?;
         let started = daemon.compose(&["up", "--detach"])?;
-        let looked =
-            daemon.compose(&["exec", "-T", "first", "sh", "-c", &format!("{LIBRARIES} {SECOND}")])?;
+        let looked = daemon.compose(&["exec", "-T", "first", "sh", "-c", &format!("{LIBRARIES} {OTHER}")])?;
         daemon.compose(&["down", "--timeout=0"])?;
         claim(started.code == 0 && looked.code == 0, &format!("driver: {driver}: not that GPU"), || {
             format!("{}\n{}", started.told(), looked.told())

@@ -3,12 +3,13 @@
 
 use crate::case::{Case, ONE_OF_EACH_RELEASE, QUADLET, RELEASE, SYSTEMD, TRIXIE_PODMAN, WHO};
 use crate::command_line::shim::{LIMIT, NOT_STARTED, NVBIND, nvbind};
+use crate::container::STAYS;
 use crate::containers::cdi::with_specification;
 use crate::devices::mig;
 use crate::ended::{Ended, claim};
 use crate::lane::{DRIVER, Lane, use_driver};
 use crate::podman::{Podman, Said, User, said};
-use crate::probe;
+use crate::probe::{self, BOTH, NOTHING, OTHER};
 use crate::services::quadlet::{GENERATOR, install, journal, systemctl};
 use nvbind_fixtures::error::Doing;
 use nvbind_fixtures::limits::limited;
@@ -39,17 +40,7 @@ pub(crate) const CASES: &[Case] = &[
 /// The test image with a PATH, as all images have one: `podman kube play` of Podman 4.3 gives none.
 const IMAGE: &str = "localhost/nvbind-kube";
 
-/// The GPU beside the one that [`probe::command`] expects.
-const OTHER: &str = "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia0 --device /dev/nvidia1=ENOENT";
-const BOTH: &str = "nvbind-probe --device /dev/nvidiactl --device /dev/nvidia0 --device /dev/nvidia1";
-/// Nothing of the driver.
-const NOTHING: &str = "test ! -e /dev/nvidiactl && test ! -e /dev/nvidia0 && test ! -e /usr/local/nvidia";
-
 const ONE: &str = "resources: {limits: {nvidia.com/gpu: 1}}";
-
-/// Runs until it is asked to end. `sleep` alone, as a container's first process, would have podman wait for ten seconds
-/// and kill it.
-const STAYS: &str = "trap exit TERM; sleep 1000 & wait";
 
 /// A container of a pod that runs until it is stopped.
 fn container(name: &str, more: &str) -> String {

@@ -102,15 +102,9 @@ fn install(
 ) -> Result<(), Error> {
     let names =
         if options.cdi_names { driver::device_names(options.driver_root.clone())? } else { Vec::new() };
-    let (steps, notes) = decide(layout, executables, options, sources, &names)?;
-    let others = others_hook(layout).map(|(_, hook)| hook);
-    let hook = others.as_deref().or_else(|| layout.path(Item::Hook));
-    let docker = match hook.filter(|_| options.docker) {
-        Some(hook) => Some(docker::plan(layout, hook)?),
-        None => None,
-    };
+    let Decision { steps, notes, rivals, docker } = decide(layout, executables, options, sources, &names)?;
     if options.replace {
-        Rivals::find(layout).move_away(options.dry_run)?;
+        rivals.move_away(options.dry_run)?;
     }
     steps::install(&steps, options.dry_run)?;
     if let Some(docker) = docker {
@@ -121,14 +115,25 @@ fn install(
     Ok(())
 }
 
-/// What is to be done, and what is left to do afterwards.
+/// What an installation does.
+#[derive(Debug)]
+struct Decision {
+    steps: Vec<Step>,
+    /// What is left to do afterwards.
+    notes: Vec<String>,
+    /// Others' specifications, where nvbind's are asked for.
+    rivals: Rivals,
+    /// What is done for Docker, where that is asked for.
+    docker: Option<docker::Plan>,
+}
+
 fn decide(
     layout: &Layout,
     executables: &Executables,
     options: &args::Setup,
     sources: &Sources,
     names: &[String],
-) -> Result<(Vec<Step>, Vec<String>), Error> {
+) -> Result<Decision, Error> {
     let device_files = DeviceFiles::parse(options.device_mode.as_deref(), options.device_group.as_deref())?;
     let before = sources.read(&[])?;
     let others = others_hook(layout);
@@ -139,7 +144,7 @@ fn decide(
     {
         trust::check_directory(directory).map_err(Error::Untrusted)?;
     }
-    let rivals = Rivals::find(layout);
+    let rivals = if options.cdi { Rivals::find(layout) } else { Rivals::default() };
     let wanted = Installation {
         layout,
         executables,
@@ -152,10 +157,10 @@ fn decide(
         has_rivals: !rivals.is_empty(),
     };
     let mut files = wanted.files()?;
-    let rivals = if options.cdi { rivals.notes(layout, options.replace) } else { Vec::new() };
-    if let Some((json, hook)) = &others {
+    let docker = if options.docker { Some(docker::plan(layout, hook)?) } else { None };
+    if let Some((json, _)) = &others {
         if device_files.is_none() && !options.cdi {
-            return Err(Error::OtherInstallation { json: json.clone(), hook: hook.clone() });
+            return Err(Error::OtherInstallation { json: json.clone(), hook: hook.to_owned() });
         }
         // The permissions of the nodes and the specifications are the machine's, whoever installed nvbind.
         let is_machines = |path: &Path| {
@@ -168,16 +173,16 @@ fn decide(
         let steps = files.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
         let mut notes = vec![format!("the installation with the hook {} stays as it is", hook.display())];
         notes.extend(notes::nodes(&wanted, &steps));
-        notes.extend(rivals);
-        return Ok((steps, notes));
+        notes.extend(rivals.notes(layout, options.replace));
+        return Ok(Decision { steps, notes, rivals, docker });
     }
     let steps = files.into_iter().map(Step::new).collect::<Result<Vec<_>, _>>()?;
     let drop_in = find_planned(&steps, layout.path(Item::DropIn));
     let after = sources.read_with(&[], drop_in)?;
     let mut notes = notes::podman(layout, sources, &before, &after)?;
     notes.extend(notes::nodes(&wanted, &steps));
-    notes.extend(rivals);
-    Ok((steps, notes))
+    notes.extend(rivals.notes(layout, options.replace));
+    Ok(Decision { steps, notes, rivals, docker })
 }
 
 /// What an earlier installation in the same place was asked for.

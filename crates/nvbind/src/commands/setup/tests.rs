@@ -149,7 +149,8 @@ fn a_dry_run_changes_nothing_and_knows_what_the_installation_would() {
         let before = machine.state();
         machine.install_with(&dry).unwrap();
         assert_eq!(machine.state(), before);
-        let (steps, _) = decide(&machine.layout, &machine.executables, &dry, &machine.sources, &[]).unwrap();
+        let Decision { steps, .. } =
+            decide(&machine.layout, &machine.executables, &dry, &machine.sources, &[]).unwrap();
         let planned: Vec<PathBuf> = steps.into_iter().map(|step| step.wanted.path).collect();
 
         machine.install().unwrap();
@@ -359,7 +360,10 @@ fn what_is_left_to_do_is_told_until_it_is_done() {
     let mut machine = machine(with_etc());
     let without = args::Setup { etc: false, ..machine.options.clone() };
     let told = |machine: &Machine, options: &args::Setup| {
-        decide(&machine.layout, &machine.executables, options, &machine.sources, &[]).unwrap().1.join("\n")
+        decide(&machine.layout, &machine.executables, options, &machine.sources, &[])
+            .unwrap()
+            .notes
+            .join("\n")
     };
     let notes = told(&machine, &without);
     assert!(notes.contains("podman does not look in ") && notes.contains(" --etc` does"), "{notes}");
@@ -464,7 +468,7 @@ fn specifications_come_when_asked_for_stay_with_their_names_and_are_the_first_to
         assert_eq!((file.kind.as_str(), file.names.len()), (kind.name(), 18));
     }
     let named = ["GPU-ab".to_owned(), "0".to_owned()];
-    let (steps, _) =
+    let Decision { steps, .. } =
         decide(&machine.layout, &machine.executables, &machine.options, &machine.sources, &named).unwrap();
     steps::install(&steps, false).unwrap();
     // A later one without them keeps them, and tells the hook of its driver root.
@@ -489,7 +493,7 @@ fn anothers_specification_stays_unless_it_is_to_be_replaced() {
         let notes = |options: &args::Setup| {
             decide(&machine.layout, &machine.executables, options, &machine.sources, &[])
                 .unwrap()
-                .1
+                .notes
                 .join("\n")
         };
         let says = format!("{} has devices nvidia.com/gpu already", rival.display());
